@@ -1,0 +1,148 @@
+"""The hooks: few, typed, for registration, decisions and notices; never on the path of a packet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import pluggy
+from attrs import field, frozen
+
+from penstock.registry import Registry
+
+if TYPE_CHECKING:
+    from penstock.media import Track
+    from penstock.path import StreamPath
+    from penstock.server import Server
+    from penstock.session import Credentials, Session
+    from penstock.stream import Publisher, Stream
+
+API_VERSION = 1
+"""Version of the plugin API that this kernel offers."""
+
+Action = Literal["publish", "read"]
+
+hookspec = pluggy.HookspecMarker("penstock")
+hookimpl = pluggy.HookimplMarker("penstock")
+
+
+@frozen
+class Endpoint:
+    """Something that listens: what is shown at the start. `urls` are templates with ``{host}`` for the reader to fill."""
+
+    what: str
+    address: str
+    port: int
+    transport: Literal["tcp", "udp"] = "tcp"
+    urls: tuple[str, ...] = ()
+
+
+class Service(Protocol):
+    """What a plugin runs for as long as it is enabled; cancelled when it is switched off."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def run(self, started: Callable[[Iterable[Endpoint]], None]) -> None:
+        """Open the listeners, call `started` once with what listens where, serve until cancelled.
+
+        Raises `UserError` where the operator must act (port in use, missing certificate).
+        """
+        ...
+
+
+class Scheme(Protocol):
+    """Both directions of a URL scheme, as used by ``source`` and ``push``; each runs until the peer ends or fails."""
+
+    async def pull(self, url: str, publish: Callable[[Session], Publisher], session: Session) -> None:
+        """Read `url` into what `publish(session)` returns, called once the peer has accepted. Returns at the peer's end."""
+        ...
+
+    async def push(self, url: str, stream: Stream, session: Session) -> None:
+        """Send `stream` to `url`. Returns at the stream's end."""
+        ...
+
+
+@frozen
+class NoConfig:
+    """The config class of a plugin that has nothing to configure."""
+
+
+class Plugin:
+    """Base of every plugin: what it is, and (as `hookimpl` methods) what it does.
+
+    An entry point of the group ``penstock.plugins`` names an instance; its name is the plugin's and its config table's.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "0"
+    api: ClassVar[tuple[int, int]] = (API_VERSION, API_VERSION)
+    """The oldest and newest API version that it works with."""
+    config: ClassVar[type[Any]] = NoConfig
+    """An `attrs` class whose fields all have defaults and a ``metadata={"help": ...}``."""
+
+
+class HookSpecs:
+    """Every hook of the kernel. Implementations take only the arguments they need."""
+
+    @hookspec
+    def register(self, registry: Registry) -> None:
+        """Add codecs and bindings."""
+
+    @hookspec
+    def services(self, server: Server, config: Any) -> Iterable[Service]:  # type: ignore[empty-body]
+        """The services of the plugin, made anew each time it is enabled; `config` is an instance of its config class."""
+
+    @hookspec
+    def schemes(self, server: Server, config: Any) -> Mapping[str, Scheme]:  # type: ignore[empty-body]
+        """URL schemes (``rtmp``, ``rtmps``) that it can pull from and push to."""
+
+    @hookspec
+    async def authorize(
+        self, session: Session, action: Action, path: StreamPath, credentials: Credentials
+    ) -> bool | str | None:
+        """May `session` do `action`? True allows, False or a reason denies, None leaves it to the next.
+
+        Asked one by one in order of registration until one answers; nobody answers: allowed; an exception denies.
+        A Digest or hash is checked by ``credentials.verify(password=...)`` or ``(ha1=...)``.
+        """
+
+    @hookspec(firstresult=True)
+    def secret(self, path: StreamPath) -> str | None:
+        """The pre-shared key of a path (SRT passphrase)."""
+
+    @hookspec
+    def stream_wanted(self, path: StreamPath) -> None:
+        """Somebody asks for what nobody publishes."""
+
+    @hookspec
+    def session_opened(self, session: Session) -> None: ...
+
+    @hookspec
+    def session_closed(self, session: Session, reason: str) -> None: ...
+
+    @hookspec
+    def stream_published(self, stream: Stream) -> None: ...
+
+    @hookspec
+    def stream_unpublished(self, stream: Stream, reason: str) -> None: ...
+
+    @hookspec
+    def track_added(self, stream: Stream, track: Track) -> None: ...
+
+    @hookspec
+    def track_changed(self, stream: Stream, track: Track) -> None: ...
+
+    @hookspec
+    def reader_joined(self, stream: Stream, session: Session) -> None: ...
+
+    @hookspec
+    def reader_left(self, stream: Stream, session: Session, reason: str) -> None: ...
+
+
+def option(default: Any, help: str, **kwargs: Any) -> Any:  # noqa: A002
+    """A config field: a default and what it means, which ``penstock config`` prints."""
+    if isinstance(default, (list, dict)):
+        value: Any = default  # pyright: ignore[reportUnknownVariableType]
+        return field(factory=lambda: value.copy(), metadata={"help": help}, **kwargs)
+    return field(default=default, metadata={"help": help}, **kwargs)

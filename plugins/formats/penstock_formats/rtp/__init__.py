@@ -1,0 +1,5 @@
+"""RTP (RFC 3550): what codecs bind to be carried, packets, and reordering."""
+
+from penstock_formats.rtp.binding import RTP, AccessUnit, Depacketizer, Packetizer, RtpBinding, RtpFormat
+
+__all__ = ["RTP", "AccessUnit", "Depacketizer", "Packetizer", "RtpBinding", "RtpFormat"]

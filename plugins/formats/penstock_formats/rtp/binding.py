@@ -1,0 +1,99 @@
+"""What RTP needs to know of a codec: its SDP description and its payload format, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from attrs import field, frozen
+
+from penstock.media import Codec, CodecConfig, Frame, Track
+from penstock.registry import Capability
+
+
+def _fmtp(value: Mapping[str, str]) -> Mapping[str, str]:
+    return dict(value)
+
+
+@frozen
+class RtpFormat:
+    """One ``a=rtpmap`` with its ``a=fmtp``. `encoding` is upper case; `fmtp` keys are lower case, in order."""
+
+    encoding: str
+    clock_rate: int
+    channels: int = 1
+    fmtp: Mapping[str, str] = field(factory=dict[str, str], converter=_fmtp)
+    payload_type: int | None = None
+    """The static payload type of RFC 3551, or the one that the SDP gave; None lets the sender choose a dynamic one."""
+
+
+@frozen
+class AccessUnit:
+    """What a depacketizer puts together: one frame in the codec's normal form.
+
+    `timestamp` is in unwrapped RTP ticks. `config` is given where it changed: it is in force from this unit on.
+    """
+
+    timestamp: int
+    units: tuple[bytes, ...]
+    key: bool = True
+    config: CodecConfig | None = None
+
+
+class Packetizer(Protocol):
+    """One track's frames to RTP payloads."""
+
+    def packetize(self, frame: Frame) -> list[bytes]:
+        """Payloads of at most the given size; all of one fragmented unit are of equal size but the last.
+
+        Key frames of video carry their parameter sets in band.
+        """
+        ...
+
+
+class Depacketizer(Protocol):
+    """One track's RTP payloads, in order, to access units; pending bytes stay below a named limit."""
+
+    def push(self, payload: bytes, timestamp: int, marker: bool, lost: bool) -> list[AccessUnit]:
+        """Take one payload; `timestamp` is unwrapped; `lost` says that packets are missing right before it.
+
+        Raises `ProtocolViolation` for a payload that its RFC does not allow; what was pending is then dropped,
+        and the next call may go on.
+        """
+        ...
+
+    def flush(self) -> list[AccessUnit]:
+        """The unit that was complete but for its marker, at the end of the stream."""
+        ...
+
+
+class RtpBinding(Protocol):
+    """The payload format of one codec."""
+
+    @property
+    def encodings(self) -> tuple[str, ...]:
+        """The rtpmap encoding names that this binding reads, upper case."""
+        ...
+
+    @property
+    def marks_last(self) -> bool:
+        """Whether the last packet of a frame has the marker bit."""
+        ...
+
+    def describe(self, track: Track) -> RtpFormat:
+        """The SDP description of `track`, with its config out of band where the RFC has that."""
+        ...
+
+    def accept(self, fmt: RtpFormat) -> tuple[Codec, CodecConfig | None]:
+        """Codec and config of an SDP description; config is None where it comes in band.
+
+        Raises `ProtocolViolation` for parameters that cannot be used.
+        """
+        ...
+
+    def packetizer(self, track: Track, max_payload: int) -> Packetizer: ...
+
+    def depacketizer(self, fmt: RtpFormat) -> Depacketizer: ...
+
+
+RTP: Capability[RtpBinding] = Capability("rtp")
