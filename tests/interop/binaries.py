@@ -1,0 +1,71 @@
+"""Where the real clients are, and what happens when one is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import cache
+
+import pytest
+
+REQUIRE_ALL = "PENSTOCK_REQUIRE_ALL"
+"""Set to 1 where every client must be there (the project's own CI): a missing one fails instead of skipping."""
+
+PACKAGES = {
+    "ffmpeg": "ffmpeg",
+    "gst-launch-1.0": "gstreamer1.0-tools and gstreamer1.0-plugins-{base,good,bad,ugly}",
+    "gst-rtspclientsink": "gstreamer1.0-rtsp",
+    "cvlc": "vlc-bin and vlc-plugin-base",
+    "rtmpdump": "rtmpdump",
+    "nginx-rtmp": "nginx and libnginx-mod-rtmp",
+    "ffmpeg-new": "imageio-ffmpeg (from PyPI)",
+}
+NGINX_RTMP = "/usr/lib/nginx/modules/ngx_rtmp_module.so"
+
+
+@cache
+def find(name: str) -> str | None:
+    """The path of a client, or None; ``ffmpeg-new`` is the one that imageio-ffmpeg ships."""
+    match name:
+        case "ffmpeg-new":
+            try:
+                from imageio_ffmpeg import get_ffmpeg_exe
+            except ImportError:
+                return None
+            return get_ffmpeg_exe()
+        case "nginx-rtmp":
+            nginx = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+            return nginx if nginx and os.path.exists(NGINX_RTMP) else None
+        case "gst-rtspclientsink":
+            folder = "/usr/lib/{}/gstreamer-1.0/libgstrtspclientsink.so"
+            arches = ("x86_64-linux-gnu", "aarch64-linux-gnu")
+            there = any(os.path.exists(folder.format(arch)) for arch in arches)
+            return shutil.which("gst-launch-1.0") if there else None
+        case _:
+            return shutil.which(name)
+
+
+def missing(*names: str) -> str | None:
+    """A plain reason why a test that needs `names` cannot run here, or None."""
+    absent = [name for name in names if find(name) is None]
+    if not absent:
+        return None
+    return "not installed: " + "; ".join(f"{name} (package {PACKAGES.get(name, name)})" for name in absent)
+
+
+def require(*names: str) -> None:
+    """Skip the running test when one of `names` is missing, or fail it under `REQUIRE_ALL`."""
+    reason = missing(*names)
+    if reason is None:
+        return
+    if os.environ.get(REQUIRE_ALL) == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def path_of(name: str) -> str:
+    """The path of a client that is known to be there."""
+    found = find(name)
+    if found is None:
+        raise FileNotFoundError(missing(name))
+    return found
