@@ -99,9 +99,10 @@ class Registry:
     def codecs(self) -> tuple[Codec, ...]:
         return tuple(self._codecs.values())
 
-    def forget(self, codecs: set[Codec]) -> None:
-        """Take back what a plugin registered that could not be loaded whole."""
-        for codec in codecs:
-            self._codecs.pop(codec.name, None)
-            for bound in self._bindings.values():
-                bound.pop(codec, None)
+    def snapshot(self) -> tuple[dict[str, Codec], dict[str, dict[Codec, Any]]]:
+        """What is registered now, for `restore`."""
+        return dict(self._codecs), {name: dict(bound) for name, bound in self._bindings.items()}
+
+    def restore(self, snapshot: tuple[dict[str, Codec], dict[str, dict[Codec, Any]]]) -> None:
+        """Take back all since `snapshot`: what a plugin registered that could not be loaded whole."""
+        self._codecs, self._bindings = snapshot

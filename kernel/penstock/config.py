@@ -1,0 +1,290 @@
+"""The configuration: one TOML file, the environment and ``--set``, checked and structured into attrs classes."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from attrs import field, fields, frozen, has
+
+from penstock import structure
+from penstock.errors import UserError
+from penstock.hooks import NoConfig
+from penstock.settings import Pattern, ServerConfig, StreamConfig, is_listen, parse_listen, within
+from penstock.structure import Problem, Raw
+
+__all__ = [
+    "Config",
+    "PluginTable",
+    "ServerConfig",
+    "StreamConfig",
+    "default_file",
+    "from_mapping",
+    "is_listen",
+    "load",
+    "parse_listen",
+    "within",
+]
+
+PREFIX = "PENSTOCK_"
+RESERVED = frozenset({"server", "streams"})
+"""Tables of the kernel, which no plugin may be called."""
+KERNEL_KEYS = ("enabled", "required")
+"""Keys of every plugin's table that the kernel handles."""
+OTHER_VARIABLES = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_CORPORA"})
+"""Variables that are no config keys: the config file's name, and where the tests find their seeds."""
+# Kubernetes sets these in every container when a service is called "penstock" or "penstock-...".
+_KUBERNETES = re.compile(r"PENSTOCK_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)")
+
+PluginConfigs = Mapping[str, type[Any] | None]
+"""Each plugin's config class by name; None for one that could not be loaded, whose table is taken unread."""
+
+
+@frozen
+class PluginTable:
+    """One plugin's table: an instance of its config class (None if that is not known), and what the kernel handles."""
+
+    config: Any = None
+    enabled: bool = True
+    required: bool = False
+
+
+@frozen
+class Config:
+    """Everything that is configured. `plugins` has an entry for each plugin that was known when it was loaded."""
+
+    server: ServerConfig = ServerConfig()
+    streams: Mapping[str, StreamConfig] = field(factory=dict[str, StreamConfig])
+    plugins: Mapping[str, PluginTable] = field(factory=dict[str, PluginTable])
+    path: Path | None = None
+    _patterns: tuple[Pattern, ...] = field(init=False, repr=False)
+
+    @_patterns.default
+    def _sorted_patterns(self) -> tuple[Pattern, ...]:
+        return tuple(sorted(map(Pattern.parse, self.streams), key=lambda p: p.rank))
+
+    def stream(self, path: str) -> StreamConfig:
+        """The table of the most specific pattern that matches the canonical `path`, or the defaults."""
+        return next((self.streams[p.text] for p in self._patterns if p.matches(path)), _NO_STREAM_CONFIG)
+
+    def plugin(self, name: str) -> PluginTable:
+        """The table of the plugin called `name`, or the defaults."""
+        return self.plugins.get(name, _NO_TABLE)
+
+    @property
+    def fixed_streams(self) -> Mapping[str, StreamConfig]:
+        """The tables whose pattern is one path, by that path: those whose source can run without being asked for."""
+        return {"/".join(p.segments): self.streams[p.text] for p in self._patterns if p.literal}
+
+
+_NO_STREAM_CONFIG = StreamConfig()
+_NO_TABLE = PluginTable()
+
+
+def default_file() -> Path | None:
+    """``penstock.toml`` in the working directory, if it is there."""
+    path = Path("penstock.toml")
+    return path if path.is_file() else None
+
+
+def load(
+    path: str | Path | None,
+    env: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
+    plugin_configs: PluginConfigs | None = None,
+) -> Config:
+    """The configuration of file, environment and ``table.key=value`` overrides; the later counts.
+
+    Raises `UserError` with one line for each mistake.
+    """
+    known = plugin_configs or {}
+    text = "" if path is None else _read(Path(path))
+    tables = _parse(text, str(path))
+    origins: dict[tuple[str, ...], str] = {}
+    problems = _from_environment(tables, os.environ if env is None else env, known, origins)
+    problems += _from_overrides(tables, overrides, origins)
+    config, found = _build(tables, known, None if path is None else Path(path))
+    lines = structure.key_lines(text)
+    problems += [_located(p, origins, lines, str(path)) for p in found]
+    if problems:
+        raise UserError("\n".join(problems))
+    return config
+
+
+def from_mapping(tables: Mapping[str, Any], plugin_configs: PluginConfigs | None = None) -> Config:
+    """The configuration of an embedding program, in the file's shape. Raises `UserError` as `load` does."""
+    config, problems = _build(tables, plugin_configs or {}, None)
+    if problems:
+        raise UserError("\n".join(str(p) for p in problems))
+    return config
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from None
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{name} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise UserError(f"{name} is not valid TOML: nested too deeply") from None
+
+
+def _located(
+    problem: Problem, origins: Mapping[tuple[str, ...], str], lines: Mapping[tuple[str, ...], int], name: str
+) -> str:
+    """The problem as a sentence that begins with where it comes from: a variable, ``--set``, or file and line."""
+    for end in range(len(problem.path), 0, -1):
+        origin = origins.get(problem.path[:end])
+        if origin:
+            return f"{origin}: {problem}"
+        if problem.path[:end] in lines:
+            return f"{name}:{lines[problem.path[:end]]}: {problem}"
+    return str(problem) if name == "None" else f"{name}: {problem}"
+
+
+def _build(
+    tables: Mapping[str, Any], known: PluginConfigs, path: Path | None
+) -> tuple[Config, list[Problem]]:
+    problems: list[Problem] = []
+    names = {*RESERVED, *known}
+    for name, table in tables.items():
+        if name not in names:
+            problems.append(Problem((name,), "is no table of Penstock or its plugins" + structure.nearest(name, names)))
+        elif not isinstance(table, Mapping):
+            problems.append(Problem((name,), f"must be a table, not {structure.shown(table)}"))
+    good = {n: cast("Mapping[str, Any]", t) for n, t in tables.items() if n in names and isinstance(t, Mapping)}
+    server = structure.build(ServerConfig, good.get("server", {}), ("server",), problems)
+    streams: dict[str, StreamConfig] = {}
+    for pattern, table in good.get("streams", {}).items():
+        stream = _stream(pattern, table, problems)
+        if stream is not None:
+            streams[pattern] = stream
+    plugins = {name: _plugin(name, cls, good.get(name, {}), problems) for name, cls in known.items()}
+    if problems or server is None:
+        return Config(), problems
+    return Config(server, streams, plugins, path), problems
+
+
+def _stream(pattern: str, table: Any, problems: list[Problem]) -> StreamConfig | None:
+    where = ("streams", pattern)
+    try:
+        literal = Pattern.parse(pattern).literal
+    except ValueError as error:
+        problems.append(Problem(where, f"is refused: {error}"))
+        return None
+    if not isinstance(table, Mapping):
+        problems.append(Problem(where, f'must be a table: write [streams."{pattern}"]'))
+        return None
+    config = structure.build(StreamConfig, cast("Mapping[str, Any]", table), where, problems)
+    if config is None:
+        return None
+    if config.source_on_demand and config.source is None:
+        problems.append(Problem((*where, "source_on_demand"), "needs a source"))
+    if config.source is not None and not literal and not config.source_on_demand:
+        problems.append(Problem((*where, "source"), "for more than one path needs source_on_demand = true"))
+    return config
+
+
+def _plugin(name: str, cls: type[Any] | None, table: Mapping[str, Any], problems: list[Problem]) -> PluginTable:
+    kernel = {k: v for k, v in table.items() if k in KERNEL_KEYS}
+    flags = structure.build(_Flags, kernel, (name,), problems) or _Flags()
+    own: Any = None
+    if cls is not None:
+        rest = {k: v for k, v in table.items() if k not in KERNEL_KEYS}
+        own = structure.build(cls, rest, (name,), problems, also=KERNEL_KEYS)
+    return PluginTable(own, flags.enabled, flags.required)
+
+
+@frozen
+class _Flags:
+    enabled: bool = True
+    required: bool = False
+
+
+def variables(known: PluginConfigs) -> dict[str, tuple[str, ...]]:
+    """Every environment variable that is a config key, with the key's place in the tables."""
+    found: dict[str, tuple[str, ...]] = {}
+
+    def walk(cls: type[Any], path: tuple[str, ...]) -> None:
+        types = structure.types_of(cls)
+        for attribute in fields(cls):
+            place = (*path, attribute.alias)
+            if has(types[attribute.name]):
+                walk(types[attribute.name], place)
+            else:
+                found.setdefault(_variable(place), place)
+
+    walk(ServerConfig, ("server",))
+    for name, cls in known.items():
+        walk(_Flags, (name,))
+        walk(cls or NoConfig, (name,))
+    return found
+
+
+def _variable(place: Iterable[str]) -> str:
+    return PREFIX + "_".join(place).upper().replace("-", "_")
+
+
+def _from_environment(
+    tables: dict[str, Any], env: Mapping[str, str], known: PluginConfigs, origins: dict[tuple[str, ...], str]
+) -> list[str]:
+    places = variables(known)
+    unread = tuple(_variable((name, "")) for name, cls in known.items() if cls is None)
+    problems: list[str] = []
+    for variable in sorted(v for v in env if v.startswith(PREFIX) and v not in OTHER_VARIABLES):
+        place = places.get(variable)
+        if place is not None:
+            problem = _put(tables, place, env[variable])
+            origins[place] = variable
+            if problem:
+                problems.append(f"{variable}: {problem}")
+        elif not (variable.startswith(unread) or _of_kubernetes(variable, env[variable])):
+            problems.append(f"{variable} is no setting of Penstock" + structure.nearest(variable, places))
+    return problems
+
+
+def _of_kubernetes(variable: str, value: str) -> bool:
+    return bool(_KUBERNETES.fullmatch(variable)) or (
+        variable.endswith("_PORT") and value.startswith(("tcp://", "udp://"))
+    )
+
+
+def _from_overrides(
+    tables: dict[str, Any], overrides: Sequence[str], origins: dict[tuple[str, ...], str]
+) -> list[str]:
+    problems: list[str] = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        place = structure.parse_key(key)
+        if not equals or place is None or len(place) < 2:
+            problems.append(f"--set {override}: write table.key=value, such as rtmp.listen=:1936")
+            continue
+        problem = _put(tables, place, value)
+        origins[place] = f"--set {key.strip()}"
+        if problem:
+            problems.append(f"--set {override}: {problem}")
+    return problems
+
+
+def _put(tables: dict[str, Any], place: tuple[str, ...], value: str) -> str:
+    """Set the value at `place`; what it must become is known where it is structured. Returns what is in the way."""
+    table = tables
+    for depth, name in enumerate(place[:-1], 1):
+        inner = table.setdefault(name, {})
+        if not isinstance(inner, dict):
+            return f"{'.'.join(place[:depth])} is no table"
+        table = cast("dict[str, Any]", inner)
+    table[place[-1]] = Raw(value.strip())
+    return ""

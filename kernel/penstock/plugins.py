@@ -1,0 +1,330 @@
+"""The plugins of one server: found, checked, registered, asked and told, each without harm to the others."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import pluggy
+import structlog
+from attrs import define, field
+from pluggy import HookImpl
+
+from penstock.config import Config
+from penstock.errors import Denied, UserError
+from penstock.find import check, load_entry, why
+from penstock.hooks import Action, HookSpecs, NoConfig, Plugin
+from penstock.registry import Registry
+from penstock.structure import nearest
+
+if TYPE_CHECKING:
+    from penstock.path import StreamPath
+    from penstock.session import Credentials, Session
+
+GROUP = "penstock.plugins"
+
+Status = Literal["found", "loaded", "disabled", "failed"]
+
+_log = structlog.get_logger("penstock")
+
+
+@define(eq=False)
+class LoadedPlugin:
+    """What became of one plugin, and why. `errors` counts the exceptions of its hooks since."""
+
+    name: str
+    plugin: Plugin | None = None
+    version: str = ""
+    distribution: str = ""
+    status: Status = "found"
+    reason: str = ""
+    required: bool = False
+    errors: int = 0
+    last_error: str = ""
+    _registered: bool = field(default=False, init=False)
+
+    @property
+    def api(self) -> str:
+        """The range of API versions that it works with, such as ``1`` or ``1-2``."""
+        if self.plugin is None:
+            return ""
+        low, high = self.plugin.api
+        return str(low) if low == high else f"{low}-{high}"
+
+
+class PluginSet:
+    """All plugins of one server, its registry and its hooks.
+
+    `discover` imports and checks them, `activate` registers those that the config wants, in order of name with those that
+    were given by hand first. Codecs of a plugin that is disabled while the server runs stay registered, because streams
+    may be made of them; its hooks go.
+    """
+
+    def __init__(self, records: Iterable[LoadedPlugin] = ()) -> None:
+        self.registry = Registry()
+        self.manager = pluggy.PluginManager("penstock")
+        self.manager.add_hookspecs(HookSpecs)
+        self.records: list[LoadedPlugin] = list(records)
+        self._calls: dict[str, tuple[tuple[LoadedPlugin, HookImpl], ...]] = {}
+        for record in self.records:
+            self._add_hookspecs(record)
+
+    @classmethod
+    def discover(cls, extra: Iterable[Plugin] = (), blocked: Iterable[str] = (), *, installed: bool = True) -> PluginSet:
+        """Import and check `extra` plugins and, if `installed`, every entry point; those named in `blocked` are not imported."""
+        blocked = frozenset(blocked)
+        records: list[LoadedPlugin] = []
+        taken: dict[str, LoadedPlugin] = {}
+        found = entry_points(group=GROUP) if installed else ()
+        # The own distribution first, so that nobody takes over the name of a first-party plugin.
+        ordered = sorted(found, key=lambda e: (_distribution(e) != "penstock", e.name, _distribution(e)))
+        for source in (*extra, *ordered):
+            record = _record(source, blocked)
+            earlier = taken.get(record.name)
+            if earlier is not None:
+                record.status = "failed"
+                record.reason = f"the name {record.name!r} is taken by {earlier.distribution or 'another plugin'}"
+            else:
+                taken[record.name] = record
+            records.append(record)
+        return cls(records)
+
+    def __iter__(self) -> Iterator[LoadedPlugin]:
+        return iter(self.records)
+
+    def get(self, name: str) -> LoadedPlugin | None:
+        """The record of the plugin that has that name."""
+        return next((r for r in self.records if r.name == name), None)
+
+    @property
+    def configs(self) -> Mapping[str, type[Any] | None]:
+        """Each plugin's config class by name, None where it could not be loaded: what `config.load` asks for."""
+        found: dict[str, type[Any] | None] = {}
+        for record in self.records:
+            if record.name not in found:
+                found[record.name] = record.plugin.config if record.plugin is not None else None
+        return MappingProxyType(found)
+
+    def activate(self, config: Config) -> None:
+        """Register each plugin that the config does not disable; one log line for each that fails.
+
+        Raises `UserError` where a required one cannot be used. A second call does nothing.
+        """
+        for record in self.records:
+            table = config.plugin(record.name)
+            record.required = table.required
+            if record.status == "found":
+                if table.enabled:
+                    self._register(record)
+                else:
+                    record.status, record.reason = "disabled", "by the configuration"
+            if record.status == "failed":
+                _log.warning("plugin failed", plugin=record.name, reason=record.reason)
+        self._report_unknown_hooks()
+        # A second plugin of the same name does no harm to a required one that was loaded.
+        missing = [r for r in self.records if r.required and r.status != "loaded" and self.get(r.name) is r]
+        if missing:
+            lines = [f"the plugin {r.name} is required but {r.status}: {r.reason}" for r in missing]
+            raise UserError("\n".join(lines))
+
+    def enable(self, name: str) -> LoadedPlugin:
+        """Register the hooks of a plugin that is disabled or has failed. Raises `UserError` where it cannot be."""
+        record = self._known(name)
+        if record.status == "loaded":
+            return record
+        if record.plugin is None:
+            raise UserError(f"the plugin {name} cannot be enabled: {record.reason}")
+        self._register(record)
+        if record.status != "loaded":
+            raise UserError(f"the plugin {name} cannot be enabled: {record.reason}")
+        return record
+
+    def disable(self, name: str, reason: str = "by request") -> LoadedPlugin:
+        """Take a plugin's hooks away; its codecs stay. Raises `UserError` where there is no such plugin or it is required."""
+        record = self._known(name)
+        if record.required:
+            raise UserError(f"the plugin {name} is required by the configuration")
+        if record.status in ("loaded", "failed"):
+            self._unregister(record)
+            record.status, record.reason = "disabled", reason
+        return record
+
+    def failed(self, name: str, reason: str) -> None:
+        """Mark a plugin whose service did not start or died for good; its hooks stay."""
+        record = self._known(name)
+        record.status, record.reason = "failed", reason
+
+    def recovered(self, name: str) -> None:
+        """Mark a plugin whose service runs again."""
+        record = self._known(name)
+        record.status, record.reason = "loaded", ""
+
+    def notify(self, hook_name: str, /, **arguments: Any) -> None:
+        """Call every implementation of a notice; an exception is logged and counted with its plugin, and goes no further."""
+        for record, impl in self._implementations(hook_name):
+            try:
+                impl.function(*[arguments[name] for name in impl.argnames])
+            except Exception as error:  # noqa: BLE001 - a plugin's mistake must not end what it was told of
+                self._note(record, hook_name, error)
+
+    def call(self, plugin_name: str, hook_name: str, /, **arguments: Any) -> Any:
+        """Call one plugin's implementation, None where it has none. Its exceptions are the caller's to handle."""
+        for record, impl in self._implementations(hook_name):
+            if record.name == plugin_name:
+                return impl.function(*[arguments[name] for name in impl.argnames])
+        return None
+
+    def first(self, hook_name: str, /, **arguments: Any) -> Any:
+        """The first answer that is not None, in order of registration. Raises `Denied` where a plugin fails to answer."""
+        for record, impl in self._implementations(hook_name):
+            try:
+                answer = impl.function(*[arguments[name] for name in impl.argnames])
+            except Exception as error:  # noqa: BLE001 - who cannot answer must not open the door
+                self._note(record, hook_name, error)
+                raise Denied(f"the plugin {record.name} failed to answer") from None
+            if answer is not None:
+                return answer
+        return None
+
+    async def ask_authorize(self, session: Session, action: Action, path: StreamPath, credentials: Credentials) -> None:
+        """Return if `session` may do `action`; raises `Denied` if not, or if a plugin fails to answer."""
+        given = {"session": session, "action": action, "path": path, "credentials": credentials}
+        for record, impl in self._implementations("authorize"):
+            try:
+                answer: Any = impl.function(*[given[name] for name in impl.argnames])
+                if inspect.isawaitable(answer):
+                    answer = await answer
+            except Denied:
+                raise
+            except Exception as error:  # noqa: BLE001 - an exception denies
+                self._note(record, "authorize", error)
+                raise Denied("authorization failed", anonymous=credentials.anonymous) from None
+            if answer is True:
+                return
+            if answer is False or isinstance(answer, str):
+                raise Denied(answer or "not allowed", anonymous=credentials.anonymous)
+            if answer is not None:
+                self._note(record, "authorize", TypeError(f"answered {type(answer).__name__}: not bool, str or None"))
+                raise Denied("authorization failed", anonymous=credentials.anonymous)
+
+    def _known(self, name: str) -> LoadedPlugin:
+        record = self.get(name)
+        if record is None:
+            raise UserError(f"there is no plugin {name!r}" + nearest(name, self.configs))
+        return record
+
+    def _note(self, record: LoadedPlugin, hook_name: str, error: BaseException) -> None:
+        record.errors += 1
+        record.last_error = f"{hook_name}: {why(error)}"
+        _log.error("plugin error", plugin=record.name, hook=hook_name, exc_info=error)
+
+    def _implementations(self, hook_name: str) -> tuple[tuple[LoadedPlugin, HookImpl], ...]:
+        found = self._calls.get(hook_name)
+        if found is None:
+            caller = getattr(self.manager.hook, hook_name)
+            order = {record.plugin: n for n, record in enumerate(self.records)}
+            impls = sorted(
+                caller.get_hookimpls(), key=lambda i: (i.trylast - i.tryfirst, order[i.plugin])
+            )  # pluggy calls the last one first
+            found = tuple((self.records[order[i.plugin]], i) for i in impls)
+            self._calls[hook_name] = found
+        return found
+
+    def _add_hookspecs(self, record: LoadedPlugin) -> None:
+        specs = getattr(record.plugin, "hookspecs", None)
+        if record.status != "found" or specs is None:
+            return
+        try:
+            for name in dir(specs):
+                caller = getattr(self.manager.hook, name, None)
+                if caller is not None and caller.has_spec() and self.manager.parse_hookspec_opts(specs, name) is not None:
+                    raise ValueError(f"the hook {name!r} is another plugin's")
+            self.manager.add_hookspecs(specs)
+        except Exception as error:  # noqa: BLE001 - reported as the plugin's failure
+            record.status, record.reason = "failed", f"its hookspecs cannot be used: {why(error)}"
+
+    def _register(self, record: LoadedPlugin) -> None:
+        """Make a plugin part of the server, whole or not at all."""
+        plugin = record.plugin
+        assert plugin is not None
+        before = self.registry.snapshot()
+        try:
+            if self.manager.get_name(plugin) is None:
+                self.manager.register(plugin, record.name)
+            self._calls.clear()
+            self._check_hooks(plugin)
+            if not record._registered:  # pyright: ignore[reportPrivateUsage]
+                self.call(record.name, "register", registry=self.registry)
+                record._registered = True  # pyright: ignore[reportPrivateUsage]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit and panics of extension modules included
+            self.registry.restore(before)
+            self._unregister(record)
+            record.status, record.reason = "failed", why(error)
+        else:
+            record.status, record.reason = "loaded", ""
+
+    def _unregister(self, record: LoadedPlugin) -> None:
+        if record.plugin is not None and self.manager.get_name(record.plugin) is not None:
+            self.manager.unregister(record.plugin)
+        self._calls.clear()
+
+    def _check_hooks(self, plugin: Plugin) -> None:
+        for caller in self.manager.get_hookcallers(plugin) or ():
+            for impl in caller.get_hookimpls():
+                if impl.plugin is not plugin:
+                    continue
+                if impl.wrapper or impl.hookwrapper:
+                    raise UserError(f"its hook {caller.name} is a wrapper, which Penstock does not have")
+                spec: Callable[..., Any] | None = caller.spec.function if caller.spec is not None else None
+                if spec is not None and _asynchronous(impl.function) and not _asynchronous(spec):
+                    raise UserError(f"its hook {caller.name} must not be async")
+
+    def _report_unknown_hooks(self) -> None:
+        callers = {n: c for n, c in vars(self.manager.hook).items() if not n.startswith("_")}
+        known = [n for n, c in callers.items() if c.has_spec()]
+        for name, caller in callers.items():
+            for impl in () if caller.has_spec() else caller.get_hookimpls():
+                if not impl.optionalhook:
+                    hint = nearest(name, known)
+                    _log.warning(f"a hook that nobody calls{hint}", plugin=impl.plugin_name, hook=name)
+
+
+def _asynchronous(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else ""
+
+
+def _record(source: Plugin | EntryPoint, blocked: frozenset[str]) -> LoadedPlugin:
+    """The record of one plugin, with the reason if it cannot be used."""
+    if isinstance(source, EntryPoint):
+        record = LoadedPlugin(source.name, distribution=_distribution(source))
+        record.version = source.dist.version if source.dist is not None else ""
+        if source.name in blocked:
+            record.status, record.reason = "disabled", "blocked"
+            return record
+        found, reason = load_entry(source)
+    else:
+        found, reason = source, ""
+        record = LoadedPlugin(str(getattr(source, "name", type(source).__name__)))
+    reason = reason or check(found, record.name)
+    if reason:
+        record.status, record.reason = "failed", reason
+    elif record.name in blocked:
+        record.plugin = found
+        record.status, record.reason = "disabled", "blocked"
+    else:
+        record.plugin = found
+    if isinstance(found, Plugin) and found.version != "0":
+        record.version = str(found.version)
+    return record
+
+
+__all__ = ["GROUP", "LoadedPlugin", "NoConfig", "PluginSet", "Status"]
