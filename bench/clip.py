@@ -18,9 +18,11 @@ from bench.paths import BUILD
 SECONDS = 16  # 480 pictures, 8 groups of pictures and exactly 750 AAC frames: the loop has no seam
 FPS = 30
 GOP = 60
-STAMP_EVERY = 7  # a stamp is one more small packet in its frame, so most frames go without; coprime with the GOP
+# A stamp is one more small packet in its frame, so most frames go without; coprime with the GOP.
+STAMP_EVERY = 7
 STAMP_ID = b"penstock-delay-1"
-STAMP = b"\x06\x05\x20" + STAMP_ID + b"0" * 16 + b"\x80"  # H.264 D.1.7; hex digits need no emulation prevention
+# H.264 D.1.7, user data unregistered; hex digits need no emulation prevention.
+STAMP = b"\x06\x05\x20" + STAMP_ID + b"0" * 16 + b"\x80"
 CHUNK = 4096
 MTU = 1400
 GSO_PACKETS = 44  # 44 * 1400 stays below the 64 KiB of one datagram send; the kernel's own bound is 64
@@ -58,7 +60,8 @@ def encode(ffmpeg: str, path: Path) -> None:
     command += ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-t", str(SECONDS + 1)]
     command += ["-pix_fmt", "yuv420p", "-c:v", "libx264", "-profile:v", "baseline", "-preset", "veryfast"]
     command += ["-b:v", "2000k", "-maxrate", "2000k", "-bufsize", "1000k", "-bf", "0", "-g", str(GOP)]
-    command += ["-x264-params", "ipratio=1.0:nal-hrd=none", "-keyint_min", str(GOP), "-sc_threshold", "0", "-ac", "2", "-c:a", "aac", "-b:a", "128k"]
+    command += ["-x264-params", "ipratio=1.0", "-keyint_min", str(GOP), "-sc_threshold", "0"]
+    command += ["-ac", "2", "-c:a", "aac", "-b:a", "128k"]
     subprocess.run([*command, "-f", "flv", str(path)], check=True)
 
 
@@ -149,7 +152,8 @@ def rtp_trace(records: list[Record], interleaved: bool) -> list[Record]:
             last = 0x80 if i == len(payloads) - 1 else 0
             number = sequence[r.kind]
             sequence[r.kind] = (number + 1) & 0xFFFF
-            head = struct.pack(">BBHII", 0x80, kind | last, number, r.time * clock & 0xFFFFFFFF, 0x50454E00 + kind)
+            ticks = r.time * clock & 0xFFFFFFFF
+            head = struct.pack(">BBHII", 0x80, kind | last, number, ticks, 0x50454E00 + kind)
             packets.append(head + payload)
         if interleaved:
             data = b"".join(struct.pack(">BBH", 36, channel, len(p)) + p for p in packets)

@@ -1,0 +1,163 @@
+"""Cost against added delay, one panel for each protocol, as a plain SVG."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import Any
+
+from bench.report import TITLES, grouped, median
+
+Row = dict[str, Any]
+WIDTH, HEIGHT, LEFT, TOP, GAP = 400, 400, 62, 56, 60
+COLOURS = {
+    "ours": "#0b6e4f",
+    "floor": "#7a7a7a",
+    "nginx": "#c1440e",
+    "nms2": "#5b3fa0",
+    "nms4": "#a03f8f",
+    "gst": "#1f5fa8",
+}
+LABEL = {
+    "ours": "penstock",
+    "nginx": "nginx-rtmp",
+    "nms2": "nms 2.7.4",
+    "nms4": "nms 4.4.3",
+    "gst": "gst-rtsp-server",
+}
+
+
+class Axis:
+    """A logarithmic axis that covers its values with a margin."""
+
+    def __init__(self, values: list[float], start: float, length: float, flip: bool = False) -> None:
+        low, high = math.log10(min(values)) - 0.12, math.log10(max(values)) + 0.12
+        if high - low < 1:
+            middle = (low + high) / 2
+            low, high = middle - 0.5, middle + 0.5
+        self.low, self.high, self.start, self.length, self.flip = low, high, start, length, flip
+
+    def __call__(self, value: float) -> float:
+        part = (math.log10(value) - self.low) / (self.high - self.low)
+        return self.start + self.length * (1 - part if self.flip else part)
+
+    def ticks(self) -> list[float]:
+        found = []
+        for power in range(math.floor(self.low), math.ceil(self.high) + 1):
+            found += [
+                d * 10.0**power for d in (1, 2, 5) if self.low <= math.log10(d * 10.0**power) <= self.high
+            ]
+        return found
+
+
+def points(rows: list[Row], players: int, protocol: str) -> list[dict[str, Any]]:
+    found = []
+    for (p, n, _), group in grouped(rows).items():
+        delay, cost = median(group, "delay_ms", "p50"), median(group, "server_cost")
+        if (p, n) != (protocol, players) or not delay or not cost:
+            continue
+        first = group[0]
+        label = LABEL.get(first["kind"], "")
+        if first["window_setting"]:
+            window = first["window_setting"]
+            label = f"{window} ms" if window.isdigit() else window
+        point = {
+            "kind": first["kind"],
+            "loop": first["loop"],
+            "label": label,
+            "delay": max(delay, 0.05),
+            "cost": cost,
+        }
+        found.append(point | {"saturated": any(r["saturated"] for r in group)})
+    return found
+
+
+def panel(title: str, dots: list[dict[str, Any]], left: float) -> list[str]:
+    x = Axis([d["delay"] for d in dots], left, WIDTH)
+    y = Axis([d["cost"] for d in dots], TOP, HEIGHT, flip=True)
+    out = [f'<rect x="{left}" y="{TOP}" width="{WIDTH}" height="{HEIGHT}" fill="#fff" stroke="#999"/>']
+    out.append(f'<text x="{left + WIDTH / 2}" y="{TOP - 10}" class="title">{escape(title)}</text>')
+    for tick in x.ticks():
+        at = x(tick)
+        out.append(f'<line x1="{at:.1f}" y1="{TOP}" x2="{at:.1f}" y2="{TOP + HEIGHT}" class="grid"/>')
+        out.append(f'<text x="{at:.1f}" y="{TOP + HEIGHT + 16}" class="tick">{tick:g}</text>')
+    for tick in y.ticks():
+        at = y(tick)
+        out.append(f'<line x1="{left}" y1="{at:.1f}" x2="{left + WIDTH}" y2="{at:.1f}" class="grid"/>')
+        out.append(
+            f'<text x="{left - 6}" y="{at + 4:.1f}" class="tick" style="text-anchor:end">{tick:g}</text>'
+        )
+    caption = "added delay, median, ms"
+    out.append(f'<text x="{left + WIDTH / 2}" y="{TOP + HEIGHT + 36}" class="tick">{caption}</text>')
+    for kind, loop in dict.fromkeys((d["kind"], d["loop"]) for d in dots):
+        line = sorted((d for d in dots if (d["kind"], d["loop"]) == (kind, loop)), key=lambda d: d["delay"])
+        if len(line) > 1:
+            path = " ".join(f"{x(d['delay']):.1f},{y(d['cost']):.1f}" for d in line)
+            dash = ' stroke-dasharray="5 4"' if kind == "floor" else ""
+            out.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[kind]}"{dash}/>')
+    taken: list[tuple[float, float, float]] = []
+    for d in dots:
+        colour = COLOURS[d["kind"]]
+        fill = "#fff" if d["saturated"] else colour
+        at_x, at_y = x(d["delay"]), y(d["cost"])
+        dot = (
+            f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2"'
+        )
+        said = f"{d['label']}: {d['delay']:.1f} ms, {d['cost']:.3f} cpu-s/Gbit"
+        out.append(f"{dot}><title>{escape(said)}</title></circle>")
+        out.append(label(d["label"], at_x, at_y, colour, left + WIDTH, taken, above=d["kind"] != "floor"))
+    return out
+
+
+def label(
+    text: str,
+    x: float,
+    y: float,
+    colour: str,
+    right: float,
+    taken: list[tuple[float, float, float]],
+    above: bool,
+) -> str:
+    """Beside its point, moved up or down until it is clear of the labels already there."""
+    width = 6.3 * len(text)
+    start = x + 9 if x + 9 + width < right else x - 9 - width
+    row = y - 6 if above else y + 14
+    while any(abs(row - r) < 13 and start < e and s < start + width for s, e, r in taken):
+        row += -13 if above else 13
+    taken.append((start, start + width, row))
+    return f'<text x="{start:.1f}" y="{row:.1f}" class="name" fill="{colour}">{escape(text)}</text>'
+
+
+def legend(kinds: list[str], top: float) -> list[str]:
+    names = LABEL | {"ours": "penstock, by write_window", "floor": "floor: a bare loop in C, by window"}
+    out, at = [], float(LEFT)
+    for kind in [*kinds, "hollow"]:
+        colour = COLOURS.get(kind, "#444")
+        text = names.get(kind, "hollow: saturated, flattered")
+        fill = colour if kind in COLOURS else "#fff"
+        out.append(f'<circle cx="{at}" cy="{top}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2"/>')
+        out.append(f'<text x="{at + 10}" y="{top + 4}" class="name" fill="#222">{escape(text)}</text>')
+        at += 28 + 6.4 * len(text)
+    return out
+
+
+def draw(rows: list[Row], players: int) -> str:
+    panels = [(p, points(rows, players, p)) for p in TITLES]
+    panels = [(p, dots) for p, dots in panels if dots]
+    width = LEFT + len(panels) * (WIDTH + GAP)
+    kinds = [k for k in COLOURS if any(d["kind"] == k for _, dots in panels for d in dots)]
+    needed = LEFT + sum(28 + 6.4 * 34 for _ in kinds)
+    width = max(width, round(min(needed, 1100)))
+    height = TOP + HEIGHT + 80
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
+        "<style>text{font-family:sans-serif;font-size:11px}.title{font-size:14px;text-anchor:middle;font-weight:bold}"
+        ".tick{text-anchor:middle;fill:#444}.grid{stroke:#ddd}.head{font-size:15px}</style>",
+        f'<rect width="{width}" height="{height}" fill="#fafafa"/>',
+        f'<text x="{LEFT}" y="22" class="head">Server cpu-s/Gbit against added delay, {players} players '
+        "(down and left is better)</text>",
+    ]
+    for i, (protocol, dots) in enumerate(panels):
+        out += panel(TITLES[protocol], dots, LEFT + i * (WIDTH + GAP))
+    out += legend(kinds, TOP + HEIGHT + 60)
+    return "\n".join([*out, "</svg>", ""])
