@@ -1,4 +1,4 @@
-"""The configuration: one TOML file, the environment and ``--set``, checked and structured into attrs classes."""
+"""The configuration: one TOML file, the environment and ``--set``, checked and made attrs classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ __all__ = [
     "ServerConfig",
     "StreamConfig",
     "default_file",
-    "from_mapping",
     "is_listen",
     "load",
     "parse_listen",
@@ -38,7 +37,9 @@ KERNEL_KEYS = ("enabled", "required")
 OTHER_VARIABLES = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_CORPORA"})
 """Variables that are no config keys: the config file's name, and where the tests find their seeds."""
 # Kubernetes sets these in every container when a service is called "penstock" or "penstock-...".
-_KUBERNETES = re.compile(r"PENSTOCK_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)")
+_KUBERNETES = re.compile(
+    r"PENSTOCK_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)"
+)
 
 PluginConfigs = Mapping[str, type[Any] | None]
 """Each plugin's config class by name; None for one that could not be loaded, whose table is taken unread."""
@@ -46,7 +47,7 @@ PluginConfigs = Mapping[str, type[Any] | None]
 
 @frozen
 class PluginTable:
-    """One plugin's table: an instance of its config class (None if that is not known), and what the kernel handles."""
+    """One plugin's table: an instance of its config class (None if not known), and what the kernel handles."""
 
     config: Any = None
     enabled: bool = True
@@ -55,9 +56,9 @@ class PluginTable:
 
 @frozen
 class Config:
-    """Everything that is configured. `plugins` has an entry for each plugin that was known when it was loaded."""
+    """Everything that is configured. `plugins` has an entry for each plugin that was known."""
 
-    server: ServerConfig = ServerConfig()
+    server: ServerConfig = field(factory=ServerConfig)
     streams: Mapping[str, StreamConfig] = field(factory=dict[str, StreamConfig])
     plugins: Mapping[str, PluginTable] = field(factory=dict[str, PluginTable])
     path: Path | None = None
@@ -66,6 +67,14 @@ class Config:
     @_patterns.default
     def _sorted_patterns(self) -> tuple[Pattern, ...]:
         return tuple(sorted(map(Pattern.parse, self.streams), key=lambda p: p.rank))
+
+    @classmethod
+    def from_mapping(cls, tables: Mapping[str, Any], plugin_configs: PluginConfigs | None = None) -> Config:
+        """The configuration of an embedding program, in the file's shape. Raises `UserError` as `load` does."""
+        config, problems = _build(tables, plugin_configs or {}, None)
+        if problems:
+            raise UserError("\n".join(str(p) for p in problems))
+        return config
 
     def stream(self, path: str) -> StreamConfig:
         """The table of the most specific pattern that matches the canonical `path`, or the defaults."""
@@ -77,7 +86,7 @@ class Config:
 
     @property
     def fixed_streams(self) -> Mapping[str, StreamConfig]:
-        """The tables whose pattern is one path, by that path: those whose source can run without being asked for."""
+        """The tables whose pattern is one path, by that path: their source can run without being asked for."""
         return {"/".join(p.segments): self.streams[p.text] for p in self._patterns if p.literal}
 
 
@@ -115,14 +124,6 @@ def load(
     return config
 
 
-def from_mapping(tables: Mapping[str, Any], plugin_configs: PluginConfigs | None = None) -> Config:
-    """The configuration of an embedding program, in the file's shape. Raises `UserError` as `load` does."""
-    config, problems = _build(tables, plugin_configs or {}, None)
-    if problems:
-        raise UserError("\n".join(str(p) for p in problems))
-    return config
-
-
 def _read(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
@@ -144,7 +145,7 @@ def _parse(text: str, name: str) -> dict[str, Any]:
 def _located(
     problem: Problem, origins: Mapping[tuple[str, ...], str], lines: Mapping[tuple[str, ...], int], name: str
 ) -> str:
-    """The problem as a sentence that begins with where it comes from: a variable, ``--set``, or file and line."""
+    """The problem as a sentence that begins with its place: a variable, ``--set``, or file and line."""
     for end in range(len(problem.path), 0, -1):
         origin = origins.get(problem.path[:end])
         if origin:
@@ -161,10 +162,14 @@ def _build(
     names = {*RESERVED, *known}
     for name, table in tables.items():
         if name not in names:
-            problems.append(Problem((name,), "is no table of Penstock or its plugins" + structure.nearest(name, names)))
+            problems.append(
+                Problem((name,), "is no table of Penstock or its plugins" + structure.nearest(name, names))
+            )
         elif not isinstance(table, Mapping):
             problems.append(Problem((name,), f"must be a table, not {structure.shown(table)}"))
-    good = {n: cast("Mapping[str, Any]", t) for n, t in tables.items() if n in names and isinstance(t, Mapping)}
+    good = {
+        n: cast("Mapping[str, Any]", t) for n, t in tables.items() if n in names and isinstance(t, Mapping)
+    }
     server = structure.build(ServerConfig, good.get("server", {}), ("server",), problems)
     streams: dict[str, StreamConfig] = {}
     for pattern, table in good.get("streams", {}).items():
@@ -197,7 +202,9 @@ def _stream(pattern: str, table: Any, problems: list[Problem]) -> StreamConfig |
     return config
 
 
-def _plugin(name: str, cls: type[Any] | None, table: Mapping[str, Any], problems: list[Problem]) -> PluginTable:
+def _plugin(
+    name: str, cls: type[Any] | None, table: Mapping[str, Any], problems: list[Problem]
+) -> PluginTable:
     kernel = {k: v for k, v in table.items() if k in KERNEL_KEYS}
     flags = structure.build(_Flags, kernel, (name,), problems) or _Flags()
     own: Any = None
@@ -279,7 +286,7 @@ def _from_overrides(
 
 
 def _put(tables: dict[str, Any], place: tuple[str, ...], value: str) -> str:
-    """Set the value at `place`; what it must become is known where it is structured. Returns what is in the way."""
+    """Set the value at `place`; returns what is in the way."""
     table = tables
     for depth, name in enumerate(place[:-1], 1):
         inner = table.setdefault(name, {})

@@ -64,9 +64,13 @@ def _table(
         text = str(attribute.metadata.get("help", ""))
         if place in names:
             text = f"{text} ({names[place]})".strip()
-        lines += textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+        lines += textwrap.wrap(
+            text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+        )
         value = attribute.metadata.get("text", value)
-        lines.append(f"# {attribute.alias} is not set" if value is None else f"#{attribute.alias} = {toml(value)}")
+        lines.append(
+            f"# {attribute.alias} is not set" if value is None else f"#{attribute.alias} = {toml(value)}"
+        )
     return "\n\n".join(["\n".join(lines), *nested])
 
 

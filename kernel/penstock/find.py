@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import EntryPoint
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -49,7 +49,11 @@ def _check(plugin: Any, name: str) -> str:
     if own in RESERVED:
         return f"may not be called {own!r}: that is a table of the kernel"
     api: Any = plugin.api
-    if not (isinstance(api, tuple) and len(api) == 2 and all(isinstance(v, int) for v in api)):  # pyright: ignore
+    if not (
+        isinstance(api, tuple)
+        and len(api) == 2
+        and all(isinstance(v, int) for v in cast("tuple[Any, ...]", api))
+    ):
         return "its api must be the oldest and the newest version, such as (1, 1)"
     if not api[0] <= API_VERSION <= api[1]:
         return f"works with plugin API {api[0]} to {api[1]}; this is API {API_VERSION}"

@@ -13,10 +13,11 @@ import structlog
 from attrs import define, field
 from pluggy import HookImpl
 
-from penstock.config import Config
-from penstock.errors import Denied, UserError
+from penstock.config import Config, PluginTable
+from penstock.errors import Denied, PenstockError, UserError
 from penstock.find import check, load_entry, why
-from penstock.hooks import Action, HookSpecs, NoConfig, Plugin
+from penstock.hooks import Action, HookSpecs, Plugin
+from penstock.log import LimitedLog
 from penstock.registry import Registry
 from penstock.structure import nearest
 
@@ -44,7 +45,8 @@ class LoadedPlugin:
     required: bool = False
     errors: int = 0
     last_error: str = ""
-    _registered: bool = field(default=False, init=False)
+    registered: bool = field(default=False, init=False)
+    """Whether its codecs and bindings are in the registry; they stay there when it is disabled."""
 
     @property
     def api(self) -> str:
@@ -68,25 +70,32 @@ class PluginSet:
         self.manager = pluggy.PluginManager("penstock")
         self.manager.add_hookspecs(HookSpecs)
         self.records: list[LoadedPlugin] = list(records)
+        self.limited = LimitedLog(_log)
+        self._active = False
         self._calls: dict[str, tuple[tuple[LoadedPlugin, HookImpl], ...]] = {}
         for record in self.records:
             self._add_hookspecs(record)
 
     @classmethod
-    def discover(cls, extra: Iterable[Plugin] = (), blocked: Iterable[str] = (), *, installed: bool = True) -> PluginSet:
+    def discover(
+        cls, extra: Iterable[Plugin] = (), blocked: Iterable[str] = (), *, installed: bool = True
+    ) -> PluginSet:
         """Import and check `extra` plugins and, if `installed`, every entry point; those named in `blocked` are not imported."""
         blocked = frozenset(blocked)
         records: list[LoadedPlugin] = []
         taken: dict[str, LoadedPlugin] = {}
-        found = entry_points(group=GROUP) if installed else ()
+        found: Iterable[EntryPoint] = entry_points(group=GROUP) if installed else ()
         # The own distribution first, so that nobody takes over the name of a first-party plugin.
         ordered = sorted(found, key=lambda e: (_distribution(e) != "penstock", e.name, _distribution(e)))
-        for source in (*extra, *ordered):
+        sources: list[Plugin | EntryPoint] = [*extra, *ordered]
+        for source in sources:
             record = _record(source, blocked)
             earlier = taken.get(record.name)
             if earlier is not None:
                 record.status = "failed"
-                record.reason = f"the name {record.name!r} is taken by {earlier.distribution or 'another plugin'}"
+                record.reason = (
+                    f"the name {record.name!r} is taken by {earlier.distribution or 'another plugin'}"
+                )
             else:
                 taken[record.name] = record
             records.append(record)
@@ -111,24 +120,32 @@ class PluginSet:
     def activate(self, config: Config) -> None:
         """Register each plugin that the config does not disable; one log line for each that fails.
 
-        Raises `UserError` where a required one cannot be used. A second call does nothing.
+        A second call does nothing.
         """
+        if self._active:
+            return
+        self._active = True
         for record in self.records:
-            table = config.plugin(record.name)
+            # Of two plugins that share a name, the table is the first one's.
+            table = config.plugin(record.name) if self.get(record.name) is record else PluginTable()
             record.required = table.required
-            if record.status == "found":
-                if table.enabled:
-                    self._register(record)
-                else:
-                    record.status, record.reason = "disabled", "by the configuration"
+            if record.status == "found" and table.enabled:
+                self._register(record)
+            elif record.status == "found":
+                record.status, record.reason = "disabled", "by the configuration"
             if record.status == "failed":
                 _log.warning("plugin failed", plugin=record.name, reason=record.reason)
         self._report_unknown_hooks()
-        # A second plugin of the same name does no harm to a required one that was loaded.
-        missing = [r for r in self.records if r.required and r.status != "loaded" and self.get(r.name) is r]
-        if missing:
-            lines = [f"the plugin {r.name} is required but {r.status}: {r.reason}" for r in missing]
-            raise UserError("\n".join(lines))
+
+    def usable(self, config: Config) -> list[str]:
+        """Names of the plugins that are to run, after `activate`."""
+        self.activate(config)
+        return [record.name for record in self.records if record.status == "loaded"]
+
+    def required_failures(self, config: Config) -> list[LoadedPlugin]:
+        """Those without which the server must not start, and which cannot be used, after `activate`."""
+        self.activate(config)
+        return [record for record in self.records if record.required and record.status != "loaded"]
 
     def enable(self, name: str) -> LoadedPlugin:
         """Register the hooks of a plugin that is disabled or has failed. Raises `UserError` where it cannot be."""
@@ -137,30 +154,35 @@ class PluginSet:
             return record
         if record.plugin is None:
             raise UserError(f"the plugin {name} cannot be enabled: {record.reason}")
-        self._register(record)
-        if record.status != "loaded":
+        if not self._register(record):
             raise UserError(f"the plugin {name} cannot be enabled: {record.reason}")
         return record
 
     def disable(self, name: str, reason: str = "by request") -> LoadedPlugin:
-        """Take a plugin's hooks away; its codecs stay. Raises `UserError` where there is no such plugin or it is required."""
+        """Take a plugin's hooks away; its codecs stay. Raises `UserError` where there is no such plugin."""
         record = self._known(name)
-        if record.required:
-            raise UserError(f"the plugin {name} is required by the configuration")
-        if record.status in ("loaded", "failed"):
+        if record.plugin is not None and record.status != "disabled":
             self._unregister(record)
             record.status, record.reason = "disabled", reason
         return record
 
-    def failed(self, name: str, reason: str) -> None:
-        """Mark a plugin whose service did not start or died for good; its hooks stay."""
+    def fail(self, name: str, reason: str, *, error: BaseException | None = None) -> None:
+        """Mark a plugin whose service did not start or died, with one log line; its hooks stay."""
         record = self._known(name)
         record.status, record.reason = "failed", reason
+        if error is not None:
+            record.errors += 1
+            record.last_error = why(error)
+        _log.error("plugin failed", plugin=name, reason=reason, exc_info=error)
 
     def recovered(self, name: str) -> None:
-        """Mark a plugin whose service runs again."""
+        """Mark a plugin whose service runs, or runs again."""
         record = self._known(name)
         record.status, record.reason = "loaded", ""
+
+    def limited_log(self, event: str, *, peer: str = "", level: str = "info", **values: Any) -> None:
+        """A line about a peer: only so many a second for each address."""
+        self.limited.write(level, peer.rpartition(":")[0] or peer, event, peer=peer, **values)
 
     def notify(self, hook_name: str, /, **arguments: Any) -> None:
         """Call every implementation of a notice; an exception is logged and counted with its plugin, and goes no further."""
@@ -171,7 +193,19 @@ class PluginSet:
                 self._note(record, hook_name, error)
 
     def call(self, plugin_name: str, hook_name: str, /, **arguments: Any) -> Any:
-        """Call one plugin's implementation, None where it has none. Its exceptions are the caller's to handle."""
+        """Call one plugin's implementation, None where it has none.
+
+        Raises the plugin's own `PenstockError`; any other exception is logged and becomes a `UserError`.
+        """
+        try:
+            return self._call(plugin_name, hook_name, arguments)
+        except PenstockError:
+            raise
+        except Exception as error:
+            self._note(self._known(plugin_name), hook_name, error)
+            raise UserError(f"its hook {hook_name} failed: {why(error)}") from error
+
+    def _call(self, plugin_name: str, hook_name: str, arguments: Mapping[str, Any]) -> Any:
         for record, impl in self._implementations(hook_name):
             if record.name == plugin_name:
                 return impl.function(*[arguments[name] for name in impl.argnames])
@@ -189,7 +223,9 @@ class PluginSet:
                 return answer
         return None
 
-    async def ask_authorize(self, session: Session, action: Action, path: StreamPath, credentials: Credentials) -> None:
+    async def ask_authorize(
+        self, session: Session, action: Action, path: StreamPath, credentials: Credentials
+    ) -> None:
         """Return if `session` may do `action`; raises `Denied` if not, or if a plugin fails to answer."""
         given = {"session": session, "action": action, "path": path, "credentials": credentials}
         for record, impl in self._implementations("authorize"):
@@ -207,7 +243,9 @@ class PluginSet:
             if answer is False or isinstance(answer, str):
                 raise Denied(answer or "not allowed", anonymous=credentials.anonymous)
             if answer is not None:
-                self._note(record, "authorize", TypeError(f"answered {type(answer).__name__}: not bool, str or None"))
+                self._note(
+                    record, "authorize", TypeError(f"answered {type(answer).__name__}: not bool, str or None")
+                )
                 raise Denied("authorization failed", anonymous=credentials.anonymous)
 
     def _known(self, name: str) -> LoadedPlugin:
@@ -226,9 +264,7 @@ class PluginSet:
         if found is None:
             caller = getattr(self.manager.hook, hook_name)
             order = {record.plugin: n for n, record in enumerate(self.records)}
-            impls = sorted(
-                caller.get_hookimpls(), key=lambda i: (i.trylast - i.tryfirst, order[i.plugin])
-            )  # pluggy calls the last one first
+            impls = sorted(caller.get_hookimpls(), key=lambda i: (i.trylast - i.tryfirst, order[i.plugin]))
             found = tuple((self.records[order[i.plugin]], i) for i in impls)
             self._calls[hook_name] = found
         return found
@@ -240,33 +276,39 @@ class PluginSet:
         try:
             for name in dir(specs):
                 caller = getattr(self.manager.hook, name, None)
-                if caller is not None and caller.has_spec() and self.manager.parse_hookspec_opts(specs, name) is not None:
+                if (
+                    caller is not None
+                    and caller.has_spec()
+                    and self.manager.parse_hookspec_opts(specs, name) is not None
+                ):
                     raise ValueError(f"the hook {name!r} is another plugin's")
             self.manager.add_hookspecs(specs)
         except Exception as error:  # noqa: BLE001 - reported as the plugin's failure
             record.status, record.reason = "failed", f"its hookspecs cannot be used: {why(error)}"
 
-    def _register(self, record: LoadedPlugin) -> None:
-        """Make a plugin part of the server, whole or not at all."""
+    def _register(self, record: LoadedPlugin) -> bool:
+        """Make a plugin part of the server, whole or not at all; returns whether it is."""
         plugin = record.plugin
-        assert plugin is not None
+        if plugin is None:
+            return False
         before = self.registry.snapshot()
         try:
             if self.manager.get_name(plugin) is None:
                 self.manager.register(plugin, record.name)
             self._calls.clear()
             self._check_hooks(plugin)
-            if not record._registered:  # pyright: ignore[reportPrivateUsage]
-                self.call(record.name, "register", registry=self.registry)
-                record._registered = True  # pyright: ignore[reportPrivateUsage]
+            if not record.registered:
+                self._call(record.name, "register", {"registry": self.registry})
+                record.registered = True
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - SystemExit and panics of extension modules included
             self.registry.restore(before)
             self._unregister(record)
             record.status, record.reason = "failed", why(error)
-        else:
-            record.status, record.reason = "loaded", ""
+            return False
+        record.status, record.reason = "loaded", ""
+        return True
 
     def _unregister(self, record: LoadedPlugin) -> None:
         if record.plugin is not None and self.manager.get_name(record.plugin) is not None:
@@ -327,4 +369,4 @@ def _record(source: Plugin | EntryPoint, blocked: frozenset[str]) -> LoadedPlugi
     return record
 
 
-__all__ = ["GROUP", "LoadedPlugin", "NoConfig", "PluginSet", "Status"]
+__all__ = ["GROUP", "LoadedPlugin", "PluginSet", "Status"]

@@ -29,9 +29,9 @@ def within(low: float, high: float | None = None) -> Callable[[Any, Attribute[An
 
 
 def parse_listen(text: str) -> tuple[str | None, int]:
-    """Host (None for every address) and port of ``:1935``, ``127.0.0.1:1935`` or ``[::1]:1935``; port 0 lets the system choose.
+    """Host (None for every address) and port of ``:1935``, ``127.0.0.1:1935`` or ``[::1]:1935``.
 
-    Raises `UserError`.
+    Port 0 lets the system choose. Raises `UserError`.
     """
     host, colon, digits = text.rpartition(":")
     if not colon or not digits:
@@ -55,10 +55,10 @@ def is_listen(_instance: Any, _attribute: Attribute[Any], value: str) -> None:
         parse_listen(value)
 
 
-def _window(value: float | None) -> float | None:
+def _window(value: Any) -> float | None:
     if value is None or value == "picture":
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError('must be "picture" or a number of milliseconds')
     return value
 
@@ -72,8 +72,9 @@ class ServerConfig:
         converter=_window,
         validator=optional(within(0, 1000)),
         metadata={
-            "help": 'When frames are written: "picture" lets sound ride with the next picture (at most 40 ms); a number of '
-            "milliseconds (0 to 1000) gathers for so long: 0 is the least delay, 100 or 350 the most viewers.",
+            "help": 'When frames are written: "picture" lets sound ride with the next picture (at most 40 ms); '
+            "a number of milliseconds (0 to 1000) gathers for so long: 0 is the least delay, 100 or 350 the most "
+            "viewers.",
             "text": "picture",
         },
     )
@@ -105,19 +106,25 @@ class ServerConfig:
         5.0, "Seconds that a reader waits for a path that nobody publishes yet.", validator=within(0)
     )
     ready_timeout: float = option(
-        2.0, "Seconds after which a stream is served with the tracks that have come so far.", validator=within(0)
+        2.0,
+        "Seconds after which a stream is served with the tracks that have come so far.",
+        validator=within(0),
     )
-    max_connections: int = option(20_000, "Most connections at a time, of all protocols.", validator=within(1))
+    max_connections: int = option(
+        20_000, "Most connections at a time, of all protocols.", validator=within(1)
+    )
     max_connections_per_address: int = option(
-        # Room for a load test of 10,000 players from one machine, while one address cannot take all of max_connections.
+        # Room for a load test of 10,000 players from one machine, but not for all of max_connections.
         12_000,
         "Most connections at a time from one address; 0 is no limit.",
         validator=within(0),
     )
     drain_timeout: float = option(
-        10.0, "Seconds in which the server takes leave of its peers when it is told to stop.", validator=within(0)
+        10.0, "Seconds in which the server takes leave of its peers when it is stopped.", validator=within(0)
     )
-    log_level: Literal["debug", "info", "warning", "error"] = option("info", "The least level that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = option(
+        "info", "The least level that is logged."
+    )
     log_format: Literal["auto", "human", "json"] = option(
         "auto", 'How lines are logged: "auto" is "human" on a terminal and "json" otherwise.'
     )
@@ -146,17 +153,21 @@ class StreamConfig:
     on_demand_close_after: float = option(
         10.0, "Seconds without readers after which an on-demand source is closed.", validator=within(0)
     )
-    push: list[str] = option([], "URLs to send the stream to.", validator=_are_urls)
+    push: list[str] = option(  # noqa: RUF009
+        [], "URLs to send the stream to.", validator=_are_urls
+    )
     override: bool = option(False, "A second publisher takes the path over, instead of being refused.")
     max_readers: int = option(0, "Most readers at a time; 0 is no limit.", validator=within(0))
     reconnect_grace: float | None = option(
-        None, "Seconds that readers are kept; in place of [server] reconnect_grace.", validator=optional(within(0))
+        None,
+        "Seconds that readers are kept; in place of [server] reconnect_grace.",
+        validator=optional(within(0)),
     )
 
 
 @frozen(order=False)
 class Pattern:
-    """A path pattern: ``*`` and ``?`` match within a segment, ``**`` any number of segments, none included."""
+    """A path pattern: ``*`` and ``?`` match within a segment, ``**`` any number of segments, even none."""
 
     text: str
     segments: tuple[str, ...]
@@ -183,7 +194,7 @@ class Pattern:
         return (*ranks, (4, 0))
 
     def matches(self, path: str) -> bool:
-        """Whether the canonical `path` is one of those meant; going back to the last ``**`` only keeps it quadratic."""
+        """Whether it means the canonical `path`; going back to the last ``**`` only keeps it quadratic."""
         parts = path.split("/")
         at = i = 0
         star = mark = -1

@@ -1,4 +1,4 @@
-"""Structuring of plain values into attrs classes: strict scalars, all mistakes at once, each with its place."""
+"""Plain values to attrs classes: strict scalars, all mistakes at once, each with its place."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def dotted(path: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the one that was probably meant, or all of them if they are few."""
+    """The end of a sentence about an unknown name: what was probably meant, or all there are if few."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, 1, 0.6)
     if close:
@@ -116,13 +116,18 @@ def types_of(cls: type[Any]) -> dict[str, Any]:
 
 
 def build(
-    cls: type[T], table: Mapping[str, Any], path: tuple[str, ...], problems: list[Problem], *, also: Iterable[str] = ()
+    cls: type[T],
+    table: Mapping[str, Any],
+    path: tuple[str, ...],
+    problems: list[Problem],
+    *,
+    also: Iterable[str] = (),
 ) -> T | None:
     """An instance of the attrs class `cls`, or None and what is wrong added to `problems`.
 
     `also` are keys that someone else handles, for suggestions.
     """
-    attributes = {a.alias: a for a in attrs.fields(cls)}  # pyright: ignore[reportArgumentType]
+    attributes = {a.alias: a for a in attrs.fields(cast("type[Any]", cls))}
     hints = types_of(cls)
     before = len(problems)
     values: dict[str, Any] = {}
@@ -136,7 +141,7 @@ def build(
             structured = _structure(value, hints[attribute.name], attribute)
             cls(**{key: structured})  # Alone, so that each key's validator speaks for itself.
             values[key] = structured
-        except Exception as error:  # noqa: BLE001 - plugins bring validators and types of their own; all is told to the user
+        except Exception as error:  # noqa: BLE001 - plugins bring validators of their own
             problems += _explain(error, (*path, key))
     if len(problems) > before:
         return None
@@ -265,10 +270,38 @@ def _items(value: Any) -> Any:
     if isinstance(value, Raw):
         read = _toml(value)
         # From the environment a list may be written without its brackets: a,b
-        value = read if isinstance(read, list) else [Raw(part.strip()) for part in value.split(",") if part.strip()]
+        value = (
+            read
+            if isinstance(read, list)
+            else [Raw(part.strip()) for part in value.split(",") if part.strip()]
+        )
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"must be a list, not {shown(value)}")
     return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _anything(value: Any, _: Any) -> Any:
+    return _toml_or_text(value)
+
+
+def _is_any(hint: Any) -> bool:
+    return hint is Any
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, types.UnionType)
+
+
+def _is_literal(hint: Any) -> bool:
+    return get_origin(hint) is Literal
+
+
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, enum.Enum)
+
+
+def _is_class(hint: Any) -> bool:
+    return isinstance(hint, type) and attrs.has(hint)
 
 
 def _is_list(hint: Any) -> bool:
@@ -343,13 +376,13 @@ def _make_converter() -> Converter:
     converter = Converter()
     for scalar, hook in ((bool, _bool), (int, _int), (float, _float), (str, _str), (Path, _path)):
         converter.register_structure_hook(scalar, hook)
-    converter.register_structure_hook_func(lambda t: get_origin(t) in (Union, types.UnionType), _union)
-    converter.register_structure_hook_func(lambda t: get_origin(t) is Literal, _choice)
-    converter.register_structure_hook_func(lambda t: isinstance(t, type) and issubclass(t, enum.Enum), _enum)
+    converter.register_structure_hook_func(_is_union, _union)
+    converter.register_structure_hook_func(_is_literal, _choice)
+    converter.register_structure_hook_func(_is_enum, _enum)
     converter.register_structure_hook_factory(_is_list, lambda t: _list_hook(t, converter))
     converter.register_structure_hook_factory(_is_mapping, lambda t: _mapping_hook(t, converter))
-    converter.register_structure_hook_func(lambda t: isinstance(t, type) and attrs.has(t), _class)
-    converter.register_structure_hook_func(lambda t: t is Any, lambda value, _: _toml_or_text(value))
+    converter.register_structure_hook_func(_is_class, _class)
+    converter.register_structure_hook_func(_is_any, _anything)
     return converter
 
 
