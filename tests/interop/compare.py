@@ -73,7 +73,7 @@ def compare(published: FrameList, received: FrameList, rules: Rules | None = Non
         got: FrameTrack | None = getattr(received, kind)
         if source is None and got is None:
             continue
-        if source is None or got is None:
+        if source is None or got is None or not got.frames:
             problems.append(f"{kind}: published {source and source.codec}, received {got and got.codec}")
             continue
         if source.codec != got.codec:

@@ -67,6 +67,13 @@ class FrameList:
     def codecs(self) -> str:
         return "+".join(track.codec for track in self.tracks)
 
+    def without_last(self) -> FrameList:
+        """The same without the last frame of each track, for clients that leave it half written."""
+        video, audio = self.video, self.audio
+        return FrameList(
+            video and evolve(video, frames=video.frames[:-1]), audio and evolve(audio, frames=audio.frames[:-1])
+        )
+
     def without_dts(self) -> FrameList:
         """The same without decode times, for carriers that have none and clients that invent them."""
         video, audio = self.video, self.audio
@@ -122,6 +129,8 @@ def read_frames(path: Path, work: Path, *, dts: bool = True) -> FrameList:
     stem = work / (path.name + ".frames")
     command = [path_of("ffmpeg-new"), "-v", "error", "-y", "-copyts", "-i", str(path)]
     command += dump_options(video, audio, stem, flags=True)
+    for old in work.glob(f"{stem.name}.*"):
+        old.unlink()
     if video or audio:
         subprocess.run(command, capture_output=True, timeout=120, check=False)
     frames = read_dump(stem)

@@ -1,0 +1,219 @@
+"""The real clients: how each publishes a clip to a URL, and how each plays one into a list of coded frames."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from pathlib import Path
+
+from attrs import frozen
+
+from .binaries import path_of
+from .clips import Clip
+from .compare import Rules
+from .frames import FrameList, dump_options, read_dump, read_frames
+
+RTMP_OLD = frozenset({"h264", "aac", "pcm_alaw", "pcm_mulaw", "mp3"})
+RTMP_ENHANCED = RTMP_OLD | {"hevc", "av1", "vp9", "opus"}
+RTSP_FFMPEG5 = frozenset({"h264", "hevc", "aac", "opus", "pcm_alaw", "pcm_mulaw", "mp3", "vp9"})
+RTSP_FFMPEG9 = RTSP_FFMPEG5 | {"av1"}
+RTSP_GST = frozenset({"h264", "hevc", "aac", "opus", "pcm_alaw", "pcm_mulaw"})
+
+RTSP_TRANSPORTS = {"rtsp-tcp": "tcp", "rtsp-udp": "udp", "rtsp-http": "http"}
+
+GST_PARSE = {"h264": "h264parse", "hevc": "h265parse", "aac": "aacparse", "opus": "opusparse"}
+GST_DEPAY = {
+    "h264": "rtph264depay ! h264parse",
+    "hevc": "rtph265depay ! h265parse",
+    "aac": "rtpmp4gdepay ! aacparse",
+    "opus": "rtpopusdepay ! opusparse",
+    "pcm_alaw": "rtppcmadepay",
+    "pcm_mulaw": "rtppcmudepay",
+}
+# Times of a tenth of a millisecond; a cluster's 16 bit offset then reaches 3 s, so clusters must be shorter.
+GST_RECORD = "matroskamux name=m timecodescale=100000 max-cluster-duration=1000000000 ! filesink location={path}"
+
+
+@frozen
+class Client:
+    """A program over one protocol: ``rtmp``, ``rtsp-tcp``, ``rtsp-udp`` or ``rtsp-http``; `needs` are names for `binaries`."""
+
+    program: str
+    protocol: str
+    needs: tuple[str, ...]
+    codecs: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        return f"{self.program} {self.protocol}"
+
+    @property
+    def scheme(self) -> str:
+        return self.protocol.partition("-")[0]
+
+    def can(self, clip: Clip) -> bool:
+        """Whether this program has all codecs of the clip over this protocol."""
+        return set(clip.codecs) <= self.codecs
+
+
+@frozen
+class Publisher(Client):
+    """Sends a clip in real time without coding it anew."""
+
+    @abstractmethod
+    def container(self, clip: Clip) -> str:
+        """Which file of the clip it reads, so that the frames published are known."""
+
+    @abstractmethod
+    def argv(self, clip: Clip, url: str) -> list[str]: ...
+
+
+@frozen
+class Player(Client):
+    """Plays a URL until it ends or is stopped; `rules` says what its way of recording lets us compare."""
+
+    rules: Rules = Rules()
+
+    @abstractmethod
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]: ...
+
+    @abstractmethod
+    def frames(self, work: Path) -> FrameList: ...
+
+    @property
+    def user(self) -> str | None:
+        """The user to run as, None for our own."""
+        return None
+
+
+@frozen
+class FFmpegPublisher(Publisher):
+    def container(self, clip: Clip) -> str:
+        return "ts" if clip.second_size else clip.base
+
+    def argv(self, clip: Clip, url: str) -> list[str]:
+        out = ["-f", "flv"] if self.protocol == "rtmp" else ["-rtsp_transport", RTSP_TRANSPORTS[self.protocol], "-f", "rtsp"]
+        source = ["-re", "-i", str(clip.file(self.container(clip)))]
+        # strict -2: FFmpeg calls its own VP9 and AV1 payload formats experimental.
+        return [path_of(self.needs[0]), "-nostdin", "-v", "warning", *source, "-c", "copy", "-strict", "-2", *out, url]
+
+
+@frozen
+class GstPublisher(Publisher):
+    def container(self, clip: Clip) -> str:
+        # FLV has decode times, which flvmux needs and Matroska lacks; rtspclientsink sends none.
+        return "flv" if self.protocol == "rtmp" else "mkv"
+
+    def argv(self, clip: Clip, url: str) -> list[str]:
+        flv = self.protocol == "rtmp"
+        path = clip.file(self.container(clip))
+        words = ["filesrc", f"location={path}", "!", "flvdemux" if flv else "matroskademux", "name=d"]
+        for kind, codec in (("video", 0), ("audio", len(clip.codecs) - 1)):
+            if (kind == "video" and not clip.video) or (kind == "audio" and not clip.audio):
+                continue
+            pad = f"d.{kind}" if flv else f"d.{kind}_0"
+            parse = GST_PARSE.get(clip.codecs[codec])
+            words += [pad, "!", "queue", "!", *((parse, "!") if parse else ()), "clocksync", "!", "out."]
+        if flv:
+            sink = ["flvmux", "name=out", "streamable=true", "!", "rtmp2sink", f"location={url}"]
+        else:
+            sink = ["rtspclientsink", "name=out", f"protocols={RTSP_TRANSPORTS[self.protocol]}", f"location={url}"]
+        return [path_of("gst-launch-1.0"), "-q", *sink, *words]
+
+
+@frozen
+class FFmpegPlayer(Player):
+    """Hashes what the demuxer gives, with no container in between, so that times are the wire's own."""
+
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        video = clip.codecs[0] if clip.video else None
+        audio = clip.codecs[-1] if clip.audio else None
+        transport = ["-rtsp_transport", RTSP_TRANSPORTS[self.protocol]] if self.scheme == "rtsp" else []
+        head = [path_of(self.needs[0]), "-nostdin", "-y", "-v", "warning", "-copyts", *transport, "-i", url]
+        return [*head, *dump_options(video, audio, work / "ffmpeg")]
+
+    def frames(self, work: Path) -> FrameList:
+        frames = read_dump(work / "ffmpeg")
+        # RTP carries no decode times: those that FFmpeg shows there are its own guess.
+        return frames if self.scheme == "rtmp" else frames.without_dts()
+
+
+@frozen
+class GstPlayer(Player):
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        words: list[str] = []
+        if self.scheme == "rtmp":
+            words += ["rtmp2src", f"location={url}", "!", "flvdemux", "name=d"]
+        else:
+            # buffer-mode=none: times from RTP alone, not smoothed by their arrival.
+            words += ["rtspsrc", "name=d", f"location={url}", f"protocols={RTSP_TRANSPORTS[self.protocol]}"]
+            words += ["buffer-mode=none", "latency=300"]
+        for kind, codec in (("video", clip.codecs[0]), ("audio", clip.codecs[-1])):
+            if (kind == "video" and not clip.video) or (kind == "audio" and not clip.audio):
+                continue
+            if self.scheme == "rtmp":
+                parse = GST_PARSE.get(codec)
+                words += [f"d.{kind}", "!", "queue", "!", *((parse, "!") if parse else ()), "m."]
+            else:
+                words += ["d.", "!", f"application/x-rtp,media={kind}", "!", "queue", "!", *GST_DEPAY[codec].split(), "!", "m."]
+        return [path_of("gst-launch-1.0"), "-q", "-e", *words, *GST_RECORD.format(path=work / "gst.mkv").split()]
+
+    def frames(self, work: Path) -> FrameList:
+        return read_frames(work / "gst.mkv", work, dts=False)
+
+
+@frozen
+class RtmpdumpPlayer(Player):
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        return [path_of("rtmpdump"), "-q", "--live", "-r", url, "-o", str(work / "rtmpdump.flv")]
+
+    def frames(self, work: Path) -> FrameList:
+        return read_frames(work / "rtmpdump.flv", work)
+
+
+@frozen
+class VlcPlayer(Player):
+    """VLC writes times of its own clock, so only bytes and order are compared; Debian's has no RTSP client."""
+
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        record = f"#std{{access=file,mux=ts,dst={work / 'vlc.ts'}}}"
+        return [path_of("cvlc"), "--play-and-exit", "--network-caching=300", "--sout-mux-caching=300", url, "--sout", record]
+
+    @property
+    def user(self) -> str | None:
+        # VLC refuses to run as root.
+        return None if os.geteuid() else "nobody"
+
+    def frames(self, work: Path) -> FrameList:
+        # Stopped, its MPEG-TS muxer cuts the last packet of each track short.
+        return read_frames(work / "vlc.ts", work).without_last()
+
+
+FFMPEGS = (("ffmpeg 5.1", "ffmpeg", RTMP_OLD, RTSP_FFMPEG5), ("ffmpeg new", "ffmpeg-new", RTMP_ENHANCED, RTSP_FFMPEG9))
+GST_NEEDS = ("gst-launch-1.0",)
+
+PUBLISHERS: tuple[Publisher, ...] = (
+    *(
+        FFmpegPublisher(name, protocol, (binary,), rtmp if protocol == "rtmp" else rtsp)
+        for name, binary, rtmp, rtsp in FFMPEGS
+        for protocol in ("rtmp", "rtsp-tcp", "rtsp-udp")
+    ),
+    GstPublisher("gstreamer", "rtmp", GST_NEEDS, RTMP_OLD - {"mp3"}),
+    GstPublisher("gstreamer", "rtsp-tcp", ("gst-rtspclientsink",), RTSP_GST),
+    GstPublisher("gstreamer", "rtsp-udp", ("gst-rtspclientsink",), RTSP_GST),
+)
+
+# An RTP receiver holds what it has until it sees the next; a stopped player loses that much.
+RTSP_RULES = Rules(tail=3, same_dts=False)
+
+PLAYERS: tuple[Player, ...] = (
+    *(
+        FFmpegPlayer(name, protocol, (binary,), rtmp if protocol == "rtmp" else rtsp, Rules(tail=1) if protocol == "rtmp" else RTSP_RULES)
+        for name, binary, rtmp, rtsp in FFMPEGS
+        for protocol in ("rtmp", *RTSP_TRANSPORTS)
+    ),
+    *(GstPlayer("gstreamer", protocol, GST_NEEDS, RTSP_GST, RTSP_RULES) for protocol in RTSP_TRANSPORTS),
+    GstPlayer("gstreamer", "rtmp", GST_NEEDS, RTMP_OLD - {"mp3"}, Rules(tail=3)),
+    RtmpdumpPlayer("rtmpdump", "rtmp", ("rtmpdump",), RTMP_OLD, Rules(tail=5)),
+    VlcPlayer("vlc", "rtmp", ("cvlc",), frozenset({"h264", "aac", "mp3"}), Rules(tail=60, times=False)),
+)

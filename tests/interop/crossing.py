@@ -1,0 +1,103 @@
+"""One publisher, one clip, several players at once, and what each of them got."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from .clients import Player, Publisher
+from .clips import Clip
+from .compare import Report, Rules, compare
+from .frames import FrameList
+from .process import Child, stop_all, wait_all
+
+JOIN_AFTER = 1.2
+"""Seconds after the publisher's start when players join: in the middle of the first GOP or a little later."""
+GRACE = 1.5
+"""Seconds that players get after the publisher's end to take what is under way."""
+
+
+@frozen
+class Endpoints:
+    """Where a server listens: ``rtmp://host:port`` and ``rtsp://host:port``, None where it does not."""
+
+    rtmp: str | None = None
+    rtsp: str | None = None
+
+    def url(self, scheme: str, path: str) -> str:
+        base = self.rtmp if scheme == "rtmp" else self.rtsp
+        if base is None:
+            raise LookupError(f"the server does not listen for {scheme}")
+        return f"{base}/{path}"
+
+
+@frozen
+class Outcome:
+    """What one player got; `words` are the last lines that the publisher and it said, for a failure's message."""
+
+    player: Player
+    report: Report
+    words: str
+
+    def __str__(self) -> str:
+        return f"--- {self.player.name}\n{self.report}" + ("" if self.report.ok else f"\n{self.words}")
+
+
+def cross(
+    endpoints: Endpoints, publisher: Publisher, clip: Clip, players: Sequence[Player], path: str, work: Path
+) -> list[Outcome]:
+    """Publish `clip` once to `path`, play it with all `players`, compare; every child is ended before it returns."""
+    source = clip.frames(publisher.container(clip))
+    argv = publisher.argv(clip, endpoints.url(publisher.scheme, path))
+    return cross_command(endpoints, argv, source, clip, players, path, work, same_dts=publisher.scheme == "rtmp")
+
+
+def cross_command(
+    endpoints: Endpoints,
+    argv: list[str],
+    source: FrameList,
+    clip: Clip,
+    players: Sequence[Player],
+    path: str,
+    work: Path,
+    *,
+    same_dts: bool,
+    join_after: float = JOIN_AFTER,
+) -> list[Outcome]:
+    """The same for any publishing command; `source` is what it is known to send."""
+    work.mkdir(parents=True, exist_ok=True)
+    work.chmod(0o755)
+    sender = Child.start("publisher", argv, work / "publisher.log")
+    running: list[tuple[Player, Child, Path]] = []
+    try:
+        time.sleep(join_after)
+        for number, player in enumerate(players):
+            folder = work / f"{number}-{player.name.replace(' ', '-')}"
+            folder.mkdir()
+            # VLC runs as another user where we are root.
+            folder.chmod(0o777)
+            url = endpoints.url(player.scheme, path)
+            child = Child.start(player.name, player.argv(clip, url, folder), folder / "log", player.user)
+            running.append((player, child, folder))
+        if not sender.wait(clip.seconds + 15):
+            sender.stop()
+        wait_all([child for _, child, _ in running], GRACE)
+    finally:
+        sender.stop()
+        stop_all([child for _, child, _ in running])
+    outcomes: list[Outcome] = []
+    for player, child, folder in running:
+        report = compare(source, player.frames(folder), _rules(player, same_dts))
+        words = f"publisher: {' '.join(argv)}\n{sender.words()}\nplayer: {' '.join(child.argv)}\n{child.words()}"
+        outcomes.append(Outcome(player, report, words))
+    return outcomes
+
+
+def _rules(player: Player, same_dts: bool) -> Rules:
+    rules = player.rules
+    return Rules(
+        rules.tolerance_ms, rules.tail, rules.times, rules.same_dts and same_dts and player.scheme == "rtmp", rules.from_start
+    )

@@ -1,0 +1,125 @@
+"""The servers under test: penstock as a child process, and nginx-rtmp, against which the harness itself is proven."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import define
+
+from .binaries import NGINX_RTMP, path_of
+from .crossing import Endpoints
+from .process import Child
+
+START_LIMIT = 15.0
+STOP_LIMIT = 10.0
+"""Seconds: the drain after SIGTERM is promised to end within 10."""
+
+SETTINGS = ("rtmp.listen=127.0.0.1:0", "rtsp.listen=127.0.0.1:0")
+"""Ports that the system chooses; the server reports them as it does to any user."""
+
+
+@define
+class Penstock:
+    """A running penstock; `endpoints` are where its log says it listens."""
+
+    child: Child
+    endpoints: Endpoints
+
+    def log(self) -> list[dict[str, object]]:
+        """The JSON lines logged so far; lines that are not JSON are left out."""
+        return list(_json_lines(self.child.log))
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Add the end of the server's log to whatever fails inside."""
+        try:
+            yield
+        except BaseException as error:
+            error.add_note(f"server log:\n{self.child.words(4000)}")
+            raise
+
+
+@contextmanager
+def penstock(
+    work: Path, *settings: str, program: tuple[str, ...] = ("-m", "penstock", "serve")
+) -> Iterator[Penstock]:
+    """``penstock serve`` with `settings` (``key=value``) besides `SETTINGS`; `program` is what Python runs instead."""
+    argv = [sys.executable, *program]
+    for setting in (*SETTINGS, *settings):
+        argv += ["--set", setting]
+    child = Child.start("penstock", argv, work / "penstock.log")
+    try:
+        yield Penstock(child, _wait_until_it_listens(child))
+    finally:
+        child.stop(signal.SIGTERM, STOP_LIMIT)
+
+
+@contextmanager
+def nginx_rtmp(work: Path) -> Iterator[Endpoints]:
+    """Debian's nginx with its RTMP module, on a free port."""
+    port = _free_port()
+    config = work / "nginx.conf"
+    config.write_text(
+        f"load_module {NGINX_RTMP};\n"
+        f"daemon off; worker_processes 1; pid {work}/nginx.pid; error_log {work}/nginx-error.log info;\n"
+        # Started as root, nginx would drop to a user that may not exist here.
+        "user root;\n"
+        "events { worker_connections 128; }\n"
+        f"rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size 4096;\n"
+        "  application live { live on; wait_video on; wait_key on; sync 10ms; } } }\n"
+    )
+    argv = [path_of("nginx-rtmp"), "-c", str(config), "-p", str(work), "-e", f"{work}/nginx-error.log"]
+    child = Child.start("nginx", argv, work / "nginx.log")
+    try:
+        _wait_for_port(port, child)
+        yield Endpoints(rtmp=f"rtmp://127.0.0.1:{port}")
+    finally:
+        child.stop(signal.SIGTERM)
+
+
+def _wait_until_it_listens(child: Child) -> Endpoints:
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline and child.running:
+        found: dict[str, str] = {}
+        for line in _json_lines(child.log):
+            # UDP endpoints of the same protocol are listed too: clients learn those from SETUP.
+            if line.get("event") == "listening" and line.get("transport", "tcp") == "tcp":
+                found[str(line.get("what"))] = f"{line.get('what')}://{line.get('address')}:{line.get('port')}"
+        if {"rtmp", "rtsp"} <= found.keys():
+            return Endpoints(found["rtmp"], found["rtsp"])
+        time.sleep(0.05)
+    child.stop(signal.SIGTERM)
+    raise RuntimeError(f"penstock did not listen within {START_LIMIT} s:\n{child.words(4000)}")
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, object]]:
+    for line in path.read_text(errors="replace").splitlines():
+        if line.startswith("{"):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _wait_for_port(port: int, child: Child) -> None:
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline and child.running:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"{child.name} does not listen on {port}:\n{child.words()}")
