@@ -1,0 +1,26 @@
+"""What any carrier may ask of H.264."""
+
+from __future__ import annotations
+
+from penstock.media import CodecConfig
+from penstock.registry import VideoInfo
+
+from penstock_codecs.h264.config import as_h264
+
+
+class H264Info:
+    """`CodecInfo` of H.264, from the first SPS."""
+
+    def describe(self, config: CodecConfig) -> VideoInfo:
+        sps = as_h264(config).parsed
+        return VideoInfo(sps.width, sps.height, sps.frame_rate)
+
+    def codecs_string(self, config: CodecConfig) -> str:
+        sps = as_h264(config).parsed
+        return f"avc1.{sps.profile:02x}{sps.constraints:02x}{sps.level:02x}"
+
+    def reorder(self, config: CodecConfig) -> int:
+        return as_h264(config).parsed.reorder
+
+    def samples(self, units: tuple[bytes, ...], config: CodecConfig) -> int | None:
+        return None

@@ -1,0 +1,29 @@
+"""The plugin that registers H.264."""
+
+from __future__ import annotations
+
+from penstock.hooks import Plugin, hookimpl
+from penstock.registry import INFO, Registry
+from penstock_formats.flv.binding import FLV
+from penstock_formats.rtp.binding import RTP
+
+from penstock_codecs.h264.config import H264
+from penstock_codecs.h264.flv import H264Flv
+from penstock_codecs.h264.info import H264Info
+from penstock_codecs.h264.rtp import H264Rtp
+
+
+class H264Plugin(Plugin):
+    """H.264 in RTP and FLV."""
+
+    name = "h264"
+
+    @hookimpl
+    def register(self, registry: Registry) -> None:
+        registry.add(H264)
+        registry.bind(H264, INFO, H264Info())
+        registry.bind(H264, RTP, H264Rtp())
+        registry.bind(H264, FLV, H264Flv())
+
+
+plugin = H264Plugin()

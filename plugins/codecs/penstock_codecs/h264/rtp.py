@@ -1,0 +1,110 @@
+"""H.264 in RTP (RFC 6184): SDP, and packetization mode 1 (single NAL unit, STAP-A, FU-A)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+
+from penstock.errors import ProtocolViolation
+from penstock.media import Codec, CodecConfig, Track
+from penstock_formats.nal import split_annex_b
+from penstock_formats.nal_rtp import (
+    Fragment,
+    NalDepacketizer,
+    NalFormat,
+    NalPacketizer,
+    decode_sprop,
+    split_aggregate,
+)
+from penstock_formats.rtp.binding import RtpFormat
+
+from penstock_codecs.h264.config import H264, NAL_PPS, NAL_SPS, H264Config, as_h264, merge
+from penstock_codecs.h264.unit import begins_picture, is_slice, normalize
+
+CLOCK_RATE = 90000
+STAP_A = 24
+FU_A = 28
+START = 0x80
+END = 0x40
+
+
+class H264Rtp:
+    """`RtpBinding` of H.264."""
+
+    encodings = ("H264",)
+    marks_last = True
+
+    def describe(self, track: Track) -> RtpFormat:
+        fmtp = {"packetization-mode": "1"}
+        if track.config is not None:
+            config = as_h264(track.config)
+            sets = ",".join([b64encode(nal).decode("ascii") for nal in config.sps + config.pps])
+            sps = config.parsed
+            fmtp["profile-level-id"] = f"{sps.profile:02X}{sps.constraints:02X}{sps.level:02X}"
+            fmtp["sprop-parameter-sets"] = sets
+        return RtpFormat("H264", CLOCK_RATE, fmtp=fmtp)
+
+    def accept(self, fmt: RtpFormat) -> tuple[Codec, H264Config | None]:
+        mode = fmt.fmtp.get("packetization-mode", "0")
+        if mode not in ("0", "1"):
+            raise ProtocolViolation("packetization mode 2 (interleaved) is not supported", "RFC 6184 8.1")
+        sets = decode_sprop(fmt.fmtp.get("sprop-parameter-sets", ""), "RFC 6184 8.1")
+        return H264, merge(None, [nal for nal in sets if nal[0] & 31 in (NAL_SPS, NAL_PPS)])
+
+    def packetizer(self, track: Track, max_payload: int) -> NalPacketizer[H264Config]:
+        return NalPacketizer(FORMAT, max_payload)
+
+    def depacketizer(self, fmt: RtpFormat) -> NalDepacketizer[H264Config]:
+        return NalDepacketizer(FORMAT, self.accept(fmt)[1])
+
+
+def parse_payload(payload: bytes) -> Fragment | list[bytes]:
+    """The NAL units in a payload, or the fragment of one. Raises `ProtocolViolation`."""
+    if not payload:
+        raise ProtocolViolation("an empty payload", "RFC 6184 5.2")
+    kind = payload[0] & 31
+    if kind == FU_A:
+        if len(payload) < 3:
+            raise ProtocolViolation("an FU-A without data", "RFC 6184 5.8")
+        flags = payload[1]
+        if flags & START and flags & END:
+            raise ProtocolViolation("an FU-A is both first and last", "RFC 6184 5.8")
+        header = bytes((payload[0] & 0xE0 | flags & 31,))
+        return Fragment(flags & START != 0, flags & END != 0, header, payload[2:])
+    if 1 <= kind < STAP_A:
+        return [payload]
+    if kind == STAP_A:
+        return split_aggregate(payload, 1, "RFC 6184 5.7.1")
+    if kind == 0 and payload.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01")):
+        # Some cameras put a byte stream into the payload.
+        nals = split_annex_b(payload)
+        if nals:
+            return nals
+    raise ProtocolViolation(f"a payload of type {kind}", "RFC 6184 5.2")
+
+
+def _parameter_sets(config: CodecConfig) -> tuple[bytes, ...]:
+    own = as_h264(config)
+    return own.sps + own.pps
+
+
+def _stap_header(nals: Sequence[bytes]) -> bytes:
+    # RFC 6184 5.7: F is the bitwise or, NRI the maximum of the aggregated units'.
+    return bytes((max(nal[0] & 0xE0 for nal in nals) | STAP_A,))
+
+
+def _fu_headers(nal: bytes) -> tuple[bytes, bytes, bytes]:
+    indicator, kind = nal[0] & 0xE0 | FU_A, nal[0] & 31
+    return bytes((indicator, START | kind)), bytes((indicator, kind)), bytes((indicator, END | kind))
+
+
+FORMAT = NalFormat(
+    header_size=1,
+    parse=parse_payload,
+    is_slice=is_slice,
+    begins=begins_picture,
+    normalize=normalize,
+    parameter_sets=_parameter_sets,
+    aggregate_header=_stap_header,
+    fragment_headers=_fu_headers,
+)

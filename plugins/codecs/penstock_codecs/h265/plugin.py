@@ -1,0 +1,29 @@
+"""The plugin that registers H.265."""
+
+from __future__ import annotations
+
+from penstock.hooks import Plugin, hookimpl
+from penstock.registry import INFO, Registry
+from penstock_formats.flv.binding import FLV
+from penstock_formats.rtp.binding import RTP
+
+from penstock_codecs.h265.config import H265
+from penstock_codecs.h265.flv import H265Flv
+from penstock_codecs.h265.info import H265Info
+from penstock_codecs.h265.rtp import H265Rtp
+
+
+class H265Plugin(Plugin):
+    """H.265 in RTP and FLV."""
+
+    name = "h265"
+
+    @hookimpl
+    def register(self, registry: Registry) -> None:
+        registry.add(H265)
+        registry.bind(H265, INFO, H265Info())
+        registry.bind(H265, RTP, H265Rtp())
+        registry.bind(H265, FLV, H265Flv())
+
+
+plugin = H265Plugin()

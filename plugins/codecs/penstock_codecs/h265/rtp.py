@@ -1,0 +1,119 @@
+"""H.265 in RTP (RFC 7798): SDP, and single NAL unit, aggregation and fragmentation packets without DON."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+
+from penstock.errors import ProtocolViolation
+from penstock.media import Codec, CodecConfig, Track
+from penstock_formats.nal import split_annex_b
+from penstock_formats.nal_rtp import (
+    Fragment,
+    NalDepacketizer,
+    NalFormat,
+    NalPacketizer,
+    decode_sprop,
+    split_aggregate,
+)
+from penstock_formats.rtp.binding import RtpFormat
+
+from penstock_codecs.h265.config import H265, NAL_PPS, NAL_SPS, NAL_VPS, H265Config, as_h265, merge
+from penstock_codecs.h265.unit import begins_picture, is_slice, normalize
+
+CLOCK_RATE = 90000
+AP = 48
+FU = 49
+START = 0x80
+END = 0x40
+
+SPROPS = ("sprop-vps", "sprop-sps", "sprop-pps")
+
+
+class H265Rtp:
+    """`RtpBinding` of H.265."""
+
+    encodings = ("H265",)
+    marks_last = True
+
+    def describe(self, track: Track) -> RtpFormat:
+        fmtp: dict[str, str] = {}
+        if track.config is not None:
+            config = as_h265(track.config)
+            for name, nals in zip(SPROPS, (config.vps, config.sps, config.pps), strict=True):
+                if nals:
+                    fmtp[name] = ",".join([b64encode(nal).decode("ascii") for nal in nals])
+        return RtpFormat("H265", CLOCK_RATE, fmtp=fmtp)
+
+    def accept(self, fmt: RtpFormat) -> tuple[Codec, H265Config | None]:
+        if fmt.fmtp.get("sprop-max-don-diff", "0").strip() != "0":
+            # RFC 7798 4.4: every AP and FU would have decoding order numbers.
+            raise ProtocolViolation("a decoding order that is not the sending order", "RFC 7798 7.1")
+        sets = [nal for name in SPROPS for nal in decode_sprop(fmt.fmtp.get(name, ""), "RFC 7798 7.1")]
+        kinds = (NAL_VPS, NAL_SPS, NAL_PPS)
+        return H265, merge(None, [nal for nal in sets if nal[0] >> 1 & 63 in kinds])
+
+    def packetizer(self, track: Track, max_payload: int) -> NalPacketizer[H265Config]:
+        return NalPacketizer(FORMAT, max_payload)
+
+    def depacketizer(self, fmt: RtpFormat) -> NalDepacketizer[H265Config]:
+        return NalDepacketizer(FORMAT, self.accept(fmt)[1])
+
+
+def parse_payload(payload: bytes) -> Fragment | list[bytes]:
+    """The NAL units in a payload, or the fragment of one. Raises `ProtocolViolation`."""
+    if len(payload) < 3:
+        raise ProtocolViolation("a payload without data", "RFC 7798 4.4")
+    if payload.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01")):
+        # Some cameras put a byte stream into the payload; no NAL unit has a temporal id of 0.
+        nals = split_annex_b(payload)
+    else:
+        kind = payload[0] >> 1 & 63
+        if kind == FU:
+            return _parse_fragment(payload)
+        if kind > FU:
+            raise ProtocolViolation(f"a payload of type {kind}", "RFC 7798 4.4")
+        nals = split_aggregate(payload, 2, "RFC 7798 4.4.2") if kind == AP else [payload]
+    if not nals or any(len(nal) < 2 for nal in nals):
+        raise ProtocolViolation("a NAL unit without its header", "RFC 7798 1.1.4")
+    return nals
+
+
+def _parse_fragment(payload: bytes) -> Fragment:
+    if len(payload) < 4:
+        raise ProtocolViolation("an FU without data", "RFC 7798 4.4.3")
+    flags = payload[2]
+    if flags & START and flags & END:
+        raise ProtocolViolation("an FU is both first and last", "RFC 7798 4.4.3")
+    header = bytes((payload[0] & 0x81 | (flags & 63) << 1, payload[1]))
+    return Fragment(flags & START != 0, flags & END != 0, header, payload[3:])
+
+
+def _parameter_sets(config: CodecConfig) -> tuple[bytes, ...]:
+    own = as_h265(config)
+    return own.vps + own.sps + own.pps
+
+
+def _ap_header(nals: Sequence[bytes]) -> bytes:
+    # RFC 7798 4.4.2: F is the bitwise or, layer and temporal id are the lowest of the aggregated units'.
+    forbidden = max(nal[0] & 0x80 for nal in nals)
+    lowest = min((nal[0] & 1) << 8 | nal[1] >> 3 << 3 for nal in nals)
+    temporal = min(nal[1] & 7 for nal in nals)
+    return bytes((forbidden | AP << 1 | lowest >> 8, lowest & 0xF8 | temporal))
+
+
+def _fu_headers(nal: bytes) -> tuple[bytes, bytes, bytes]:
+    head, kind = bytes((nal[0] & 0x81 | FU << 1, nal[1])), nal[0] >> 1 & 63
+    return head + bytes((START | kind,)), head + bytes((kind,)), head + bytes((END | kind,))
+
+
+FORMAT = NalFormat(
+    header_size=2,
+    parse=parse_payload,
+    is_slice=is_slice,
+    begins=begins_picture,
+    normalize=normalize,
+    parameter_sets=_parameter_sets,
+    aggregate_header=_ap_header,
+    fragment_headers=_fu_headers,
+)
