@@ -1,0 +1,135 @@
+"""Time: wire counters that wrap, sound on its sample grid, decoding times that a carrier lacks, and wall time."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+
+from penstock.media import NS, to_ns, to_ticks
+
+SNAP_TOLERANCE_NS = 2_000_000
+"""How far a sound frame's time may be from its sample grid and still be snapped to it: RTMP's clock is 1 ms."""
+
+
+class Unwrapper:
+    """A counter of `bits` bits as an integer that goes on over every wrap, in both directions."""
+
+    __slots__ = ("_half", "_last", "_mask")
+
+    def __init__(self, bits: int) -> None:
+        self._mask = (1 << bits) - 1
+        self._half = 1 << (bits - 1)
+        self._last: int | None = None
+
+    def unwrap(self, value: int) -> int:
+        """`value` on the line without wraps, taken as the nearest to the last one."""
+        if self._last is None:
+            self._last = value
+        else:
+            delta = (value - self._last) & self._mask
+            self._last += delta - self._mask - 1 if delta >= self._half else delta
+        return self._last
+
+
+class SampleGrid:
+    """Sound that came over a coarser clock, put back on its sample grid while it stays near to it."""
+
+    __slots__ = ("_next", "clock_rate")
+
+    def __init__(self, clock_rate: int) -> None:
+        self.clock_rate = clock_rate
+        self._next: int | None = None
+
+    def snap(self, pts: int, samples: int) -> int:
+        """The time in ns of a frame of `samples` ticks that claims to start at `pts`."""
+        ticks = self._next
+        if ticks is None or abs(to_ns(ticks, self.clock_rate) - pts) > SNAP_TOLERANCE_NS:
+            ticks = to_ticks(pts, self.clock_rate)
+        self._next = ticks + samples
+        return to_ns(ticks, self.clock_rate)
+
+
+class DecodingTimes:
+    """Decoding times for a carrier that has none (RTP): strictly increasing, never above pts.
+
+    With output order lagging at most `depth` frames behind decoding order, the n-th smallest pts is known
+    when frame n + depth comes in, and serves as that frame's dts.
+    """
+
+    __slots__ = ("_last", "_pending", "depth")
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self._pending: list[int] = []
+        self._last: int | None = None
+
+    def dts(self, pts: int, interval: int) -> int:
+        """The dts of the next frame in decoding order; `interval` is the expected frame duration in ns, for the start."""
+        if self.depth == 0:
+            dts = pts
+        else:
+            pending = self._pending
+            insort(pending, pts)
+            if len(pending) > self.depth:
+                dts = pending.pop(0)
+            else:
+                dts = pending[0] - (self.depth + 1 - len(pending)) * interval
+        if self._last is not None and dts <= self._last:
+            dts = self._last + 1_000
+        if dts > pts:
+            # The stream reorders more than it declared: believe what is seen, from here on.
+            self.depth += 1
+            dts = pts if self._last is None or pts > self._last else self._last + 1_000
+        self._last = dts
+        return dts
+
+
+class StreamClock:
+    """Maps the stream's time to wall time (ns since 1970), from arrivals or from the sender's own clock."""
+
+    __slots__ = ("_from_sender", "_offset")
+
+    def __init__(self) -> None:
+        self._offset: int | None = None
+        self._from_sender = False
+
+    def arrival(self, time: int, wall: int) -> None:
+        """A frame with `time` came in at `wall`: follow drift slowly and jumps at once."""
+        if self._from_sender:
+            return
+        offset = wall - time
+        if self._offset is None or abs(offset - self._offset) > NS:
+            self._offset = offset
+        else:
+            self._offset += (offset - self._offset) >> 9
+
+    def anchor(self, time: int, wall: int) -> None:
+        """The sender says (RTCP sender report) that `time` was at `wall`."""
+        self._from_sender = True
+        self._offset = wall - time
+
+    def wall(self, time: int) -> int:
+        """Wall time of `time`; 0 before the first frame."""
+        return time + self._offset if self._offset is not None else 0
+
+    def reset(self) -> None:
+        """A new publisher: its clock says nothing of the old one's."""
+        self._offset = None
+        self._from_sender = False
+
+
+class FrameInterval:
+    """The usual distance of a track's frames, as the median of the last few dts steps."""
+
+    __slots__ = ("_last", "_steps", "value")
+
+    def __init__(self, value: int = NS // 25) -> None:
+        self.value = value
+        self._last: int | None = None
+        self._steps: deque[int] = deque(maxlen=9)
+
+    def add(self, dts: int) -> None:
+        if self._last is not None and 0 < dts - self._last < NS:
+            self._steps.append(dts - self._last)
+            self.value = sorted(self._steps)[len(self._steps) // 2]
+        self._last = dts

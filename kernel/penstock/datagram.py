@@ -1,0 +1,234 @@
+"""Sinks and lanes for datagrams: packets shared by all, or stamped for each."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio import wait_writable
+from anyio.lowlevel import checkpoint
+
+from penstock.lanes import BATCH, Lane, ReaderSink
+from penstock.sink import Source, Spawn
+from penstock.udp import Address, Fanout, Run, runs, send_run
+
+if TYPE_CHECKING:
+    from penstock.feed import Feed, Reader
+    from penstock.ring import Unit
+
+PACE_SECONDS = 0.01
+PACE_BYTES = 64 << 10
+"""A backlog is larger than a receiver's socket buffer: at most this much each `PACE_SECONDS`."""
+FULL_SECONDS = 0.02
+"""How long a full socket may hold up a frame: its interface then sends less than is asked of it."""
+PACE_FACTOR = 4
+"""And at most so many times the media's own rate, once the first burst is out."""
+
+
+class PacedSink:
+    """What sinks of datagrams have in common: no backlog of their own, a backlog in the ring is paced."""
+
+    def __init__(self, spawn: Spawn) -> None:
+        self.source: Source | None = None
+        self.spawn = spawn
+        self._closed = ""
+
+    @property
+    def closed(self) -> str:
+        return self._closed
+
+    def emit(self, units: Iterable[Unit]) -> None:
+        """Send `units` to this peer now."""
+        raise NotImplementedError
+
+    def control(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def close(self, reason: str) -> None:
+        """Nothing more is sent; the reader is told once."""
+        if not self._closed:
+            self._closed = reason
+            source, self.source = self.source, None
+            if source is not None:
+                source.ended(reason)
+
+
+Destinations = Mapping[tuple[int, int], tuple[socket.socket, Address]]
+"""Socket and address for each (track id, channel): channel 0 is media, 1 its control (RTCP)."""
+
+
+class DatagramSink(PacedSink):
+    """A peer that gets the same packets as all others: RTP with one SSRC and sequence, unicast or multicast.
+
+    `control_to` is where control bytes go that are this peer's own.
+    """
+
+    def __init__(
+        self, destinations: Destinations, spawn: Spawn, control_to: tuple[socket.socket, Address] | None = None
+    ) -> None:
+        super().__init__(spawn)
+        self.destinations = destinations
+        self._control_to = control_to
+
+    def emit(self, units: Iterable[Unit]) -> None:
+        for unit in units:
+            to = self.destinations.get((unit.track.id, unit.channel)) if unit.track is not None else None
+            if to is not None:
+                for run in runs(unit.payloads):
+                    send_run(to[0], run, to[1])
+
+    def control(self, data: bytes) -> None:
+        if self._control_to is not None and data and not self._closed:
+            send_run(self._control_to[0], (data, len(data)), self._control_to[1])
+
+    def lane(self, feed: Feed) -> Lane:
+        return DatagramLane(feed, self.spawn)
+
+
+class StampSink(PacedSink):
+    """A peer whose packets are its own: headers, sequence, encryption, and what retransmission needs.
+
+    `stamp` is called once per pass with the units that are new; what it returns is sent in few calls.
+    """
+
+    def __init__(
+        self, sock: socket.socket, address: Address, stamp: Callable[[Sequence[Unit]], Sequence[bytes]], spawn: Spawn
+    ) -> None:
+        super().__init__(spawn)
+        self.sock = sock
+        self.address = address
+        self.stamp = stamp
+
+    def emit(self, units: Iterable[Unit]) -> None:
+        self.send(self.stamp(list(units)))
+
+    def send(self, datagrams: Sequence[bytes]) -> None:
+        """Send datagrams to the peer at once: retransmissions, acknowledgements."""
+        for run in runs(datagrams):
+            send_run(self.sock, run, self.address)
+
+    def control(self, data: bytes) -> None:
+        if data and not self._closed:
+            self.send([data])
+
+    def lane(self, feed: Feed) -> Lane:
+        return StampLane(feed, self.spawn)
+
+
+class PacedLane(Lane):
+    """Readers at datagrams: each frame goes out as it comes, and one task paces all who have a backlog."""
+
+    def __init__(self, feed: Feed, spawn: Spawn) -> None:
+        super().__init__(feed)
+        self._spawn = spawn
+        self._lagging: dict[Reader, float] = {}
+        self._pacing = False
+
+    def start(self, reader: Reader) -> None:
+        # The first burst may be as large as one pass allows, so that the first picture is there at once.
+        self._lagging[reader] = PACE_BYTES
+        if not self._pacing:
+            self._pacing = True
+            self._spawn(self._pace)
+
+    def leave(self, reader: Reader) -> None:
+        self._lagging.pop(reader, None)
+
+    def _rate(self) -> float:
+        """Bytes a second that a reader with a backlog gets."""
+        ring = self.feed.ring
+        span = (ring[ring.end - 1].time - ring[ring.start].time) / 1e9 if ring.end > ring.start else 0.0
+        return PACE_FACTOR * ring.bytes / span if span > 0.1 else PACE_BYTES / PACE_SECONDS
+
+    async def _pace(self) -> None:
+        last = time.monotonic()
+        try:
+            while self._lagging:
+                now = time.monotonic()
+                allowance = self._rate() * (now - last)
+                last = now
+                for n, (reader, saved) in enumerate(tuple(self._lagging.items())):
+                    if n % BATCH == BATCH - 1:
+                        await checkpoint()
+                    if reader in self._lagging:
+                        self._give(reader, min(PACE_BYTES, saved + allowance))
+                await anyio.sleep(PACE_SECONDS)
+        finally:
+            self._pacing = False
+
+    def _give(self, reader: Reader, budget: float) -> None:
+        sink: PacedSink = reader.sink  # type: ignore[assignment]
+        while budget > 0 or reader.cursor >= self.head:
+            units = reader.next_units(1)
+            if not units:
+                self._lagging.pop(reader, None)
+                return
+            sink.emit(units)
+            budget -= sum(u.size for u in units)
+        self._lagging[reader] = budget
+
+
+class DatagramLane(PacedLane):
+    """The same packets for all: one prepared fan-out for each (socket, track, channel), made anew when readers change."""
+
+    def __init__(self, feed: Feed, spawn: Spawn) -> None:
+        super().__init__(feed, spawn)
+        self._fanouts: dict[tuple[int, int], list[Fanout]] = {}
+
+    def takes(self, sink: ReaderSink) -> bool:
+        return isinstance(sink, DatagramSink)
+
+    async def flush(self) -> None:
+        units = self.take()
+        if not self.ready:
+            return
+        if self.changed:
+            self._prepare()
+        for unit in units:
+            self.sent += unit.size
+            if unit.track is None:
+                continue
+            fanouts = self._fanouts.get((unit.track.id, unit.channel))
+            if fanouts:
+                for run in runs(unit.payloads):
+                    for fanout in fanouts:
+                        if (done := fanout.send(run)) < len(fanout):
+                            await _rest(fanout, run, done)
+                await checkpoint()
+
+    def _prepare(self) -> None:
+        self.changed = False
+        found: dict[tuple[int, int], dict[socket.socket, list[Address]]] = {}
+        for reader in self.ready:
+            sink: DatagramSink = reader.sink  # type: ignore[assignment]
+            for key, (sock, address) in sink.destinations.items():
+                found.setdefault(key, {}).setdefault(sock, []).append(address)
+        self._fanouts = {key: [Fanout(s, a) for s, a in by.items()] for key, by in found.items()}
+
+
+async def _rest(fanout: Fanout, run: Run, done: int) -> None:
+    """The socket is full: offer the rest as it empties; what it does not take in time is lost, as on any network."""
+    with anyio.move_on_after(FULL_SECONDS):
+        while done < len(fanout):
+            await wait_writable(fanout.sock)
+            done = fanout.send(run, done)
+
+
+class StampLane(PacedLane):
+    """Packets of each reader's own: one stamp and few calls a reader and pass."""
+
+    def takes(self, sink: ReaderSink) -> bool:
+        return isinstance(sink, StampSink)
+
+    async def flush(self) -> None:
+        units = self.take()
+        self.sent += sum(u.size for u in units)
+        for n, reader in enumerate(tuple(self.ready)):
+            if n % BATCH == BATCH - 1:
+                await checkpoint()
+            if reader.state == "ready":
+                sink: StampSink = reader.sink  # type: ignore[assignment]
+                sink.emit(units)

@@ -1,0 +1,325 @@
+"""Feeds: each frame is muxed once into units that all readers of the feed share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from penstock.media import NS, Event, Track
+from penstock.ring import Bounds, Ring, Unit
+
+if TYPE_CHECKING:
+    from penstock.lanes import Lane, ReaderSink
+    from penstock.session import Session
+    from penstock.stream import Stream
+
+CATCH_UP_BYTES = 128 << 10
+"""What a lagging reader is given at a time: enough for few calls, little enough to keep the loop free."""
+
+
+class Muxer(Protocol):
+    """Writes frames in one carrier's format, the same for every reader of the feed."""
+
+    @property
+    def key(self) -> Hashable:
+        """Two muxers with equal keys write the same bytes, so that their readers share one feed."""
+        ...
+
+    def mux(self, event: Event) -> Sequence[Unit]:
+        """The units of one event; empty for what this carrier has no use for."""
+        ...
+
+
+class Cursor:
+    """What is true at the place where a reader starts: the tracks as configured there, and the first units of each."""
+
+    __slots__ = ("_feed", "index")
+
+    def __init__(self, feed: Feed, index: int) -> None:
+        self._feed = feed
+        self.index = index
+
+    def first(self, track_id: int) -> Unit | None:
+        """The first unit of a track at or after the cursor; None where the next is still to come."""
+        ring = self._feed.ring
+        for i in range(self.index, ring.end):
+            unit = ring[i]
+            if unit.track is not None and unit.track.id == track_id:
+                return unit
+        return None
+
+    @property
+    def tracks(self) -> list[Track]:
+        """The feed's tracks with the config in force at the cursor."""
+        found: list[Track] = []
+        for track in self._feed.stream.tracks:
+            unit = self.first(track.id)
+            found.append(unit.track if unit is not None and unit.track is not None else track)
+        return found
+
+
+class Reader:
+    """One sink's place in a feed."""
+
+    __slots__ = ("_bytes", "_place", "_since", "cursor", "feed", "lane", "on_end", "session", "sink", "skipped", "state")
+
+    def __init__(self, feed: Feed, lane: Lane, sink: ReaderSink, session: Session, on_end: Callable[[str], None]) -> None:
+        self.feed = feed
+        self.lane = lane
+        self.sink = sink
+        self.session = session
+        self.on_end = on_end
+        self.cursor = 0
+        self.state = "new"
+        self.skipped: dict[int, int] = {}
+        """Units that it missed, by track id, because it could not keep up."""
+        self._bytes = 0
+        self._since = 0
+        self._place: dict[int, int] = {}
+
+    def move(self, index: int) -> None:
+        """Put the cursor at `index`, without counting what lies between."""
+        self.cursor = index
+        self._place = self.feed.before(index)
+
+    def ready(self) -> None:
+        """It is at the head of its lane: the pump serves it from now on."""
+        lane = self.lane
+        self.state = "ready"
+        self._since = lane.sent
+        lane.ready[self] = None
+        lane.changed = True
+
+    def lag(self, index: int, unsent: int = 0) -> None:
+        """It could not take what the pump offered, `unsent` bytes of it; from `index` on it catches up by itself."""
+        lane = self.lane
+        self._bytes += lane.sent - self._since - unsent
+        lane.ready.pop(self, None)
+        lane.changed = True
+        self.state = "lagging"
+        self.move(index)
+
+    @property
+    def bytes_out(self) -> int:
+        return self._bytes + (self.lane.sent - self._since if self.state == "ready" else 0)
+
+    def next_units(self, most: int = CATCH_UP_BYTES) -> list[Unit]:
+        """The next units to catch up on, moving the cursor; empty once it is at the head (and then it is ready)."""
+        ring, head = self.feed.ring, self.lane.head
+        self._skip(ring, head)
+        if self.state == "waiting":
+            return []
+        last, size = self.cursor, 0
+        while last < head and size < most:
+            size += ring[last].size
+            last += 1
+        if last == self.cursor:
+            self.ready()
+            return []
+        units = ring.slice(self.cursor, last)
+        self.cursor = last
+        self._bytes += size
+        place = self._place
+        for unit in units:
+            if unit.track is not None:
+                place[unit.track.id] = place.get(unit.track.id, 0) + 1
+        return units
+
+    def catch_up(self) -> bytes | None:
+        if self.state != "lagging":
+            return None
+        units = self.next_units()
+        if not units:
+            return None
+        return b"".join([p for unit in units for p in unit.payloads])
+
+    def _skip(self, ring: Ring, head: int) -> None:
+        """Over its bound, or where the ring has let go of its place, a reader goes on at a key unit."""
+        feed, cursor = self.feed, self.cursor
+        if cursor >= head:
+            return
+        lost = cursor < ring.start
+        first = ring[max(cursor, ring.start)]
+        if not lost and ring[head - 1].time - first.time <= feed.max_backlog:
+            return
+        key = ring.last_key
+        if key is not None and cursor < key < head:
+            target = key
+        elif lost:
+            target = head
+            if feed.stream.has_video:
+                self.wait()
+        else:
+            return
+        left_off = self._place
+        self.move(target)
+        for track_id, number in self._place.items():
+            self.skipped[track_id] = self.skipped.get(track_id, 0) + number - left_off.get(track_id, 0)
+
+    def wait(self) -> None:
+        """Nothing to start from is at hand: wait for the next key unit."""
+        self.state = "waiting"
+        self.lane.waiting[self] = time.monotonic()
+        self.feed.stream.request_key_frame()
+
+    def ended(self, reason: str) -> None:
+        """The sink is closed, or the feed ended."""
+        if self.state == "closed":
+            return
+        if self.state == "ready":
+            self._bytes += self.lane.sent - self._since
+        self.state = "closed"
+        lane = self.lane
+        lane.ready.pop(self, None)
+        lane.waiting.pop(self, None)
+        lane.changed = True
+        self.feed.left(self, reason)
+        self.on_end(reason)
+
+    def detach(self, reason: str = "left") -> None:
+        """Take the sink out of the feed, leaving it open; what the socket has begun is still finished."""
+        self.sink.source = None
+        self.on_end = _nothing
+        self.ended(reason)
+
+
+def _nothing(_reason: str) -> None:
+    pass
+
+
+class Feed:
+    """One muxer's units of one stream, and the lanes on which they reach its readers.
+
+    Born with its first reader by replaying the GOP cache. The pump is `flush`: it runs in the publisher's task,
+    one pass at a time, and yields the loop between batches of sockets.
+    """
+
+    def __init__(self, stream: Stream, muxer: Muxer, bounds: Bounds, max_backlog: float, window: float | None) -> None:
+        self.stream = stream
+        self.muxer = muxer
+        self.max_backlog = int(max_backlog * NS)
+        self.ring = Ring(bounds, self.max_backlog)
+        self.window = window
+        self.lanes: list[Lane] = []
+        self.readers: set[Reader] = set()
+        self._flushing = False
+        self._closed = ""
+        self._counts: dict[int, int] = {}
+
+    def push(self, event: Event) -> None:
+        """Mux one event into the ring; costs nothing per reader."""
+        for unit in self.muxer.mux(event):
+            self.ring.append(unit)
+            if unit.track is not None:
+                self._counts[unit.track.id] = self._counts.get(unit.track.id, 0) + 1
+            for lane in self.lanes:
+                lane.note(unit)
+
+    @property
+    def due_at(self) -> int | None:
+        """The moment (monotonic ns) at which some lane should be served; None where nothing is pending."""
+        return min((lane.due_at for lane in self.lanes if lane.pending), default=None)
+
+    @property
+    def rest(self) -> int:
+        """Nanoseconds that every lane allows to gather at the ingest; 0 where some lane wants each frame at once."""
+        return min((lane.rest for lane in self.lanes), default=0)
+
+    async def flush(self, now: int) -> None:
+        """Serve every lane that is due; one pass at a time."""
+        if self._flushing:
+            return
+        self._flushing = True
+        try:
+            for lane in self.lanes:
+                if lane.pending and lane.due_at <= now:
+                    await lane.flush()
+        finally:
+            self._flushing = False
+
+    def attach(
+        self,
+        sink: ReaderSink,
+        session: Session,
+        *,
+        preamble: Callable[[Cursor], bytes] | None = None,
+        start: str = "key",
+        on_end: Callable[[str], None] | None = None,
+    ) -> Reader:
+        """Let `sink` read from here on: its start reply and its place in the ring are set in one step.
+
+        `preamble` makes the start reply from what is true at the cursor. `start` is ``key`` (the newest key unit,
+        so that there is a picture at once) or ``live`` (now). `on_end` is called once with the reason.
+        """
+        lane = self._lane(sink)
+        reader = Reader(self, lane, sink, session, on_end or session.kick)
+        ring = self.ring
+        key = ring.last_key
+        if start == "key" and key is not None and key <= lane.head:
+            reader.move(key)
+        else:
+            reader.move(lane.head)
+            if start == "key" and self.stream.has_video and self.stream.has_frames:
+                reader.wait()
+        reader.session.count_out = lambda: reader.bytes_out
+        self.readers.add(reader)
+        if preamble is not None:
+            sink.control(preamble(Cursor(self, reader.cursor)))
+        if sink.closed:
+            reader.ended(sink.closed)
+            return reader
+        sink.source = reader
+        if reader.state != "waiting":
+            reader.state = "lagging"
+            lane.start(reader)
+        self.stream.joined(self, reader)
+        return reader
+
+    async def pour(self, sink: ReaderSink, session: Session, *, start: str = "key") -> str:
+        """Attach `sink` and wait until it or the stream ends; returns why."""
+        done = anyio.Event()
+        why: list[str] = []
+
+        def end(reason: str) -> None:
+            why.append(reason)
+            done.set()
+
+        reader = self.attach(sink, session, start=start, on_end=end)
+        try:
+            await done.wait()
+        finally:
+            reader.detach()
+        return why[0] if why else ""
+
+    def left(self, reader: Reader, reason: str) -> None:
+        self.readers.discard(reader)
+        reader.lane.leave(reader)
+        self.stream.left(self, reader, reason)
+
+    def before(self, index: int) -> dict[int, int]:
+        """How many units of each track were pushed before a ring index."""
+        counts = dict(self._counts)
+        ring = self.ring
+        for i in range(max(index, ring.start), ring.end):
+            track = ring[i].track
+            if track is not None:
+                counts[track.id] -= 1
+        return counts
+
+    def end(self, reason: str) -> None:
+        """The stream is over for all readers."""
+        self._closed = reason
+        for reader in tuple(self.readers):
+            reader.sink.source = None
+            reader.ended(reason)
+
+    def _lane(self, sink: ReaderSink) -> Lane:
+        for lane in self.lanes:
+            if lane.takes(sink):
+                return lane
+        lane = sink.lane(self)
+        self.lanes.append(lane)
+        return lane

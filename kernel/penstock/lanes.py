@@ -1,0 +1,189 @@
+"""The pump: how a feed's units reach its readers, one lane for each kind of sink.
+
+What costs is the number of writes, so a lane gathers what its window allows, joins it once, and offers the same
+buffer to every socket in a flat loop. No queue, wake-up or await per frame and reader.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from anyio.lowlevel import checkpoint
+
+from penstock.sink import ByteSink, Source
+
+if TYPE_CHECKING:
+    from penstock.feed import Feed, Reader
+    from penstock.ring import Unit
+
+BATCH = 256
+"""Sockets served before the loop is yielded: 256 writes are a few milliseconds."""
+
+KEY_WAIT = 5.0
+"""Seconds that a reader waits for a key frame where none is at hand, before it gets what there is."""
+
+PICTURE_WAIT_NS = 40_000_000
+"""The longest that sound waits for the next picture."""
+
+
+class ReaderSink(Protocol):
+    """What a feed needs of any sink."""
+
+    source: Source | None
+
+    @property
+    def closed(self) -> str: ...
+
+    def control(self, data: bytes) -> None: ...
+
+    def close(self, reason: str) -> None: ...
+
+    def lane(self, feed: Feed) -> Lane:
+        """A lane of `feed` for this kind of sink."""
+        ...
+
+
+class Lane:
+    """The readers of one feed that are served alike: which units they have had, and when they get the next.
+
+    Units before `head` have been offered to every reader in `ready`. A reader in `waiting` gets nothing until the
+    next key unit.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.head = feed.ring.end
+        self.sent = 0
+        """Bytes that a reader which was ready all the time has had."""
+        self.ready: dict[Reader, None] = {}
+        self.waiting: dict[Reader, float] = {}
+        self.changed = False
+        """Whether `ready` has changed since this was last set to false."""
+
+    def takes(self, sink: ReaderSink) -> bool:
+        raise NotImplementedError
+
+    def note(self, unit: Unit) -> None:
+        """A unit was appended to the ring."""
+
+    @property
+    def pending(self) -> bool:
+        return self.head < self.feed.ring.end
+
+    @property
+    def due_at(self) -> int:
+        """The moment (monotonic ns) at which what is pending should go out; 0 for at once."""
+        return 0
+
+    @property
+    def rest(self) -> int:
+        """Nanoseconds that the ingest may sleep between two passes."""
+        return 0
+
+    async def flush(self) -> None:
+        """Offer what is pending to every ready reader."""
+        raise NotImplementedError
+
+    def start(self, reader: Reader) -> None:
+        """Let a reader catch up from its cursor."""
+        raise NotImplementedError
+
+    def leave(self, reader: Reader) -> None:
+        """A reader is gone."""
+
+    def take(self) -> list[Unit]:
+        """What is pending, moving the head; those who wait for a key unit among it are put at it."""
+        ring, first = self.feed.ring, max(self.head, self.feed.ring.start)
+        self.head = ring.end
+        units = ring.slice(first, ring.end)
+        if self.waiting:
+            self._wake(ring.next_key(first), first)
+        return units
+
+    def _wake(self, key: int | None, first: int) -> None:
+        now = time.monotonic()
+        for reader, since in tuple(self.waiting.items()):
+            if key is None and now - since < KEY_WAIT:
+                continue
+            del self.waiting[reader]
+            reader.state = "lagging"
+            reader.move(key if key is not None else first)
+            self.start(reader)
+
+
+class ByteLane(Lane):
+    """Readers at byte streams: pending units joined once, one write to each.
+
+    The window says how long units may gather: None lets sound wait for the next picture, 0 writes at once,
+    otherwise milliseconds.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self._oldest = 0
+        self._picture = False
+        self._last = 0
+
+    def takes(self, sink: ReaderSink) -> bool:
+        return isinstance(sink, ByteSink)
+
+    def note(self, unit: Unit) -> None:
+        if not self._oldest:
+            self._oldest = time.monotonic_ns()
+        if unit.video:
+            self._picture = True
+
+    @property
+    def due_at(self) -> int:
+        window = self.feed.window
+        if window is None:
+            return 0 if self._picture else self._oldest + min(PICTURE_WAIT_NS, self.feed.stream.frame_interval)
+        return self._last + int(window * 1_000_000) if window else 0
+
+    @property
+    def rest(self) -> int:
+        return int((self.feed.window or 0) * 1_000_000)
+
+    async def flush(self) -> None:
+        first = self.head
+        units = self.take()
+        self._picture, self._oldest, self._last = False, 0, time.monotonic_ns()
+        if not self.ready:
+            return
+        buffer = b"".join([p for unit in units for p in unit.payloads])
+        size = len(buffer)
+        self.sent += size
+        readers = list(self.ready)
+        for i in range(0, len(readers), BATCH):
+            if i:
+                await checkpoint()
+            for reader in readers[i : i + BATCH]:
+                sink: ByteSink = reader.sink  # type: ignore[assignment]
+                if sink.blocked or reader.state != "ready":
+                    self._behind(reader, first, size)
+                    continue
+                try:
+                    sent = sink.send(buffer)
+                except BlockingIOError:
+                    sent = 0
+                except OSError as e:
+                    sink.close(e.strerror or "connection broken")
+                    continue
+                if sent != size:
+                    self._short(reader, buffer, sent)
+
+    def _behind(self, reader: Reader, first: int, size: int) -> None:
+        """Control bytes wait at its socket: it takes this pass's units from the ring, after them."""
+        if reader.state == "ready":
+            reader.lag(first, unsent=size)
+
+    def _short(self, reader: Reader, buffer: bytes, sent: int) -> None:
+        """The socket is full: what was begun is finished first."""
+        reader.lag(self.head)
+        sink: ByteSink = reader.sink  # type: ignore[assignment]
+        sink.block(memoryview(buffer)[sent:] if sent else buffer)
+
+    def start(self, reader: Reader) -> None:
+        sink: ByteSink = reader.sink  # type: ignore[assignment]
+        sink.drain()

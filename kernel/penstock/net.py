@@ -1,0 +1,248 @@
+"""Sockets: raw and non-blocking, owned by the kernel, never through the event loop's streams or transports."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+from anyio import wait_readable, wait_writable
+
+from penstock.errors import Closed, UserError
+from penstock.sink import ByteSink, Spawn, TlsSink
+
+BACKLOG = 4096
+ACCEPT_BATCH = 64
+"""Connections accepted before other tasks get their turn."""
+SEND_BUFFER = 256 << 10
+"""SO_SNDBUF of a connection: about a second of a 2 Mbit/s stream, so that a join does not wait for the peer."""
+RECEIVE_BYTES = 64 << 10
+DATAGRAM_BYTES = 65_536
+UDP_BUFFER = 2 << 20
+"""SO_RCVBUF and SO_SNDBUF of a shared UDP socket."""
+
+
+def format_address(address: Any) -> str:
+    """``127.0.0.1:1935`` or ``[::1]:1935``."""
+    if not isinstance(address, tuple) or len(address) < 2:  # pyright: ignore[reportUnknownArgumentType]
+        return str(address)
+    host, port = str(address[0]), str(address[1])  # pyright: ignore[reportUnknownArgumentType]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Connection:
+    """One peer's TCP connection: what comes in by `receive`, what goes out through `sink`."""
+
+    __slots__ = ("address", "bytes_in", "peer", "secure", "sink", "sock")
+
+    def __init__(self, sock: socket.socket, peer: Any, spawn: Spawn, stall_timeout: float) -> None:
+        self.sock = sock
+        self.peer = peer
+        self.address = format_address(peer)
+        self.bytes_in = 0
+        self.secure = isinstance(sock, ssl.SSLSocket)
+        self.sink = (TlsSink if isinstance(sock, ssl.SSLSocket) else ByteSink)(sock, spawn, stall_timeout)  # type: ignore[arg-type]
+
+    async def receive(self, most: int = RECEIVE_BYTES) -> bytes:
+        """The next bytes; empty at the peer's end. Raises `Closed` where the connection broke."""
+        try:
+            while True:
+                try:
+                    data = self.sock.recv(most)
+                except (BlockingIOError, ssl.SSLWantReadError):
+                    if self.sink.closed:
+                        raise Closed(self.sink.closed) from None
+                    await wait_readable(self.sock)
+                except ssl.SSLWantWriteError:
+                    await wait_writable(self.sock)
+                else:
+                    self.bytes_in += len(data)
+                    return data
+        except (OSError, ValueError, anyio.ClosedResourceError) as e:
+            raise Closed(getattr(e, "strerror", None) or "connection closed") from None
+
+    def receive_now(self, most: int = RECEIVE_BYTES) -> bytes | None:
+        """Bytes that are there already; None where there are none, so that a batch is parsed in one go."""
+        try:
+            data = self.sock.recv(most)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        except OSError as e:
+            raise Closed(e.strerror or "connection closed") from None
+        self.bytes_in += len(data)
+        return data
+
+    def close(self, reason: str = "closed") -> None:
+        self.sink.close(reason)
+        self.sock.close()
+
+
+def _explain(what: str, host: str | None, port: int, transport: str, key: str, error: OSError) -> UserError:
+    where = f"{host or ''}:{port}/{transport}"
+    if error.errno == errno.EADDRINUSE:
+        return UserError(f"{what} cannot listen on {where}: the port is in use; stop the other program or set {key} to another port.")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return UserError(f"{what} cannot listen on {where}: no permission; use a port above 1023 in {key}, or run with the right to bind it.")
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return UserError(f"{what} cannot listen on {where}: this machine has no such address; correct {key}.")
+    return UserError(f"{what} cannot listen on {where}: {error.strerror or error}; correct {key}.")
+
+
+def open_listener(host: str | None, port: int, *, what: str, key: str) -> list[socket.socket]:
+    """Listening TCP sockets for an address; all addresses (IPv6 with IPv4) where `host` is None or empty.
+
+    Raises `UserError`, naming the config `key`, where that cannot be.
+    """
+    return _open(host, port, socket.SOCK_STREAM, what=what, key=key)
+
+
+def open_udp(host: str | None, port: int, *, what: str, key: str) -> socket.socket:
+    """One UDP socket for an address, as `open_listener`."""
+    return _open(host, port, socket.SOCK_DGRAM, what=what, key=key)[0]
+
+
+def _open(host: str | None, port: int, kind: socket.SocketKind, *, what: str, key: str) -> list[socket.socket]:
+    transport = "tcp" if kind == socket.SOCK_STREAM else "udp"
+    try:
+        if not host:
+            if socket.has_dualstack_ipv6():
+                found: list[tuple[Any, Any]] = [(socket.AF_INET6, ("::", port))]
+            else:
+                found = [(socket.AF_INET, ("0.0.0.0", port))]
+        else:
+            found = [(i[0], i[4]) for i in socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)][:1]
+        return [_bind(family, address, kind, dual=not host) for family, address in found]
+    except OSError as e:
+        if not host and e.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            try:
+                return [_bind(socket.AF_INET, ("0.0.0.0", port), kind, dual=False)]
+            except OSError as e4:
+                e = e4
+        raise _explain(what, host, port, transport, key, e) from None
+
+
+def _bind(family: int, address: Any, kind: socket.SocketKind, *, dual: bool) -> socket.socket:
+    sock = socket.socket(family, kind)
+    try:
+        sock.setblocking(False)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UDP_BUFFER)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+        sock.bind(address)
+        if kind == socket.SOCK_STREAM:
+            sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def accept(listener: socket.socket, handle: Callable[[socket.socket, Any], None]) -> None:
+    """Hand every new connection to `handle`, until cancelled."""
+    while True:
+        await wait_readable(listener)
+        for _ in range(ACCEPT_BATCH):
+            try:
+                sock, peer = listener.accept()
+            except BlockingIOError:
+                break
+            except OSError as e:
+                if e.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    # Out of descriptors: those that wait stay in the backlog until some are free again.
+                    await anyio.sleep(0.1)
+                    break
+                continue
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            handle(sock, peer)
+        await anyio.lowlevel.checkpoint()
+
+
+async def start_tls(sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None = None) -> ssl.SSLSocket:
+    """TLS over a connected non-blocking socket; as the server unless `server_hostname` is given.
+
+    Raises `Closed`, saying why, where the handshake fails; the socket is then closed.
+    """
+    tls = context.wrap_socket(
+        sock,
+        server_side=server_hostname is None,
+        do_handshake_on_connect=False,
+        suppress_ragged_eofs=True,
+        server_hostname=server_hostname,
+    )
+    try:
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await wait_readable(tls)
+            except ssl.SSLWantWriteError:
+                await wait_writable(tls)
+            else:
+                return tls
+    except OSError as e:
+        tls.close()
+        raise Closed(f"TLS handshake failed: {getattr(e, 'reason', None) or e}") from None
+    except BaseException:
+        tls.close()
+        raise
+
+
+async def connect(host: str, port: int, timeout: float = 10.0) -> socket.socket:
+    """A connected non-blocking TCP socket. Raises `Closed` where nobody answers."""
+    try:
+        with anyio.fail_after(timeout):
+            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            last: OSError | None = None
+            for family, kind, proto, _, address in found:
+                sock = socket.socket(family, kind, proto)
+                try:
+                    sock.setblocking(False)
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+                    code = sock.connect_ex(address)
+                    if code == errno.EINPROGRESS:
+                        await wait_writable(sock)
+                        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if code == 0:
+                        return sock
+                    last = OSError(code, os.strerror(code))
+                except BaseException:
+                    sock.close()
+                    raise
+                sock.close()
+    except TimeoutError:
+        raise Closed(f"{host}:{port} did not answer within {timeout:g} s") from None
+    except OSError as e:
+        raise Closed(f"{host}:{port}: {e.strerror or e}") from None
+    raise Closed(f"{host}:{port}: {last.strerror if last is not None else 'no address'}")
+
+
+def load_tls(certificate: str, key: str) -> ssl.SSLContext:
+    """A server's TLS context. Raises `UserError` in one sentence where the files will not do."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    for name, path in (("server.certificate", certificate), ("server.key", key)):
+        if not path:
+            raise UserError(f"TLS needs both server.certificate and server.key; set {name}.")
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError as e:
+            raise UserError(f"{name}: cannot read {path}: {e.strerror}.") from None
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as e:
+        raise UserError(
+            f"server.certificate {certificate} and server.key {key} are not a certificate and its key in PEM form"
+            f" ({e.reason or e}); correct them."
+        ) from None
+    return context

@@ -1,0 +1,208 @@
+"""The publishing side of a stream: tracks declared, frames written, times put on the stream's own clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+
+from penstock.clock import DecodingTimes, FrameInterval, SampleGrid
+from penstock.errors import Closed
+from penstock.media import NS, Codec, CodecConfig, Frame, Kind, Track
+from penstock.registry import INFO, VideoInfo
+
+if TYPE_CHECKING:
+    from penstock.session import Session
+    from penstock.stream import Stream
+
+MAX_TRACKS = 32
+"""Tracks of one publisher."""
+
+JUMP_NS = 10 * NS
+"""A step forward in a track's times beyond this, or back beyond `BACK_NS`, is a new epoch and not a gap."""
+BACK_NS = NS
+
+
+class _Input:
+    """What is kept of one track while its frames come in."""
+
+    __slots__ = ("dts", "grid", "interval", "last", "track")
+
+    def __init__(self, track: Track) -> None:
+        self.track = track
+        self.last: int | None = None
+        self.dts: DecodingTimes | None = None
+        self.grid = SampleGrid(track.clock_rate) if track.kind is Kind.AUDIO else None
+        self.interval = FrameInterval()
+
+
+class Publisher:
+    """One session that feeds a stream. Times given to `write` are ns on the source's own clock.
+
+    They are moved by whole seconds to the stream's clock, so that any wire clock's ticks stay exact.
+    """
+
+    def __init__(self, stream: Stream, session: Session) -> None:
+        self.stream = stream
+        self.session = session
+        self.since = time.monotonic()
+        self.last_arrival = time.monotonic_ns()
+        self.on_key_frame_request: Callable[[Track], None] | None = None
+        """Set where the session can ask its peer for a key frame."""
+        self.on_bitrate_hint: Callable[[Track, int], None] | None = None
+        self.dropped = 0
+        """Frames that could not be used, such as those before their track's config."""
+        self._inputs: dict[int, _Input] = {}
+        self._offset: int | None = None
+        self._old_offset: int | None = None
+        self._complete = False
+        self._closed = False
+
+    def add_track(
+        self,
+        codec: Codec,
+        clock_rate: int,
+        config: CodecConfig | None = None,
+        *,
+        group: str | None = None,
+        language: str | None = None,
+    ) -> Track:
+        """Declare a track; its `id` is what `write` takes. Raises `Closed` after the end."""
+        self._check()
+        if len(self._inputs) >= MAX_TRACKS:
+            raise Closed(f"more than {MAX_TRACKS} tracks")
+        track = self.stream.add_track(codec, clock_rate, config, group, language, taken=set(self._inputs))
+        self._inputs[track.id] = _Input(track)
+        self._configured(self._inputs[track.id])
+        return track
+
+    def configure(self, track_id: int, config: CodecConfig) -> None:
+        """The config of the track's next frames."""
+        entry = self._inputs[track_id]
+        if entry.track.config == config:
+            return
+        entry.track = entry.track.with_config(config)
+        self._configured(entry)
+        self.stream.change_track(entry.track)
+
+    def _configured(self, entry: _Input) -> None:
+        config = entry.track.config
+        info = self.stream.registry.get(entry.track.codec, INFO)
+        if config is None or info is None:
+            return
+        if entry.track.kind is Kind.VIDEO:
+            depth = info.reorder(config)
+            if entry.dts is None:
+                entry.dts = DecodingTimes(depth)
+            elif entry.dts.depth < depth:
+                entry.dts.depth = depth
+            described = info.describe(config)
+            if isinstance(described, VideoInfo) and described.frame_rate and described.frame_rate > 0:
+                entry.interval.value = int(NS / described.frame_rate)
+
+    def tracks_complete(self) -> None:
+        """Every track has been declared: the stream is ready once each has its config."""
+        self._complete = True
+        self.stream.check_ready(self)
+
+    @property
+    def track_ids(self) -> set[int]:
+        return set(self._inputs)
+
+    @property
+    def complete(self) -> bool:
+        return self._complete
+
+    def write(
+        self,
+        track_id: int,
+        units: tuple[bytes, ...],
+        *,
+        pts: int,
+        dts: int | None = None,
+        key: bool = True,
+        duration: int | None = None,
+        arrival: int | None = None,
+    ) -> None:
+        """Take one frame in its codec's normal form. Without `dts` it is derived from the codec's reordering."""
+        self._check()
+        entry = self._inputs[track_id]
+        self.last_arrival = arrival = arrival or time.monotonic_ns()
+        track = entry.track
+        if track.config is None or not units:
+            self.dropped += 1
+            return
+        kind = track.kind
+        if dts is None:
+            if entry.dts is not None and kind is Kind.VIDEO:
+                dts = entry.dts.dts(pts, entry.interval.value)
+            else:
+                dts = pts
+        offset = self._place(entry, dts)
+        pts += offset
+        dts += offset
+        if entry.grid is not None:
+            info = self.stream.registry.get(track.codec, INFO)
+            samples = info.samples(units, track.config) if info is not None else None
+            if samples:
+                pts = dts = entry.grid.snap(pts, samples)
+                duration = duration or samples * NS // track.clock_rate
+        last = entry.last
+        if last is not None and dts <= last and kind is not Kind.DATA:
+            dts = last + 1_000
+        if pts < dts:
+            pts = dts
+        entry.last = dts
+        if kind is Kind.VIDEO:
+            entry.interval.add(dts)
+            self.stream.frame_interval = entry.interval.value
+        self.stream.emit(Frame(track, pts, dts, units, key, duration, arrival))
+
+    def _place(self, entry: _Input, dts: int) -> int:
+        """What to add to the source's times: whole seconds, anew where the source's clock jumped."""
+        offset = self._offset
+        if offset is None:
+            self._offset = offset = self.stream.start_offset(dts)
+            return offset
+        last = entry.last
+        if last is None:
+            last = self.stream.last_time
+        step = dts + offset - last
+        if -BACK_NS <= step <= JUMP_NS:
+            return offset
+        old = self._old_offset
+        if old is not None and -BACK_NS <= dts + old - last <= JUMP_NS:
+            return old
+        self._old_offset = offset
+        self._offset = offset = self.stream.start_offset(dts, jump=True)
+        for other in self._inputs.values():
+            other.dts = DecodingTimes(other.dts.depth) if other.dts is not None else None
+        return offset
+
+    async def flush(self, *, rest: bool = False) -> None:
+        """Let the readers have what is due. With `rest` the caller's socket may wait while a window gathers:
+        the task then sleeps here instead of waking for each frame."""
+        await self.stream.flush(rest=rest)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Closed("the publisher was closed")
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self, reason: str = "the publisher left") -> None:
+        """No more frames: the stream waits a while for a new publisher if it has readers, and then ends."""
+        if not self._closed:
+            self._closed = True
+            self.stream.publisher_left(self, reason)
+
+
+async def rest_until(moment: int) -> None:
+    """Sleep until a moment of `time.monotonic_ns()`."""
+    delay = (moment - time.monotonic_ns()) / 1e9
+    if delay > 0:
+        await anyio.sleep(delay)

@@ -1,0 +1,178 @@
+"""Relay: streams that are pulled from a URL, always or on demand, and streams that are pushed on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import anyio
+
+from penstock.errors import Closed, NotFound, PenstockError
+from penstock.path import StreamPath
+from penstock.publisher import Publisher
+from penstock.session import Session
+from penstock.stream import Stream
+
+if TYPE_CHECKING:
+    from penstock.config import StreamConfig
+    from penstock.hooks import Scheme
+    from penstock.server import Server
+
+BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Pauses before a peer that failed is tried again."""
+STEADY_SECONDS = 10.0
+"""A connection that lasted so long starts the back-off anew."""
+IDLE_CHECK_SECONDS = 0.5
+
+
+class Relay:
+    """The sources and pushes that the config asks for; each runs in a session that can be seen and kicked."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._pulling: set[StreamPath] = set()
+        self._pushing: set[tuple[StreamPath, str]] = set()
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin the sources that run always."""
+        for text, config in self._server.config.fixed_streams.items():
+            if config.source and not config.source_on_demand:
+                self._pull(StreamPath.parse(text), config)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def wanted(self, path: StreamPath) -> None:
+        """Somebody asks for `path`: pull it if the config has a source for it."""
+        config = self._server.config.stream(path)
+        if config.source:
+            self._pull(path, config)
+
+    def changed(self, stream: Stream) -> None:
+        """A stream came, went, or its readers did: begin its pushes where it is published."""
+        if stream.publisher is None or self._stopped:
+            return
+        for url in self._server.config.stream(stream.path).push:
+            job = (stream.path, url)
+            if job not in self._pushing:
+                self._pushing.add(job)
+                self._server.tasks.start_soon(self._keep_pushing, stream, url)
+
+    def _pull(self, path: StreamPath, config: StreamConfig) -> None:
+        if path not in self._pulling and not self._stopped:
+            self._pulling.add(path)
+            self._server.tasks.start_soon(self._keep_pulling, path, config)
+
+    async def _keep_pulling(self, path: StreamPath, config: StreamConfig) -> None:
+        try:
+            attempt = 0
+            while not self._stopped:
+                began = time.monotonic()
+                wanted = await self._pull_once(path, config)
+                if config.source_on_demand and not wanted:
+                    return
+                attempt = 0 if time.monotonic() - began > STEADY_SECONDS else attempt + 1
+                await anyio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
+                if config.source_on_demand and not self._is_wanted(path):
+                    return
+        finally:
+            self._pulling.discard(path)
+
+    def _is_wanted(self, path: StreamPath) -> bool:
+        stream = self._server.streams.get(path)
+        return self._server.streams.awaited(path) or (stream is not None and stream.readers > 0)
+
+    async def _pull_once(self, path: StreamPath, config: StreamConfig) -> bool:
+        """One connection to the source; false where it was closed because nobody reads."""
+        url = config.source or ""
+        publisher: Publisher | None = None
+        idle = False
+
+        def publish(session: Session) -> Publisher:
+            nonlocal publisher
+            publisher = self._server.streams.publish_authorized(session, path)
+            return publisher
+
+        async def close_when_idle(session: Session) -> None:
+            nonlocal idle
+            last = time.monotonic()
+            while True:
+                await anyio.sleep(IDLE_CHECK_SECONDS)
+                if self._is_wanted(path):
+                    last = time.monotonic()
+                elif time.monotonic() - last > config.on_demand_close_after:
+                    idle = True
+                    session.kick("nobody reads")
+                    return
+
+        async def work() -> None:
+            scheme = self._scheme(url)
+            async with anyio.create_task_group() as tasks:
+                if config.source_on_demand:
+                    tasks.start_soon(close_when_idle, session)
+                await scheme.pull(url, publish, session)
+                tasks.cancel_scope.cancel()
+
+        session = self._session(url)
+        session.path = path
+        try:
+            await self._server.run_session(session, lambda: _single(work))
+        finally:
+            if publisher is not None:
+                publisher.close(session.reason or "the source ended")
+        return not idle
+
+    async def _keep_pushing(self, stream: Stream, url: str) -> None:
+        try:
+            attempt = 0
+            while stream.publisher is not None and not self._stopped:
+                began = time.monotonic()
+                await self._push_once(stream, url)
+                attempt = 0 if time.monotonic() - began > STEADY_SECONDS else attempt + 1
+                if stream.publisher is not None:
+                    await anyio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
+        finally:
+            self._pushing.discard((stream.path, url))
+
+    async def _push_once(self, stream: Stream, url: str) -> None:
+        session = self._session(url)
+        session.path = stream.path
+        session.direction = "read"
+
+        async def work() -> None:
+            try:
+                await self._server.streams.wait(stream.path, self._server.config.server.wait_for_stream)
+            except NotFound:
+                return
+            await self._scheme(url).push(url, stream, session)
+
+        await self._server.run_session(session, work)
+
+    def _session(self, url: str) -> Session:
+        parts = urlsplit(url)
+        # Never show the password that a URL may have.
+        return self._server.sessions.add(parts.scheme, parts.netloc.rpartition("@")[2])
+
+    def _scheme(self, url: str) -> Scheme:
+        name = urlsplit(url).scheme
+        scheme = self._server.services.scheme(name)
+        if scheme is None:
+            known = ", ".join(self._server.services.schemes) or "none"
+            raise Closed(f"no plugin knows {name}:// URLs (known: {known})")
+        return scheme
+
+
+async def _single(work: Callable[[], Awaitable[None]]) -> None:
+    """Raise what a task group has one of as itself."""
+    try:
+        await work()
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        if isinstance(error, PenstockError):
+            raise error from None
+        raise

@@ -1,0 +1,103 @@
+"""The ring of a feed: units by absolute index, bounded in number, bytes and seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from attrs import frozen
+
+from penstock.media import NS, Track
+
+
+@frozen
+class Bounds:
+    """The three bounds of a GOP cache and of a feed's ring."""
+
+    frames: int = 4096
+    bytes: int = 64 << 20
+    seconds: float = 30.0
+
+
+@frozen(eq=False)
+class Unit:
+    """One frame (or event) as its muxer wrote it, the same for every reader.
+
+    `payloads` are the packets, or the pieces of a byte stream; `key` says that a reader may start here; `time` is
+    the frame's dts in ns; `track` is the track with the config in force, None for what belongs to no track;
+    `channel` 1 is a track's control (RTCP).
+    """
+
+    track: Track | None
+    payloads: tuple[bytes, ...]
+    time: int
+    key: bool = False
+    video: bool = False
+    channel: int = 0
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.payloads))
+
+
+class Ring:
+    """Units between `start` and `end` (absolute indexes, end not included), and where a reader may join.
+
+    Everything from the last key unit on is kept while it fits the bounds; what is older is kept for readers
+    that lag, for `history` nanoseconds.
+    """
+
+    __slots__ = ("_bounds", "_history", "_keys", "_units", "bytes", "end", "start")
+
+    def __init__(self, bounds: Bounds, history: int) -> None:
+        self._bounds = bounds
+        self._history = history
+        self._units: deque[Unit] = deque()
+        self._keys: deque[int] = deque()
+        self.start = 0
+        self.end = 0
+        self.bytes = 0
+
+    def append(self, unit: Unit) -> None:
+        if unit.key:
+            self._keys.append(self.end)
+        self._units.append(unit)
+        self.end += 1
+        self.bytes += unit.size
+        bounds, units = self._bounds, self._units
+        while self.bytes > bounds.bytes or len(units) > bounds.frames or self._span() > bounds.seconds * NS:
+            if len(units) == 1:
+                break
+            self._drop()
+        floor = self._keys[-1] if self._keys else self.end - 1
+        oldest = unit.time - self._history
+        while self.start < floor and units[0].time < oldest:
+            self._drop()
+
+    def _span(self) -> int:
+        return self._units[-1].time - self._units[0].time
+
+    def _drop(self) -> None:
+        self.bytes -= self._units.popleft().size
+        self.start += 1
+        if self._keys and self._keys[0] < self.start:
+            self._keys.popleft()
+
+    def __getitem__(self, index: int) -> Unit:
+        return self._units[index - self.start]
+
+    def slice(self, first: int, last: int) -> list[Unit]:
+        """Units from index `first` to before `last`, both inside the ring."""
+        units, start = self._units, self.start
+        if last == self.end and last - first < 64:
+            # Near the end a deque is fast to index from the right.
+            return [units[i - self.end] for i in range(first, last)]
+        return [units[i - start] for i in range(first, last)]
+
+    @property
+    def last_key(self) -> int | None:
+        """Index of the newest unit at which a reader may start."""
+        return self._keys[-1] if self._keys else None
+
+    def next_key(self, index: int) -> int | None:
+        """Index of the first key unit at or after `index`."""
+        return next((k for k in self._keys if k >= index), None)

@@ -1,0 +1,277 @@
+"""The server: who may send, what are they sending, who gets it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from penstock import net
+from penstock.config import Config
+from penstock.errors import Closed, PenstockError, ProtocolViolation, UserError
+from penstock.hooks import Endpoint
+from penstock.plugins import PluginSet
+from penstock.publisher import Publisher
+from penstock.relay import Relay
+from penstock.services import Services
+from penstock.session import Session, Sessions
+from penstock.streams import Streams
+
+Handler = Callable[[net.Connection, Session], Awaitable[None]]
+"""What a protocol does with one connection; it may raise `ProtocolViolation`, `Closed` or `StreamError`."""
+
+PUBLISHER_CHECK_SECONDS = 1.0
+
+
+class Server:
+    """A media server inside any anyio program: ``async with Server(config) as server``.
+
+    `config` is a `Config`, or a mapping as a config file would have it. With no plugins named, every installed one
+    is used.
+    """
+
+    def __init__(self, config: Config | Mapping[str, Any] | None = None, *, plugins: PluginSet | None = None) -> None:
+        self.plugins = plugins if plugins is not None else PluginSet.discover()
+        self.config = config if isinstance(config, Config) else Config.from_mapping(config or {}, self.plugins.configs)
+        self.registry = self.plugins.registry
+        self.log = structlog.get_logger("penstock")
+        self.sessions = Sessions()
+        self.streams = Streams(self)
+        self.services = Services(self)
+        self.relay = Relay(self)
+        self._tasks: TaskGroup | None = None
+        self._exit: Any = None
+        self._stop = anyio.Event()
+        self._connections = 0
+        self._by_address: dict[str, int] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._late: set[Any] = set()
+        self._late_wake = anyio.Event()
+        self._draining = False
+
+    # -- life -------------------------------------------------------------
+
+    async def __aenter__(self) -> Server:
+        self._exit = self._run()
+        await self._exit.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: Any) -> bool | None:
+        result: bool | None = await self._exit.__aexit__(*exc)
+        return result
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self._flush_late)
+            tasks.start_soon(self._watch_publishers)
+            try:
+                await self.services.start_all()
+                self.relay.start()
+                yield
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._drain()
+                tasks.cancel_scope.cancel()
+
+    async def _drain(self) -> None:
+        """Stop listening, say goodbye to every session, and wait for them a bounded time."""
+        self._draining = True
+        self.relay.stop()
+        await self.services.stop_all()
+        for number, session in enumerate(self.sessions):
+            session.kick("the server is stopping")
+            if number % 256 == 255:
+                await anyio.lowlevel.checkpoint()
+        with anyio.move_on_after(self.config.server.drain_timeout):
+            while len(self.sessions):
+                await anyio.sleep(0.01)
+
+    def stop(self) -> None:
+        """Let `run_until_stopped` return."""
+        self._stop.set()
+
+    async def run_until_stopped(self) -> None:
+        await self._stop.wait()
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """What listens where, with the ports that were given by the system where port 0 was asked for."""
+        return self.services.endpoints
+
+    async def enable(self, name: str) -> None:
+        """Switch a plugin on while the server runs. Raises `UserError` where it is not there or cannot start."""
+        await self.services.enable(name)
+
+    async def disable(self, name: str) -> None:
+        """Switch a plugin off: its listeners close and its sessions end; the others do not notice."""
+        await self.services.disable(name)
+
+    # -- what protocols use -------------------------------------------------
+
+    @property
+    def tasks(self) -> TaskGroup:
+        if self._tasks is None:
+            raise Closed("the server does not run")
+        return self._tasks
+
+    def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Start a short task of the kernel's own, such as a sink that drains."""
+        if self._tasks is not None:
+            self._tasks.start_soon(work)
+
+    @property
+    def has_tls(self) -> bool:
+        return bool(self.config.server.certificate or self.config.server.key)
+
+    def tls_context(self) -> ssl.SSLContext:
+        """The TLS context of all listeners. Raises `UserError` where certificate or key will not do."""
+        if self._tls is None:
+            self._tls = net.load_tls(self.config.server.certificate, self.config.server.key)
+        return self._tls
+
+    async def serve_tcp(
+        self, listeners: Sequence[socket.socket], protocol: str, handle: Handler, *, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Accept connections until cancelled; each runs `handle` in a session of its own."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                for listener in listeners:
+                    tasks.start_soon(
+                        net.accept, listener, lambda s, p: self._accepted(tasks, s, p, protocol, handle, tls)
+                    )
+        finally:
+            for listener in listeners:
+                listener.close()
+
+    def _accepted(
+        self, tasks: TaskGroup, sock: socket.socket, peer: Any, protocol: str, handle: Handler, tls: ssl.SSLContext | None
+    ) -> None:
+        host = str(peer[0]) if peer else ""
+        limits = self.config.server
+        count = self._by_address.get(host, 0)
+        refusal = ""
+        if self._draining:
+            refusal = "the server is stopping"
+        elif self._connections >= limits.max_connections:
+            refusal = f"server.max_connections ({limits.max_connections}) reached"
+        elif limits.max_connections_per_address and count >= limits.max_connections_per_address:
+            refusal = f"server.max_connections_per_address ({limits.max_connections_per_address}) reached"
+        if refusal:
+            sock.close()
+            self.plugins.limited_log("connection refused", peer=net.format_address(peer), protocol=protocol, reason=refusal)
+            return
+        self._connections += 1
+        self._by_address[host] = count + 1
+        tasks.start_soon(self._serve, sock, peer, host, protocol, handle, tls)
+
+    async def _serve(
+        self, sock: socket.socket, peer: Any, host: str, protocol: str, handle: Handler, tls: ssl.SSLContext | None
+    ) -> None:
+        try:
+            if tls is not None:
+                try:
+                    with anyio.fail_after(self.config.server.handshake_timeout):
+                        sock = await net.start_tls(sock, tls)
+                except (Closed, TimeoutError) as e:
+                    self.plugins.limited_log(
+                        "connection closed", peer=net.format_address(peer), protocol=protocol,
+                        reason=str(e) or "TLS handshake timed out",
+                    )
+                    sock.close()
+                    return
+            connection = net.Connection(sock, peer, self.spawn, self.config.server.stall_timeout)
+            session = self.sessions.add(protocol, connection.address)
+            try:
+                await self.run_session(session, partial(handle, connection, session))
+            finally:
+                session.bytes_in = connection.bytes_in
+                connection.close(session.reason)
+        finally:
+            self._connections -= 1
+            left = self._by_address[host] - 1
+            if left:
+                self._by_address[host] = left
+            else:
+                del self._by_address[host]
+
+    async def run_session(self, session: Session, work: Callable[[], Awaitable[None]]) -> None:
+        """Run one session's work: its errors end it and nothing else, and are logged once, by who was wrong."""
+        self.plugins.notify("session_opened", session=session)
+        event, level = "session closed", "info"
+        try:
+            with session.scope():
+                await work()
+            reason = session.reason or "the peer left"
+        except ProtocolViolation as e:
+            reason, event, level = str(e), "protocol violation", "warning"
+            session.info["offset"] = e.offset
+        except PenstockError as e:
+            reason = session.reason or str(e)
+        except OSError as e:
+            reason = e.strerror or "connection closed"
+        except Exception:  # noqa: BLE001 - a bug of one session's code must not reach the server
+            reason, event, level = "internal error", "session failed", "error"
+            self.log.exception("session failed", protocol=session.protocol, peer=session.address, session=session.id)
+        finally:
+            self.sessions.remove(session)
+        session.reason = reason
+        self.plugins.notify("session_closed", session=session, reason=reason)
+        if event != "session failed":
+            self.plugins.limited_log(
+                event, level=level, protocol=session.protocol, peer=session.address, session=session.id,
+                path=session.path, direction=session.direction, reason=reason, offset=session.info.get("offset"),
+            )
+
+    # -- notices ------------------------------------------------------------
+
+    def late(self, feed: Any) -> None:
+        """`feed` has something pending: flush it when it is due, in case that no frame comes to do it."""
+        self._late.add(feed)
+        if not self._late_wake.is_set():
+            self._late_wake.set()
+
+    async def _flush_late(self) -> None:
+        while True:
+            if not self._late:
+                self._late_wake = anyio.Event()
+                await self._late_wake.wait()
+            now = time.monotonic_ns()
+            soonest: int | None = None
+            for feed in tuple(self._late):
+                due = feed.due_at
+                if due is not None and due <= now:
+                    await feed.flush(now)
+                    due = feed.due_at
+                if due is None:
+                    self._late.discard(feed)
+                elif soonest is None or due < soonest:
+                    soonest = due
+            if soonest is not None:
+                await anyio.sleep(max(0.005, (soonest - time.monotonic_ns()) / 1e9))
+
+    async def _watch_publishers(self) -> None:
+        """A publisher that fell silent, as a half-open connection does, is closed; so are streams that wait in vain."""
+        while True:
+            await anyio.sleep(PUBLISHER_CHECK_SECONDS)
+            now, limit = time.monotonic_ns(), self.config.server.publisher_timeout
+            for stream in self.streams:
+                publisher = stream.publisher
+                if publisher is not None:
+                    if now - publisher.last_arrival > (limit - PUBLISHER_CHECK_SECONDS) * 1e9:
+                        publisher.session.kick(f"the publisher sent nothing for {limit:g} s")
+                        publisher.close("the publisher fell silent")
+                elif time.monotonic() - stream.left_at > stream.options.reconnect_grace:
+                    stream.end(stream.end_reason)
+
+
+__all__ = ["Handler", "Publisher", "Server", "UserError"]

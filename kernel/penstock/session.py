@@ -1,0 +1,106 @@
+"""Sessions: one for each peer's connection, to be listed, counted and kicked."""
+
+from __future__ import annotations
+
+import hmac
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import md5
+from types import MappingProxyType
+from typing import Literal
+
+import anyio
+from attrs import define, field
+
+from penstock.path import StreamPath
+
+Direction = Literal["publish", "read", ""]
+
+
+@define(eq=False)
+class Credentials:
+    """What a peer gave to prove who it is. `query` is the URL's query, for tokens."""
+
+    user: str = ""
+    password: str | None = None
+    query: Mapping[str, str] = MappingProxyType({})
+    _verify_ha1: Callable[[str], bool] | None = None
+    realm: str = ""
+
+    @property
+    def anonymous(self) -> bool:
+        return not self.user and self.password is None and not self.query
+
+    def verify(self, *, password: str | None = None, ha1: str | None = None) -> bool:
+        """Whether the peer knows `password`, or the password of which `ha1` is MD5(user:realm:password), in hex."""
+        if self._verify_ha1 is not None:
+            if ha1 is None:
+                if password is None:
+                    return False
+                text = f"{self.user}:{self.realm}:{password}"
+                ha1 = md5(text.encode(), usedforsecurity=False).hexdigest()
+            return self._verify_ha1(ha1)
+        if password is None or self.password is None:
+            return False
+        return hmac.compare_digest(self.password.encode(), password.encode())
+
+
+@define(eq=False)
+class Session:
+    """One peer's connection: who, where from, what for, and how much."""
+
+    id: str
+    protocol: str
+    address: str
+    direction: Direction = ""
+    path: StreamPath | None = None
+    user: str = ""
+    opened: float = field(factory=time.time)
+    bytes_in: int = 0
+    count_out: Callable[[], int] = lambda: 0
+    info: dict[str, object] = field(factory=dict[str, object])
+    reason: str = ""
+    _scope: anyio.CancelScope = field(factory=anyio.CancelScope, repr=False)
+
+    @property
+    def bytes_out(self) -> int:
+        return self.count_out()
+
+    def kick(self, reason: str) -> None:
+        """End the session; its protocol says goodbye and closes. `reason` is logged and shown."""
+        if not self.reason:
+            self.reason = reason
+        self._scope.cancel()
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Run the session's work so that `kick` ends it."""
+        with self._scope:
+            yield
+
+
+class Sessions:
+    """All open sessions by id."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Session] = {}
+        self._numbers = itertools.count(1)
+
+    def add(self, protocol: str, address: str) -> Session:
+        session = Session(f"{protocol}-{next(self._numbers)}", protocol, address)
+        self._open[session.id] = session
+        return session
+
+    def remove(self, session: Session) -> None:
+        self._open.pop(session.id, None)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._open.values()))
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def get(self, id: str) -> Session | None:  # noqa: A002
+        return self._open.get(id)

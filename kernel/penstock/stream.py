@@ -1,0 +1,316 @@
+"""Streams: one publisher, tracks, a GOP cache, and the feeds and queues of its readers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+from attrs import frozen
+
+from penstock.clock import StreamClock
+from penstock.feed import Feed, Muxer, Reader
+from penstock.gop import GopCache
+from penstock.media import NS, Codec, CodecConfig, Epoch, Event, Frame, Kind, Track, TrackAdded, TrackChanged, TrackRemoved
+from penstock.path import StreamPath
+from penstock.publisher import Publisher, rest_until
+from penstock.queue import FrameQueue
+from penstock.registry import Registry
+from penstock.ring import Bounds
+
+if TYPE_CHECKING:
+    from penstock.session import Session
+
+KEY_REQUEST_NS = NS
+"""At most one key-frame request a second reaches the publisher."""
+
+__all__ = ["Publisher", "Stream", "StreamOptions"]
+
+
+@frozen
+class StreamOptions:
+    """What a stream takes from the config."""
+
+    bounds: Bounds = Bounds()
+    max_backlog: float = 5.0
+    window: float | None = None
+    reconnect_grace: float = 10.0
+    override: bool = False
+    max_readers: int = 0
+
+
+class StreamHost(Protocol):
+    """What a stream tells the server."""
+
+    def changed(self, hook: str, **arguments: object) -> None:
+        """A lifecycle notice."""
+        ...
+
+    def gone(self, stream: Stream) -> None:
+        """The stream has neither publisher nor anybody who waits for one."""
+        ...
+
+    def late(self, feed: Feed) -> None:
+        """`feed` has something pending that no frame may come to flush."""
+        ...
+
+
+class Stream:
+    """What is published under one path."""
+
+    def __init__(self, path: StreamPath, registry: Registry, options: StreamOptions, host: StreamHost) -> None:
+        self.path = path
+        self.registry = registry
+        self.options = options
+        self.publisher: Publisher | None = None
+        self.clock = StreamClock()
+        self.epoch = 0
+        self.created = time.time()
+        self.frame_interval = NS // 25
+        self.last_time = NS
+        self.left_at = 0.0
+        """Monotonic seconds at which the publisher left."""
+        self._last_arrival = 0
+        self._host = host
+        self._tracks: dict[int, Track] = {}
+        self._next_id = 1
+        self._cache = GopCache(options.bounds)
+        self._feeds: dict[object, Feed] = {}
+        self._queues: set[FrameQueue] = set()
+        self._ready = anyio.Event()
+        self._ended = anyio.Event()
+        self._key_request = 0
+        self.has_frames = False
+        self.frames_in = 0
+        self.bytes_in = 0
+        self.end_reason = ""
+
+    # -- what readers ask -------------------------------------------------
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """The tracks as they are now, in order of declaration."""
+        return tuple(self._tracks.values())
+
+    @property
+    def has_video(self) -> bool:
+        return any(t.codec.kind is Kind.VIDEO for t in self._tracks.values())
+
+    @property
+    def readers(self) -> int:
+        return sum(len(f.readers) for f in self._feeds.values()) + len(self._queues)
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        return tuple(self._feeds.values())
+
+    @property
+    def cached_bytes(self) -> int:
+        return self._cache.bytes
+
+    @property
+    def is_ready(self) -> bool:
+        """Every declared track has its config, or it was waited for long enough."""
+        return self._ready.is_set()
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
+
+    async def wait_ready(self) -> None:
+        await self._ready.wait()
+
+    def feed(self, muxer: Muxer) -> Feed:
+        """The feed of `muxer`'s key, born by replaying the GOP cache where there is none."""
+        feed = self._feeds.get(muxer.key)
+        if feed is None:
+            o = self.options
+            feed = Feed(self, muxer, o.bounds, o.max_backlog, o.window)
+            for frame in self._cache.frames:
+                feed.push(frame)
+            self._feeds[muxer.key] = feed
+        return feed
+
+    async def read(self, session: Session | None = None, *, max_frames: int = 512) -> AsyncIterator[Event]:
+        """Frames and track events from the newest key frame on, through a queue of `max_frames`.
+
+        A reader that falls behind misses frames up to the next key frame. Ends with the stream.
+        """
+        queue = FrameQueue(max_frames)
+        for track in self.tracks:
+            queue.put(TrackAdded(track))
+        for frame in self._cache.frames[-max_frames:]:
+            queue.put(frame)
+        self._queues.add(queue)
+        if session is not None:
+            self._host.changed("reader_joined", stream=self, session=session)
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+        finally:
+            self._queues.discard(queue)
+            if session is not None:
+                self._host.changed("reader_left", stream=self, session=session, reason="left")
+
+    def request_key_frame(self, track: Track | None = None) -> None:
+        """Ask the publisher for a key frame of `track` (of every video track by default); at most once a second."""
+        now = time.monotonic_ns()
+        publisher = self.publisher
+        if publisher is None or publisher.on_key_frame_request is None or now - self._key_request < KEY_REQUEST_NS:
+            return
+        self._key_request = now
+        for t in (track,) if track is not None else self.tracks:
+            if t.kind is Kind.VIDEO:
+                publisher.on_key_frame_request(t)
+
+    def bitrate_hint(self, track: Track, bits_per_second: int) -> None:
+        """Tell the publisher what its readers can take, where it can act on that."""
+        if self.publisher is not None and self.publisher.on_bitrate_hint is not None:
+            self.publisher.on_bitrate_hint(track, bits_per_second)
+
+    # -- what publishers do -----------------------------------------------
+
+    def take_over(self, publisher: Publisher) -> None:
+        """`publisher` is the stream's from now on; times go on, and an epoch marks the seam."""
+        again = self.has_frames
+        self.publisher = publisher
+        self._ready = anyio.Event()
+        if again:
+            self._new_epoch()
+        self._host.changed("stream_published", stream=self)
+
+    def _new_epoch(self) -> None:
+        self.epoch += 1
+        self.clock.reset()
+        self._cache.clear()
+        self._send(Epoch(self.epoch))
+
+    def add_track(
+        self, codec: Codec, clock_rate: int, config: CodecConfig | None, group: str | None, language: str | None, taken: set[int]
+    ) -> Track:
+        """A new track, or the one of the publisher before that it continues (same codec and clock)."""
+        for old in self._tracks.values():
+            if old.id not in taken and (old.codec, old.clock_rate, old.group) == (codec, clock_rate, group):
+                if config is not None and config != old.config:
+                    old = old.with_config(config)
+                    self.change_track(old)
+                elif config is None and old.config is not None:
+                    old = Track(old.id, codec, clock_rate, None, group, language)
+                self.check_ready(self.publisher)
+                return old
+        track = Track(self._next_id, codec, clock_rate, config, group, language)
+        self._next_id += 1
+        self._tracks[track.id] = track
+        self._send(TrackAdded(track))
+        self._host.changed("track_added", stream=self, track=track)
+        self.check_ready(self.publisher)
+        return track
+
+    def change_track(self, track: Track) -> None:
+        """A track has a new config, in force from its next frame on."""
+        self._tracks[track.id] = track
+        self._send(TrackChanged(track))
+        self._host.changed("track_changed", stream=self, track=track)
+        self.check_ready(self.publisher)
+
+    def check_ready(self, publisher: Publisher | None) -> None:
+        if publisher is not None and publisher.complete and all(t.config is not None for t in self._tracks.values()):
+            self.set_ready()
+
+    def set_ready(self) -> None:
+        """Serve readers with what is there; tracks of an earlier publisher that nobody declared again are gone."""
+        publisher = self.publisher
+        if self._ready.is_set() or publisher is None:
+            return
+        for track in self.tracks:
+            if track.id not in publisher.track_ids:
+                del self._tracks[track.id]
+                self._send(TrackRemoved(track))
+        if self._tracks:
+            self._ready.set()
+
+    def start_offset(self, dts: int, *, jump: bool = False) -> int:
+        """Whole seconds to add to a source's times: from one second on at first, later on from where the stream is."""
+        if jump:
+            self._new_epoch()
+        target = NS
+        if self.has_frames:
+            target = self.last_time + max(0, time.monotonic_ns() - self._last_arrival)
+        return -((dts - target) // NS) * NS
+
+    def emit(self, frame: Frame) -> None:
+        """One frame for all readers: muxed once for each feed; nothing is sent before `flush`."""
+        self.has_frames = True
+        self.frames_in += 1
+        self.bytes_in += frame.size
+        self.last_time = max(self.last_time, frame.dts)
+        self._last_arrival = frame.arrival
+        self.clock.arrival(frame.dts, time.time_ns())
+        self._cache.add(frame)
+        self._send(frame)
+
+    def _send(self, event: Event) -> None:
+        for feed in self._feeds.values():
+            feed.push(event)
+        for queue in self._queues:
+            queue.put(event)
+
+    async def flush(self, *, rest: bool = False) -> None:
+        """Serve the feeds that are due. With `rest`, sleep through the window that every feed allows."""
+        feeds = tuple(self._feeds.values())
+        if not feeds:
+            return
+        now = time.monotonic_ns()
+        for feed in feeds:
+            due = feed.due_at
+            if due is None:
+                continue
+            if due <= now:
+                await feed.flush(now)
+            if feed.due_at is not None:
+                self._host.late(feed)
+        if rest:
+            windows = [f.rest for f in feeds]
+            if all(windows):
+                await rest_until(now + min(windows))
+
+    def publisher_left(self, publisher: Publisher, reason: str) -> None:
+        """Wait for a new publisher while there are readers; otherwise end now."""
+        if self.publisher is not publisher:
+            return
+        self.publisher = None
+        self.left_at = time.monotonic()
+        self.end_reason = reason
+        self._ready = anyio.Event()
+        for feed in self._feeds.values():
+            self._host.late(feed)
+        self._host.changed("stream_unpublished", stream=self, reason=reason)
+        if not self.readers or not self.options.reconnect_grace:
+            self.end(reason)
+
+    def end(self, reason: str) -> None:
+        """The stream is over: every reader is told."""
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        self.end_reason = reason
+        for feed in self.feeds:
+            feed.end(reason)
+        for queue in tuple(self._queues):
+            queue.end()
+        self._host.gone(self)
+
+    # -- what feeds tell ----------------------------------------------------
+
+    def joined(self, feed: Feed, reader: Reader) -> None:
+        self._host.changed("reader_joined", stream=self, session=reader.session)
+
+    def left(self, feed: Feed, reader: Reader, reason: str) -> None:
+        if not feed.readers:
+            self._feeds.pop(feed.muxer.key, None)
+        self._host.changed("reader_left", stream=self, session=reader.session, reason=reason)
+        if self.publisher is None and not self.readers:
+            self.end(reason)
+
+

@@ -1,0 +1,165 @@
+"""All streams of a server by path: who may publish, and what a reader waits for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import anyio
+
+from penstock.errors import AlreadyPublished, Denied, NotFound
+from penstock.feed import Feed
+from penstock.hooks import Action
+from penstock.path import StreamPath
+from penstock.publisher import Publisher
+from penstock.ring import Bounds
+from penstock.session import Credentials, Session
+from penstock.stream import Stream, StreamOptions
+
+if TYPE_CHECKING:
+    from penstock.server import Server
+
+ANYBODY = Credentials()
+
+
+class Streams:
+    """The streams of one server. Nothing is kept of a path that nobody publishes or waits for."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._streams: dict[StreamPath, Stream] = {}
+        self._waiting: dict[StreamPath, list[anyio.Event]] = {}
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(tuple(self._streams.values()))
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def get(self, path: str) -> Stream | None:
+        """The stream at `path`, with or without a publisher at the moment."""
+        return self._streams.get(StreamPath.parse(path))
+
+    def _options(self, path: StreamPath) -> StreamOptions:
+        s, c = self._server.config.server, self._server.config.stream(path)
+        return StreamOptions(
+            bounds=Bounds(s.gop_cache_frames, s.gop_cache_bytes, s.gop_cache_seconds),
+            max_backlog=s.max_backlog_seconds,
+            window=s.write_window,
+            reconnect_grace=s.reconnect_grace if c.reconnect_grace is None else c.reconnect_grace,
+            override=c.override,
+            max_readers=c.max_readers,
+        )
+
+    async def authorize(self, session: Session, action: Action, path: str, credentials: Credentials = ANYBODY) -> StreamPath:
+        """The canonical path, if `session` may do `action` there. Raises `Denied`, or `ProtocolViolation` for a bad path."""
+        canonical = path if isinstance(path, StreamPath) else StreamPath.parse(path)
+        reason = await self._server.plugins.ask_authorize(session, action, canonical, credentials)
+        if reason:
+            raise Denied(reason, anonymous=credentials.anonymous)
+        session.user = session.user or credentials.user
+        return canonical
+
+    async def publish(self, session: Session, path: str, credentials: Credentials = ANYBODY) -> Publisher:
+        """Authorize `session` and make it the publisher of `path`.
+
+        Raises `Denied`, `AlreadyPublished`, or `ProtocolViolation` for a bad path.
+        """
+        return self.publish_authorized(session, await self.authorize(session, "publish", path, credentials))
+
+    def publish_authorized(self, session: Session, path: StreamPath) -> Publisher:
+        """As `publish`, for a path that `authorize` gave for this session."""
+        stream = self._streams.get(path)
+        if stream is None:
+            stream = self._streams[path] = Stream(path, self._server.registry, self._options(path), self)
+        elif stream.publisher is not None:
+            if not stream.options.override:
+                raise AlreadyPublished(f"{path} is being published already")
+            old = stream.publisher
+            # Readers stay: the stream goes on with its new publisher in the same step.
+            stream.publisher = None
+            old.close("taken over")
+            old.session.kick("another publisher took over")
+        publisher = Publisher(stream, session)
+        session.direction, session.path = "publish", path
+        stream.take_over(publisher)
+        for event in self._waiting.get(path, ()):
+            event.set()
+        return publisher
+
+    async def open(
+        self, session: Session, path: str, credentials: Credentials = ANYBODY, *, wait: float | None = None
+    ) -> Stream:
+        """Authorize `session` to read `path`, and wait (at most `wait` or the configured seconds) until it is ready.
+
+        Raises `Denied`, `NotFound`, or `ProtocolViolation` for a bad path.
+        """
+        canonical = await self.authorize(session, "read", path, credentials)
+        session.direction, session.path = "read", canonical
+        stream = await self.wait(canonical, self._server.config.server.wait_for_stream if wait is None else wait)
+        most = stream.options.max_readers
+        if most and stream.readers >= most:
+            raise Denied(f"{canonical} has its {most} readers already")
+        return stream
+
+    async def wait(self, path: str, timeout: float | None = None) -> Stream:
+        """The stream at `path` once it is published and ready; asks for it where nobody publishes it.
+
+        Raises `NotFound` after `timeout` seconds (none: waits for ever).
+        """
+        canonical = path if isinstance(path, StreamPath) else StreamPath.parse(path)
+        with anyio.move_on_after(timeout):
+            while True:
+                stream = self._streams.get(canonical)
+                if stream is None or stream.publisher is None:
+                    await self._wait_published(canonical)
+                    continue
+                await self._wait_ready(stream)
+                if stream.is_ready:
+                    return stream
+                if stream.publisher is not None:
+                    # Ready means that there is at least one track; until then, look again.
+                    await anyio.sleep(0.05)
+        raise NotFound(f"nobody publishes {canonical}")
+
+    async def _wait_published(self, path: StreamPath) -> None:
+        event = anyio.Event()
+        self._waiting.setdefault(path, []).append(event)
+        try:
+            self._server.relay.wanted(path)
+            self._server.plugins.notify("stream_wanted", path=path)
+            await event.wait()
+        finally:
+            self._waiting[path].remove(event)
+            if not self._waiting[path]:
+                del self._waiting[path]
+
+    async def _wait_ready(self, stream: Stream) -> None:
+        publisher = stream.publisher
+        if publisher is None:
+            return
+        left = self._server.config.server.ready_timeout - (time.monotonic() - publisher.since)
+        with anyio.move_on_after(max(0.0, left)):
+            await stream.wait_ready()
+        stream.set_ready()
+
+    def awaited(self, path: StreamPath) -> bool:
+        """Whether somebody waits for `path` to be published."""
+        return path in self._waiting
+
+    # -- what streams tell --------------------------------------------------
+
+    def changed(self, hook: str, **arguments: object) -> None:
+        self._server.plugins.notify(hook, **arguments)
+        if hook in ("stream_published", "stream_unpublished", "reader_joined", "reader_left"):
+            stream = arguments["stream"]
+            assert isinstance(stream, Stream)
+            self._server.relay.changed(stream)
+
+    def gone(self, stream: Stream) -> None:
+        if self._streams.get(stream.path) is stream:
+            del self._streams[stream.path]
+
+    def late(self, feed: Feed) -> None:
+        self._server.late(feed)

@@ -1,0 +1,155 @@
+"""Many datagrams in few system calls: UDP_SEGMENT, and sendmmsg over the receivers where the system has it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+SOL_UDP = 17
+UDP_SEGMENT = 103
+MAX_SEGMENTS = 64
+"""Segments that the kernel takes in one call (UDP_MAX_SEGMENTS)."""
+MAX_RUN_BYTES = 65_000
+"""Bytes of one call: what fits an IP packet's length field, with headers."""
+MAX_MESSAGES = 1024
+"""Messages of one sendmmsg (UIO_MAXIOV)."""
+
+Address = tuple[Any, ...]
+Run = tuple[bytes, int]
+"""Datagrams back to back, and the size of each but the last."""
+
+
+def runs(payloads: Sequence[bytes]) -> Iterator[Run]:
+    """Payloads as runs that UDP_SEGMENT can send: equal sizes, only the last may be smaller."""
+    first, count = 0, len(payloads)
+    while first < count:
+        size = len(payloads[first])
+        most = max(1, min(MAX_SEGMENTS, MAX_RUN_BYTES // max(size, 1)))
+        last = first + 1
+        while last < count and last - first < most:
+            n = len(payloads[last])
+            if n > size:
+                break
+            last += 1
+            if n < size:
+                break
+        yield (payloads[first] if last == first + 1 else b"".join(payloads[first:last])), size
+        first = last
+
+
+_GSO_REFUSED = {errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, errno.EMSGSIZE}
+_gso = sys.platform == "linux"
+
+
+def send_run(sock: socket.socket, run: Run, address: Address) -> int:
+    """Send one run to one address; returns the bytes sent, 0 where the socket is full or the peer out of reach."""
+    data, size = run
+    try:
+        if len(data) <= size:
+            return sock.sendto(data, address)
+        if _gso:
+            try:
+                return sock.sendmsg([data], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", size))], 0, address)
+            except OSError as e:
+                if e.errno not in _GSO_REFUSED:
+                    raise
+        return sum(sock.sendto(data[i : i + size], address) for i in range(0, len(data), size))
+    except OSError:
+        return 0
+
+
+if sys.platform == "linux":
+
+    class _Iovec(ctypes.Structure):
+        _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+    class _Msghdr(ctypes.Structure):
+        _fields_ = (
+            ("name", ctypes.c_void_p),
+            ("namelen", ctypes.c_uint32),
+            ("iov", ctypes.c_void_p),
+            ("iovlen", ctypes.c_size_t),
+            ("control", ctypes.c_void_p),
+            ("controllen", ctypes.c_size_t),
+            ("flags", ctypes.c_int),
+        )
+
+    class _Mmsghdr(ctypes.Structure):
+        _fields_ = (("header", _Msghdr), ("length", ctypes.c_uint32))
+
+    _sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
+    _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+    _sendmmsg.restype = ctypes.c_int
+
+
+def _sockaddr(family: int, address: Address) -> bytes:
+    if family == socket.AF_INET6:
+        host, port, flow, scope = (*address, 0, 0)[:4]
+        return struct.pack("=H", family) + struct.pack("!HI", port, flow) + socket.inet_pton(family, host) + struct.pack("=I", scope)
+    return struct.pack("=H", family) + struct.pack("!H", address[1]) + socket.inet_pton(family, address[0]) + bytes(8)
+
+
+class Fanout:
+    """The same datagrams to many addresses of one socket, prepared once: all messages share one buffer.
+
+    A receiver that cannot be reached is passed over.
+    """
+
+    def __init__(self, sock: socket.socket, addresses: Iterable[Address]) -> None:
+        self.sock = sock
+        self.addresses = list(addresses)
+        self._native = sys.platform == "linux"
+        if self._native:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        count = len(self.addresses)
+        names = [_sockaddr(self.sock.family, a) for a in self.addresses]
+        width = len(names[0]) if names else 0
+        self._names = ctypes.create_string_buffer(b"".join(names), max(1, width * count))
+        self._iovec = _Iovec()
+        # struct cmsghdr (length, level, type), then the segment size, padded to a whole word.
+        self._control = ctypes.create_string_buffer(struct.pack("=Qii8x", 18, SOL_UDP, UDP_SEGMENT), 24)
+        self._messages = (_Mmsghdr * count)()
+        base, iov, control = ctypes.addressof(self._names), ctypes.addressof(self._iovec), ctypes.addressof(self._control)
+        for i, message in enumerate(self._messages):
+            header = message.header
+            header.name, header.namelen = base + i * width, width
+            header.iov, header.iovlen = iov, 1
+            header.control, header.controllen = control, 24
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def send(self, run: Run, first: int = 0) -> int:
+        """Send one run to the addresses from `first` on; returns the number served, less than all where the socket is full."""
+        data, size = run
+        if not self._native:
+            for address in self.addresses[first:]:
+                send_run(self.sock, run, address)
+            return len(self.addresses)
+        # A run of one datagram has a segment size equal to its length, which the kernel takes as no segmentation.
+        struct.pack_into("=H", self._control, 16, size if len(data) > size else len(data))
+        pointer = ctypes.c_char_p(data)
+        self._iovec.base = ctypes.cast(pointer, ctypes.c_void_p).value
+        self._iovec.length = len(data)
+        start, count, fd = ctypes.addressof(self._messages), len(self.addresses), self.sock.fileno()
+        width, done = ctypes.sizeof(_Mmsghdr), first
+        while done < count:
+            sent = _sendmmsg(fd, start + done * width, min(MAX_MESSAGES, count - done), 0)
+            if sent > 0:
+                done += sent
+                continue
+            error = ctypes.get_errno()
+            if error in (errno.EAGAIN, errno.ENOBUFS):
+                return done
+            if error in _GSO_REFUSED and len(data) > size:
+                send_run(self.sock, run, self.addresses[done])
+            if error != errno.EINTR:
+                done += 1
+        return done
