@@ -114,7 +114,7 @@ class GenericDepacketizer:
         self._shift = fmt.index_length
         self._step = (frame_length * clock_rate, core_rate)
         self._pending = bytearray()
-        self._size = 0
+        self._size: int = 0
         self._timestamp = 0
         self._torn = True
 

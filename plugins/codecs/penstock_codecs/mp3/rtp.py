@@ -1,4 +1,4 @@
-"""MP3 over RTP (RFC 2250 3.5, ``MPA``): four bytes of header, whole frames or one fragment; a 90 kHz clock."""
+"""MP3 over RTP (RFC 2250 3.5, ``MPA``): four bytes of header, whole frames or one fragment; 90 kHz."""
 
 from __future__ import annotations
 
