@@ -68,7 +68,7 @@ def version() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns 0, 1 if the server could not start, 2 for a mistake in what was typed or configured."""
+    """Run the command line; returns 0, 1 if the server could not start, 2 for a mistake of the user."""
     parser = _parser()
     options = parser.parse_intermixed_args(arguments)
     if options.command not in ("serve", "plugins", "config", "check"):

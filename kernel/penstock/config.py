@@ -47,7 +47,7 @@ PluginConfigs = Mapping[str, type[Any] | None]
 
 @frozen
 class PluginTable:
-    """One plugin's table: an instance of its config class (None if not known), and what the kernel handles."""
+    """A plugin's table: an instance of its config class (None if not known), and what the kernel handles."""
 
     config: Any = None
     enabled: bool = True
@@ -62,15 +62,15 @@ class Config:
     streams: Mapping[str, StreamConfig] = field(factory=dict[str, StreamConfig])
     plugins: Mapping[str, PluginTable] = field(factory=dict[str, PluginTable])
     path: Path | None = None
-    _patterns: tuple[Pattern, ...] = field(init=False, repr=False)
+    _patterns: tuple[Pattern, ...] = field(init=False, repr=False, eq=False)
 
-    @_patterns.default
-    def _sorted_patterns(self) -> tuple[Pattern, ...]:
-        return tuple(sorted(map(Pattern.parse, self.streams), key=lambda p: p.rank))
+    def __attrs_post_init__(self) -> None:
+        patterns = tuple(sorted(map(Pattern.parse, self.streams), key=lambda p: p.rank))
+        object.__setattr__(self, "_patterns", patterns)
 
     @classmethod
     def from_mapping(cls, tables: Mapping[str, Any], plugin_configs: PluginConfigs | None = None) -> Config:
-        """The configuration of an embedding program, in the file's shape. Raises `UserError` as `load` does."""
+        """The configuration of an embedding program, in the file's shape. Raises `UserError`."""
         config, problems = _build(tables, plugin_configs or {}, None)
         if problems:
             raise UserError("\n".join(str(p) for p in problems))
@@ -86,7 +86,7 @@ class Config:
 
     @property
     def fixed_streams(self) -> Mapping[str, StreamConfig]:
-        """The tables whose pattern is one path, by that path: their source can run without being asked for."""
+        """The tables whose pattern is one path, by path: their source can run without being asked for."""
         return {"/".join(p.segments): self.streams[p.text] for p in self._patterns if p.literal}
 
 

@@ -27,10 +27,10 @@ _STREAMS = """\
 
 
 def describe(plugins: PluginConfigs) -> str:
-    """The text of ``penstock config``: what is commented out is the default, so it is itself a config file."""
+    """The text of ``penstock config``: the defaults are commented out, so it is itself a config file."""
     names = {place: variable for variable, place in variables(plugins).items()}
     parts = [_HEAD, _table(ServerConfig, ("server",), names)]
-    parts.append(f"{_STREAMS}\n" + _table(StreamConfig, ("streams", "live/*"), names, "# "))
+    parts.append(f"{_STREAMS}\n" + _table(StreamConfig, ("streams", "live/*"), names))
     for name, cls in plugins.items():
         if cls is not None:
             parts.append(_table(cls, (name,), names, flags=True))
@@ -41,14 +41,13 @@ def _table(
     cls: type[Any],
     path: tuple[str, ...],
     names: Mapping[tuple[str, ...], str],
-    mark: str = "",
     *,
     default: Any = None,
     flags: bool = False,
 ) -> str:
     instance = cls() if default is None else default
     types = types_of(cls)
-    lines = [f"{mark}[{dotted(path)}]"]
+    lines = [f"[{dotted(path)}]"]
     if flags:
         lines += [f"# Whether the plugin runs. ({names[(*path, 'enabled')]})", "#enabled = true"]
         lines += [f"# Whether the server refuses to start without it. ({names[(*path, 'required')]})"]
@@ -59,7 +58,7 @@ def _table(
         place = (*path, attribute.alias)
         hint = types[attribute.name]
         if isinstance(hint, type) and attrs.has(hint):
-            nested.append(_table(hint, place, names, mark, default=value))
+            nested.append(_table(hint, place, names, default=value))
             continue
         text = str(attribute.metadata.get("help", ""))
         if place in names:

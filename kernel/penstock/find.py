@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import EntryPoint
-from typing import Any, cast
+from typing import Any
 
 import attrs
 
@@ -37,7 +37,8 @@ def check(plugin: Any, name: str) -> str:
 
 
 def _check(plugin: Any, name: str) -> str:
-    if isinstance(plugin, type) and issubclass(plugin, Plugin):
+    kind: Any = plugin
+    if isinstance(kind, type) and issubclass(kind, Plugin):
         return "is a class: the entry point must name an instance of it"
     if not isinstance(plugin, Plugin):
         return f"is no penstock.Plugin but {type(plugin).__name__}"
@@ -48,16 +49,14 @@ def _check(plugin: Any, name: str) -> str:
         return f"calls itself {own!r} but its entry point {name!r}"
     if own in RESERVED:
         return f"may not be called {own!r}: that is a table of the kernel"
-    api: Any = plugin.api
-    if not (
-        isinstance(api, tuple)
-        and len(api) == 2
-        and all(isinstance(v, int) for v in cast("tuple[Any, ...]", api))
-    ):
-        return "its api must be the oldest and the newest version, such as (1, 1)"
-    if not api[0] <= API_VERSION <= api[1]:
-        return f"works with plugin API {api[0]} to {api[1]}; this is API {API_VERSION}"
-    return _check_config(plugin.config)
+    api: object = plugin.api
+    match api:
+        case (int(low), int(high)) if low <= API_VERSION <= high:
+            return _check_config(plugin.config)
+        case (int(low), int(high)):
+            return f"works with plugin API {low} to {high}; this is API {API_VERSION}"
+        case _:
+            return "its api must be the oldest and the newest version, such as (1, 1)"
 
 
 def _check_config(cls: Any) -> str:

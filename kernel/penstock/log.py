@@ -1,4 +1,4 @@
-"""Logging: lines for people on a terminal, JSON otherwise; what peers sent is escaped, cut and rate-limited."""
+"""Logging: lines for people on a terminal, JSON otherwise; what peers sent is escaped, cut and limited."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from attrs import define, field
@@ -62,7 +62,7 @@ class _Lines:
 
 
 def escape(text: str) -> str:
-    r"""`text` with all that is not printable as ``\x1b`` or ``\u202e``: control characters, line ends, bidi marks."""
+    r"""`text` with what is not printable (control characters, line ends, bidi marks) as ``\x1b`` or ``\u202e``."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -85,7 +85,7 @@ def _size(text: str) -> int:
 
 
 def bounded(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """A processor: every key and value escaped and cut, so that the line stays below `MAX_LINE`; a traceback as text."""
+    """A processor: keys and values escaped and cut, so that the line stays below `MAX_LINE`."""
     trace = _traceback(event.pop("exc_info", None))
     items = [(cut(escape(str(k)), 64), _plain(v)) for k, v in event.items()]
     items.sort(key=lambda item: _FIRST.index(item[0]) if item[0] in _FIRST else len(_FIRST))
@@ -112,7 +112,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, int) and -(1 << 64) < value < 1 << 64:
         return value
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, (bytes, bytearray)):
         return repr(bytes(value[:MAX_VALUE]))[2:-1]
     try:
         text = value if type(value) is str else str(value)
@@ -123,13 +123,14 @@ def _plain(value: Any) -> Any:
 
 
 def _traceback(given: Any) -> str:
+    error: Any = given
     if given is True:
-        given = sys.exc_info()[1]
+        error = sys.exc_info()[1]
     elif isinstance(given, tuple):
-        given = given[1]
-    if not isinstance(given, BaseException):
+        error = cast("tuple[Any, ...]", given)[1]
+    if not isinstance(error, BaseException):
         return ""
-    lines = "".join(traceback.format_exception(given)).split("\n")
+    lines = "".join(traceback.format_exception(error)).split("\n")
     return "\n".join(map(escape, lines)).rstrip()[-MAX_TRACEBACK:]
 
 
@@ -146,10 +147,13 @@ def _json(_logger: Any, _method: str, event: Mapping[str, Any]) -> str:
 
 
 def human(_logger: Any, _method: str, event: Mapping[str, Any]) -> str:
-    """A processor that ends the chain: time, level, event and ``key=value``; quoted where it would be ambiguous."""
+    """A last processor: time, level, event and ``key=value``, quoted where it would be ambiguous."""
     rest = {k: v for k, v in event.items() if k not in (*_FIRST, "exception")}
     pairs = "".join(f" {k}={_quoted(v)}" for k, v in rest.items())
-    line = f"{event.get('timestamp', '')} {event.get('level', ''):<7} {event.get('event', '')}{' ' if pairs else ''}{pairs}"
+    line = " ".join(
+        (str(event.get("timestamp", "")), f"{event.get('level', ''):<7}", str(event.get("event", "")))
+    )
+    line += f" {pairs}" if pairs else ""
     trace = event.get("exception")
     # Indented, so that the text of an exception cannot pass for a line of its own.
     return line + "".join(f"\n    {part}" for part in str(trace).split("\n")) if trace else line
@@ -170,9 +174,10 @@ class _Window:
 
 @define
 class LimitedLog:
-    """Lines about peers: at most `lines` a `period` (seconds) for each key, such as an address, and ten times that for all.
+    """Lines about peers: at most `lines` each `period` (seconds) for a key, such as an address.
 
-    What was left out is told with the key's next line, or by `flush`, which is to be called now and then.
+    All keys together have ten times as many. What was left out is told with the key's next line, or by `flush`,
+    which is to be called now and then.
     """
 
     logger: Any = field(factory=lambda: structlog.get_logger("penstock"))

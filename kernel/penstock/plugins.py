@@ -60,8 +60,8 @@ class LoadedPlugin:
 class PluginSet:
     """All plugins of one server, its registry and its hooks.
 
-    `discover` imports and checks them, `activate` registers those that the config wants, in order of name with those that
-    were given by hand first. Codecs of a plugin that is disabled while the server runs stay registered, because streams
+    `discover` imports and checks them, `activate` registers those that the config wants: first those given by
+    hand, then by name. Codecs of a plugin that is disabled while the server runs stay registered, because streams
     may be made of them; its hooks go.
     """
 
@@ -80,7 +80,7 @@ class PluginSet:
     def discover(
         cls, extra: Iterable[Plugin] = (), blocked: Iterable[str] = (), *, installed: bool = True
     ) -> PluginSet:
-        """Import and check `extra` plugins and, if `installed`, every entry point; those named in `blocked` are not imported."""
+        """Check `extra` plugins and, if `installed`, every entry point; those `blocked` are not imported."""
         blocked = frozenset(blocked)
         records: list[LoadedPlugin] = []
         taken: dict[str, LoadedPlugin] = {}
@@ -110,7 +110,7 @@ class PluginSet:
 
     @property
     def configs(self) -> Mapping[str, type[Any] | None]:
-        """Each plugin's config class by name, None where it could not be loaded: what `config.load` asks for."""
+        """Each plugin's config class by name, None where it could not be loaded, for `config.load`."""
         found: dict[str, type[Any] | None] = {}
         for record in self.records:
             if record.name not in found:
@@ -148,7 +148,7 @@ class PluginSet:
         return [record for record in self.records if record.required and record.status != "loaded"]
 
     def enable(self, name: str) -> LoadedPlugin:
-        """Register the hooks of a plugin that is disabled or has failed. Raises `UserError` where it cannot be."""
+        """Register a plugin that is disabled or has failed. Raises `UserError` where it cannot be."""
         record = self._known(name)
         if record.status == "loaded":
             return record
@@ -185,7 +185,7 @@ class PluginSet:
         self.limited.write(level, peer.rpartition(":")[0] or peer, event, peer=peer, **values)
 
     def notify(self, hook_name: str, /, **arguments: Any) -> None:
-        """Call every implementation of a notice; an exception is logged and counted with its plugin, and goes no further."""
+        """Call every implementation of a notice; an exception is logged and counted, and goes no further."""
         for record, impl in self._implementations(hook_name):
             try:
                 impl.function(*[arguments[name] for name in impl.argnames])
@@ -212,7 +212,7 @@ class PluginSet:
         return None
 
     def first(self, hook_name: str, /, **arguments: Any) -> Any:
-        """The first answer that is not None, in order of registration. Raises `Denied` where a plugin fails to answer."""
+        """The first answer that is not None, in order. Raises `Denied` where a plugin fails to answer."""
         for record, impl in self._implementations(hook_name):
             try:
                 answer = impl.function(*[arguments[name] for name in impl.argnames])

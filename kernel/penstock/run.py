@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from penstock.plugins import PluginSet
 
 MAX_FILES = 1 << 20
-"""More than this many descriptors are never asked for: where the hard limit is 2^30, that costs memory in some libraries."""
+"""Most descriptors asked for: some libraries take memory for each, and some hard limits are 2^30."""
 
 _log = structlog.get_logger("penstock")
 
@@ -100,8 +100,8 @@ def _exit(status: int) -> None:
 
 
 def _tune_collector() -> None:
-    # What lives as long as the process is not looked at again, and the young generation is scanned at the pace of
-    # sessions, not of frames: a collection in the middle of a pass is felt by every reader.
+    # What lives as long as the process is not looked at again, and the young are, at the pace of sessions
+    # rather than frames: a collection in the middle of a pass is felt by every reader.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -130,7 +130,7 @@ def start_table(endpoints: Iterable[Endpoint], plugins: PluginSet, public_host: 
 
 
 def url_host(address: str, public_host: str = "") -> str:
-    """The host to show in URLs for a listener on `address`: itself, or for every address a name by which to reach it."""
+    """The host in URLs of a listener on `address`: itself, or where that is every address, a name for it."""
     if address not in ("", "*", "0.0.0.0", "::"):
         return bracketed(address)
     return bracketed(public_host) if public_host else bracketed(own_address())
@@ -145,7 +145,7 @@ def bracketed(host: str) -> str:
 def own_address() -> str:
     """The address by which other machines probably reach this one, else ``localhost``."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        # Connecting a datagram socket sends nothing: it only looks the route up. RFC 5737: a documentation address.
+        # Connecting a datagram socket only looks the route up. RFC 5737: a documentation address.
         probe.connect(("192.0.2.1", 9))
         found: Any = probe.getsockname()[0]
         if found and not found.startswith("0."):

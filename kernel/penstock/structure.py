@@ -56,12 +56,12 @@ def dotted(path: Iterable[str]) -> str:
     return text.removeprefix(".")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], table: str = "") -> str:
     """The end of a sentence about an unknown name: what was probably meant, or all there are if few."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, 1, 0.6)
     if close:
-        return f"; did you mean {close[0]}?"
+        return f"; did you mean {table}.{close[0]}?" if table else f"; did you mean {close[0]}?"
     return f"; there are {', '.join(names)}" if 0 < len(names) <= 8 else ""
 
 
@@ -87,6 +87,8 @@ def parse_key(text: str) -> tuple[str, ...] | None:
         return None
     parts: list[str] = []
     while isinstance(table, dict):
+        if not table:  # The text was a comment.
+            return None
         (part, table) = next(iter(cast("dict[str, Any]", table).items()))
         parts.append(part)
     return tuple(parts)
@@ -134,8 +136,8 @@ def build(
     for key, value in table.items():
         attribute = attributes.get(key)
         if attribute is None:
-            known = {dotted((*path, name)) for name in (*attributes, *also)}
-            problems.append(Problem((*path, key), "is unknown" + nearest(dotted((*path, key)), known)))
+            hint = nearest(key, (*attributes, *also), dotted(path))
+            problems.append(Problem((*path, key), f"is unknown{hint}"))
             continue
         try:
             structured = _structure(value, hints[attribute.name], attribute)
@@ -153,7 +155,8 @@ def build(
 
 
 def _structure(value: Any, hint: Any, attribute: attrs.Attribute[Any]) -> Any:
-    if attribute.converter is None:
+    own: Any = cast(Any, attribute).converter
+    if own is None:
         return _converter.structure(value, hint)
     # A field with a converter of its own takes the plain value: it alone knows what may be written there.
     return _toml_or_text(value)
@@ -172,7 +175,7 @@ def _sentence(error: BaseException) -> str:
     text = " ".join(text.split())
     # The validators of attrs begin with the quoted name of the field, which the place says already.
     head, _, rest = text.partition("' ")
-    if head.startswith("'") and rest:
+    if head.startswith("'") and rest.startswith("must "):
         text = rest
     return text if text.startswith(("must ", "needs ", "is ", "has ")) else f"is refused: {text}"
 
@@ -266,18 +269,16 @@ def _union(value: Any, hint: Any) -> Any:
     raise ValueError(f"must be {' or '.join(wants)}, not {shown(value)}")
 
 
-def _items(value: Any) -> Any:
+def _items(value: Any) -> list[Any]:
     if isinstance(value, Raw):
         read = _toml(value)
+        if isinstance(read, list):
+            return cast("list[Any]", read)
         # From the environment a list may be written without its brackets: a,b
-        value = (
-            read
-            if isinstance(read, list)
-            else [Raw(part.strip()) for part in value.split(",") if part.strip()]
-        )
+        return [Raw(part.strip()) for part in value.split(",") if part.strip()]
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"must be a list, not {shown(value)}")
-    return value  # pyright: ignore[reportUnknownVariableType]
+    return list(cast("Iterable[Any]", value))
 
 
 def _anything(value: Any, _: Any) -> Any:
@@ -321,7 +322,7 @@ def _list_hook(hint: Any, converter: Converter) -> Any:
         if whole is tuple and args[-1] is not Ellipsis:
             if len(items) != len(args):
                 raise ValueError(f"must be a list of {len(args)}, not of {len(items)}")
-            hints: Iterable[Any] = args
+            hints: list[Any] = list(args)
         else:
             hints = [args[0]] * len(items)
         problems: list[Problem] = []
@@ -379,8 +380,15 @@ def _make_converter() -> Converter:
     converter.register_structure_hook_func(_is_union, _union)
     converter.register_structure_hook_func(_is_literal, _choice)
     converter.register_structure_hook_func(_is_enum, _enum)
-    converter.register_structure_hook_factory(_is_list, lambda t: _list_hook(t, converter))
-    converter.register_structure_hook_factory(_is_mapping, lambda t: _mapping_hook(t, converter))
+
+    def of_list(hint: Any) -> Any:
+        return _list_hook(hint, converter)
+
+    def of_mapping(hint: Any) -> Any:
+        return _mapping_hook(hint, converter)
+
+    converter.register_structure_hook_factory(_is_list, of_list)
+    converter.register_structure_hook_factory(_is_mapping, of_mapping)
     converter.register_structure_hook_func(_is_class, _class)
     converter.register_structure_hook_func(_is_any, _anything)
     return converter
