@@ -11,17 +11,27 @@ from attrs import frozen
 from .binaries import path_of
 from .clips import Clip
 from .compare import Rules
-from .frames import FrameList, dump_options, read_dump, read_frames
+from .frames import SAMPLED, FrameList, dump_options, read_dump, read_frames
 
 RTMP_OLD = frozenset({"h264", "aac", "pcm_alaw", "pcm_mulaw", "mp3"})
 RTMP_ENHANCED = RTMP_OLD | {"hevc", "av1", "vp9", "opus"}
 RTSP_FFMPEG5 = frozenset({"h264", "hevc", "aac", "opus", "pcm_alaw", "pcm_mulaw", "mp3", "vp9"})
 RTSP_FFMPEG9 = RTSP_FFMPEG5 | {"av1"}
+# GStreamer's FLV elements take G.711 only at Flash's own rates, not at 8 kHz.
+RTMP_GST = frozenset({"h264", "aac"})
 RTSP_GST = frozenset({"h264", "hevc", "aac", "opus", "pcm_alaw", "pcm_mulaw"})
 
 RTSP_TRANSPORTS = {"rtsp-tcp": "tcp", "rtsp-udp": "udp", "rtsp-http": "http"}
 
 GST_PARSE = {"h264": "h264parse", "hevc": "h265parse", "aac": "aacparse", "opus": "opusparse"}
+GST_CAPS = {
+    "h264": "video/x-h264",
+    "hevc": "video/x-h265",
+    "aac": "audio/mpeg",
+    "opus": "audio/x-opus",
+    "pcm_alaw": "audio/x-alaw",
+    "pcm_mulaw": "audio/x-mulaw",
+}
 GST_DEPAY = {
     "h264": "rtph264depay ! h264parse",
     "hevc": "rtph265depay ! h265parse",
@@ -101,20 +111,20 @@ class FFmpegPublisher(Publisher):
 @frozen
 class GstPublisher(Publisher):
     def container(self, clip: Clip) -> str:
-        # FLV has decode times, which flvmux needs and Matroska lacks; rtspclientsink sends none.
-        return "flv" if self.protocol == "rtmp" else "mkv"
+        # flvdemux gives the decode times that flvmux needs. For RTP MPEG-TS, whose times GStreamer passes on exactly (its
+        # Matroska demuxer moves the first two frames), but which has no G.711.
+        if self.protocol == "rtmp":
+            return "flv"
+        return clip.base if SAMPLED & set(clip.codecs) else "ts"
 
     def argv(self, clip: Clip, url: str) -> list[str]:
-        flv = self.protocol == "rtmp"
-        path = clip.file(self.container(clip))
-        words = ["filesrc", f"location={path}", "!", "flvdemux" if flv else "matroskademux", "name=d"]
-        for kind, codec in (("video", 0), ("audio", len(clip.codecs) - 1)):
-            if (kind == "video" and not clip.video) or (kind == "audio" and not clip.audio):
-                continue
-            pad = f"d.{kind}" if flv else f"d.{kind}_0"
-            parse = GST_PARSE.get(clip.codecs[codec])
-            words += [pad, "!", "queue", "!", *((parse, "!") if parse else ()), "clocksync", "!", "out."]
-        if flv:
+        container = self.container(clip)
+        demuxer = {"flv": "flvdemux", "ts": "tsdemux"}.get(container, "qtdemux")
+        words = ["filesrc", f"location={clip.file(container)}", "!", demuxer, "name=d"]
+        for codec in clip.codecs:
+            words += ["d.", "!", GST_CAPS[codec], "!", "queue", "!", *GST_PARSE.get(codec, "identity").split(), "!", "clocksync"]
+            words += ["!", "out."]
+        if self.protocol == "rtmp":
             sink = ["flvmux", "name=out", "streamable=true", "!", "rtmp2sink", f"location={url}"]
         else:
             sink = ["rtspclientsink", "name=out", f"protocols={RTSP_TRANSPORTS[self.protocol]}", f"location={url}"]
@@ -145,9 +155,12 @@ class GstPlayer(Player):
         if self.scheme == "rtmp":
             words += ["rtmp2src", f"location={url}", "!", "flvdemux", "name=d"]
         else:
+            tunnel = self.protocol == "rtsp-http"
+            # rtsph is GStreamer's spelling of RTSP over HTTP.
+            location = url.replace("rtsp://", "rtsph://", 1) if tunnel else url
+            protocols = [] if tunnel else [f"protocols={RTSP_TRANSPORTS[self.protocol]}"]
             # buffer-mode=none: times from RTP alone, not smoothed by their arrival.
-            words += ["rtspsrc", "name=d", f"location={url}", f"protocols={RTSP_TRANSPORTS[self.protocol]}"]
-            words += ["buffer-mode=none", "latency=300"]
+            words += ["rtspsrc", "name=d", f"location={location}", *protocols, "buffer-mode=none", "latency=300"]
         for kind, codec in (("video", clip.codecs[0]), ("audio", clip.codecs[-1])):
             if (kind == "video" and not clip.video) or (kind == "audio" and not clip.audio):
                 continue
@@ -198,7 +211,7 @@ PUBLISHERS: tuple[Publisher, ...] = (
         for name, binary, rtmp, rtsp in FFMPEGS
         for protocol in ("rtmp", "rtsp-tcp", "rtsp-udp")
     ),
-    GstPublisher("gstreamer", "rtmp", GST_NEEDS, RTMP_OLD - {"mp3"}),
+    GstPublisher("gstreamer", "rtmp", GST_NEEDS, RTMP_GST),
     GstPublisher("gstreamer", "rtsp-tcp", ("gst-rtspclientsink",), RTSP_GST),
     GstPublisher("gstreamer", "rtsp-udp", ("gst-rtspclientsink",), RTSP_GST),
 )
@@ -213,7 +226,7 @@ PLAYERS: tuple[Player, ...] = (
         for protocol in ("rtmp", *RTSP_TRANSPORTS)
     ),
     *(GstPlayer("gstreamer", protocol, GST_NEEDS, RTSP_GST, RTSP_RULES) for protocol in RTSP_TRANSPORTS),
-    GstPlayer("gstreamer", "rtmp", GST_NEEDS, RTMP_OLD - {"mp3"}, Rules(tail=3)),
+    GstPlayer("gstreamer", "rtmp", GST_NEEDS, RTMP_GST, Rules(tail=3)),
     RtmpdumpPlayer("rtmpdump", "rtmp", ("rtmpdump",), RTMP_OLD, Rules(tail=5)),
     VlcPlayer("vlc", "rtmp", ("cvlc",), frozenset({"h264", "aac", "mp3"}), Rules(tail=60, times=False)),
 )

@@ -14,7 +14,7 @@ from attrs import frozen
 from .binaries import path_of
 from .frames import SAMPLED, FrameList, read_frames
 
-SECONDS = 7
+SECONDS = 6
 X264_DEFAULTS = ("-c:v", "libx264")
 """Three B-frames, GOPs of up to 250 frames: what the seed's command encodes."""
 X264_PLAIN = ("-c:v", "libx264", "-profile:v", "baseline", "-preset", "veryfast", "-g", "25", "-bf", "0")
@@ -46,7 +46,7 @@ class Clip:
         return "mov" if SAMPLED & set(self.codecs) else "mp4"
 
     def file(self, container: str) -> Path:
-        """The clip in a container (its `base`, ``mkv``, ``flv``, ``ts``), made at first use."""
+        """The clip in a container (its `base`, ``flv``, ``ts``), made at first use."""
         recipe = hashlib.sha256(f"{self!r} 3".encode()).hexdigest()[:12]
         path = cache_folder() / f"{self.name}-{recipe}.{container}"
         if path.exists():
@@ -56,10 +56,7 @@ class Clip:
         # MP4 takes no G.711, its older brother does.
         if container == self.base:
             return _make(path, [*self._inputs(), *self._encoders()])
-        # A detour over MPEG-TS drops the encoder delay that MP4 and Matroska declare and not every client honours.
-        through_ts = container == "mkv" and set(self.codecs) <= {"h264", "hevc", "aac"}
-        source = self.file("ts" if through_ts else self.base)
-        return _make(path, ["-i", str(source), "-map", "0", "-c", "copy"])
+        return _make(path, ["-i", str(self.file(self.base)), "-map", "0", "-c", "copy"])
 
     def frames(self, container: str) -> FrameList:
         """The coded frames that a publisher which copies this file sends."""

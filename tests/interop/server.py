@@ -64,7 +64,7 @@ def penstock(
 @contextmanager
 def nginx_rtmp(work: Path) -> Iterator[Endpoints]:
     """Debian's nginx with its RTMP module, on a free port."""
-    port = _free_port()
+    port = free_port()
     config = work / "nginx.conf"
     config.write_text(
         f"load_module {NGINX_RTMP};\n"
@@ -108,7 +108,8 @@ def _json_lines(path: Path) -> Iterator[dict[str, object]]:
                 continue
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that was free just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
