@@ -275,12 +275,10 @@ class PluginSet:
             return
         try:
             for name in dir(specs):
+                if self.manager.parse_hookspec_opts(specs, name) is None:
+                    continue
                 caller = getattr(self.manager.hook, name, None)
-                if (
-                    caller is not None
-                    and caller.has_spec()
-                    and self.manager.parse_hookspec_opts(specs, name) is not None
-                ):
+                if caller is not None and caller.has_spec():
                     raise ValueError(f"the hook {name!r} is another plugin's")
             self.manager.add_hookspecs(specs)
         except Exception as error:  # noqa: BLE001 - reported as the plugin's failure
