@@ -157,7 +157,8 @@ class NalDepacketizer(Generic[C]):
     """RTP payloads to access units, which end at a marker or, as some cameras set none, at a new timestamp.
 
     A marker before the first slice does not end a unit, and once a slice of the same picture follows a
-    marker, markers are no longer believed: some senders set one on every NAL unit. After a loss the rest of that unit is dropped too, unless it is seen to begin with the packet in hand.
+    marker, markers are no longer believed: some senders set one on every NAL unit. After a loss the rest of
+    that unit is dropped too, unless it is seen to begin with the packet in hand.
     """
 
     def __init__(self, form: NalFormat[C], config: C | None) -> None:
@@ -223,10 +224,12 @@ class NalDepacketizer(Generic[C]):
         if lost and not (first and self._begins(first)):
             self._skipping = True
             return
-        if self._ended and first and self._is_slice(first) and not self._begins(first):
-            self._markers = False
-            self._skipping = True
-            return
+        if self._ended and first and self._is_slice(first):
+            self._ended = False
+            if not self._begins(first):
+                self._markers = False
+                self._skipping = True
+                return
         if isinstance(content, Fragment):
             self._take_fragment(content)
             return
@@ -287,13 +290,15 @@ def decode_sprop(value: str, clause: str) -> list[bytes]:
     """The parameter sets of a comma-separated base64 list. Raises `ProtocolViolation`."""
     if len(value) > MAX_SPROP:
         raise ProtocolViolation(f"parameter sets of {len(value)} characters", clause)
+    if not value.isascii():
+        raise ProtocolViolation("a parameter set is not base64", clause)
     nals: list[bytes] = []
     for item in value.split(","):
         text = item.strip()
         try:
             # Some cameras leave the padding out.
             nal = b64decode(text + "=" * (-len(text) % 4), validate=True)
-        except (binascii.Error, UnicodeEncodeError):
+        except binascii.Error:
             raise ProtocolViolation("a parameter set is not base64", clause) from None
         if nal := trim_parameter_set(nal):
             nals.append(nal)

@@ -28,7 +28,11 @@ def normalize(
     units: list[bytes] = []
     sets: list[bytes] = []
     picture = key = False
-    for nal in nals:
+    for unit in nals:
+        nal = unit
+        if nal.endswith(b"\x00"):
+            # 7.4.1: these are not the NAL unit's; FFmpeg takes the zero before the next start code along.
+            nal = nal.rstrip(b"\x00")
         if not nal:
             continue
         kind = nal[0] & 31

@@ -24,7 +24,11 @@ def normalize(
     units: list[bytes] = []
     sets: list[bytes] = []
     picture = key = False
-    for nal in nals:
+    for unit in nals:
+        nal = unit
+        if nal.endswith(b"\x00"):
+            # 7.4.2.1: these are not the NAL unit's; FFmpeg takes the zero before the next start code along.
+            nal = nal.rstrip(b"\x00")
         # 7.3.1.2: a header of two bytes; its nuh_layer_id above 0 is of another layer.
         if len(nal) < 3 or nal[0] & 1 or nal[1] >> 3:
             continue

@@ -1,0 +1,238 @@
+"""The parsers of H.264 and H.265, their parameter sets, records, samples and RTP payloads."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any
+
+from penstock.errors import ProtocolViolation
+from penstock.media import Frame, Track
+from penstock_codecs.h264 import H264, H264Config
+from penstock_codecs.h264 import normalize as normalize_h264
+from penstock_codecs.h264.record import build_record as build_avc
+from penstock_codecs.h264.record import parse_record as parse_avc
+from penstock_codecs.h264.rtp import H264Rtp
+from penstock_codecs.h264.sps import parse_sps as parse_sps_h264
+from penstock_codecs.h265 import H265, H265Config
+from penstock_codecs.h265 import normalize as normalize_h265
+from penstock_codecs.h265.record import build_record as build_hevc
+from penstock_codecs.h265.record import parse_record as parse_hevc
+from penstock_codecs.h265.rtp import H265Rtp
+from penstock_codecs.h265.sps import parse_sps as parse_sps_h265
+from penstock_formats.nal import join_annex_b, join_lengths, split_annex_b, split_lengths
+from penstock_formats.rtp.binding import Depacketizer, RtpFormat
+
+from tests.contracts.case import ParserCase
+
+MARKER = 0x80
+LOST = 0x40
+NEW_TIMESTAMP = 0x20
+
+H264_SPS = [
+    b64decode(text)
+    for text in (
+        "Z0LADNoFBn58BEAAAAMAQAAADIPFCqg=",
+        "Z0LAKNoB4AiflwEQAAADABAAAAMDwPGDKg==",
+        "Z2QAFazZQUM/JgIgAAADACAAAAZD4oUywA==",
+        "Z3oADLbNlBQZ+NwEQAAAAwBAAAAMg8UKZYA=",
+        "Z/QADJGbKCgz8bgIgAAAAwCAAAAZMBAAkngAJJ9JBgDxQplg",
+    )
+]
+H264_PPS = b"\x68\xef\x83\x9c\xb0"
+H265_VPS = b64decode("QAEMAf//AWAAAAMAkAAAAwAAAwB4lZQJ")
+H265_SPS = [
+    b64decode(text)
+    for text in (
+        "QgEBAWAAAAMAkAAAAwAAAwB4oAPAgBEHy5ZWVKTC8BaAgAAB9IAAOpgE",
+        "QgEBAWAAAAMAkAAAAwAAAwA8oAoIC595ZWaSTK8BaAgAAAMACAAAAwDIQA==",
+    )
+]
+H265_PPS = b64decode("RAHAc8GJ")
+
+H264_RECORDS = [build_avc(H264Config((sps,), (H264_PPS,))) for sps in H264_SPS]
+H265_RECORDS = [build_hevc(H265Config((H265_VPS,), (sps,), (H265_PPS,))) for sps in H265_SPS]
+
+H264_UNITS = [
+    H264_SPS[0],
+    H264_PPS,
+    b"\x06\x06\x01\xc0\x80",
+    b"\x65\x88" + bytes(range(1, 200)),
+    b"\x41\x1a\x10",
+]
+H265_UNITS = [H265_VPS, H265_SPS[0], H265_PPS, b"\x28\x01\xaf" + bytes(range(1, 200)), b"\x02\x01\x50\x10"]
+
+
+def _packet(payload: bytes, flags: int) -> bytes:
+    """The framing of these cases: flags, 16 bits of length, payload."""
+    return bytes((flags,)) + len(payload).to_bytes(2, "big") + payload
+
+
+def _depacketize(make: Callable[[], Depacketizer]) -> Callable[[bytes], list[Any]]:
+    def parse(data: bytes) -> list[Any]:
+        depacketizer = make()
+        found: list[Any] = []
+        position = timestamp = 0
+        fault: ProtocolViolation | None = None
+        while position + 3 <= len(data):
+            flags = data[position]
+            start = position + 3
+            position = start + int.from_bytes(data[position + 1 : start], "big")
+            timestamp += flags & NEW_TIMESTAMP
+            try:
+                found += depacketizer.push(
+                    data[start:position], timestamp, flags & MARKER != 0, flags & LOST != 0
+                )
+            except ProtocolViolation as violation:
+                fault = violation
+        try:
+            found += depacketizer.flush()
+        except ProtocolViolation as violation:
+            fault = violation
+        if fault is not None and not found:
+            raise fault
+        return found
+
+    return parse
+
+
+def _packets(binding: H264Rtp | H265Rtp, frames: list[Frame]) -> bytes:
+    out: list[bytes] = []
+    packetizer = binding.packetizer(frames[0].track, 64)
+    for frame in frames:
+        payloads = packetizer.packetize(frame)
+        for index, payload in enumerate(payloads):
+            last = MARKER if index == len(payloads) - 1 else 0
+            out.append(_packet(payload, last | (NEW_TIMESTAMP if index == 0 else 0)))
+    return b"".join(out)
+
+
+def _frames(track: Track, units: list[bytes]) -> list[Frame]:
+    return [Frame(track, 0, 0, tuple(units[3:4]), True), Frame(track, 0, 0, tuple(units[4:]), False)]
+
+
+H264_TRACK = Track(0, H264, 90000, H264Config((H264_SPS[0],), (H264_PPS,)))
+H265_TRACK = Track(0, H265, 90000, H265Config((H265_VPS,), (H265_SPS[0],), (H265_PPS,)))
+
+H264_PACKETS = [
+    _packets(H264Rtp(), _frames(H264_TRACK, H264_UNITS)),
+    _packet(b"\x00\x00\x00\x01\x41\x9a\x00\x00\x01\x41\x1a", NEW_TIMESTAMP)
+    + _packet(b"\x41\x9a", NEW_TIMESTAMP | MARKER)
+    + _packet(b"\x41\x1a", MARKER)
+    + _packet(b"\x41\x9a", NEW_TIMESTAMP | LOST)
+    + _packet(b"\x41\x1a", LOST)
+    + _packet(b"\x5c\x81\x9a", NEW_TIMESTAMP | MARKER),
+]
+H265_PACKETS = [
+    _packets(H265Rtp(), _frames(H265_TRACK, H265_UNITS)),
+    _packet(b"\x00\x00\x00\x01\x02\x01\xd0\x00\x00\x01\x02\x01\x50", NEW_TIMESTAMP)
+    + _packet(b"\x02\x01\xd0", NEW_TIMESTAMP | MARKER)
+    + _packet(b"\x02\x01\x50", MARKER),
+]
+
+
+def _sprop_h264(data: bytes) -> Any:
+    return H264Rtp().accept(RtpFormat("H264", 90000, fmtp={"sprop-parameter-sets": data.decode("latin-1")}))[
+        1
+    ]
+
+
+def _sprop_h265(data: bytes) -> Any:
+    return H265Rtp().accept(RtpFormat("H265", 90000, fmtp={"sprop-sps": data.decode("latin-1")}))[1]
+
+
+def _sample(normalize: Callable[..., Any]) -> Callable[[bytes], Any]:
+    return lambda data: normalize(split_lengths(data), None)
+
+
+CASES = [
+    ParserCase(
+        name="h264-sps",
+        parse=parse_sps_h264,
+        valid=H264_SPS,
+        modules=["penstock_codecs.h264.sps", "penstock_codecs.h264.level", "penstock_formats.bits"],
+        seeds=[
+            "mediacommon/pkg/codecs/h264/FuzzSPSUnmarshal",
+            "mediacommon/pkg/codecs/h264/FuzzDTSExtractor",
+        ],
+    ),
+    ParserCase(
+        name="h265-sps",
+        parse=parse_sps_h265,
+        valid=H265_SPS,
+        modules=["penstock_codecs.h265.sps", "penstock_codecs.h265.profile", "penstock_formats.bits"],
+        seeds=[
+            "mediacommon/pkg/codecs/h265/FuzzSPSUnmarshal",
+            "mediacommon/pkg/codecs/h265/FuzzPPSUnmarshal",
+            "mediacommon/pkg/codecs/h265/FuzzDTSExtractor",
+        ],
+    ),
+    ParserCase(
+        name="h264-record",
+        parse=parse_avc,
+        valid=H264_RECORDS,
+        modules=["penstock_codecs.h264.record", "penstock_codecs.h264.config"],
+        encode=build_avc,
+    ),
+    ParserCase(
+        name="h265-record",
+        parse=parse_hevc,
+        valid=H265_RECORDS,
+        modules=["penstock_codecs.h265.record", "penstock_codecs.h265.config"],
+        encode=build_hevc,
+    ),
+    ParserCase(
+        name="annex-b",
+        parse=split_annex_b,
+        valid=[join_annex_b(H264_UNITS), join_annex_b(H265_UNITS)],
+        modules=["penstock_formats.nal"],
+        encode=join_annex_b,
+        seeds=["mediacommon/pkg/codecs/h264/FuzzAnnexBUnmarshal"],
+    ),
+    ParserCase(
+        name="nal-lengths",
+        parse=split_lengths,
+        valid=[join_lengths(H264_UNITS), join_lengths(H265_UNITS)],
+        modules=["penstock_formats.nal"],
+        encode=join_lengths,
+        seeds=["mediacommon/pkg/codecs/h264/FuzzAVCCUnmarshal"],
+    ),
+    ParserCase(
+        name="h264-sample",
+        parse=_sample(normalize_h264),
+        valid=[join_lengths(H264_UNITS)],
+        modules=["penstock_codecs.h264.unit"],
+    ),
+    ParserCase(
+        name="h265-sample",
+        parse=_sample(normalize_h265),
+        valid=[join_lengths(H265_UNITS)],
+        modules=["penstock_codecs.h265.unit"],
+    ),
+    ParserCase(
+        name="h264-rtp",
+        parse=_depacketize(lambda: H264Rtp().depacketizer(RtpFormat("H264", 90000))),
+        valid=H264_PACKETS,
+        modules=["penstock_formats.nal_rtp", "penstock_codecs.h264.rtp"],
+        seeds=["gortsplib/pkg/format/rtph264/FuzzDecoder"],
+    ),
+    ParserCase(
+        name="h265-rtp",
+        parse=_depacketize(lambda: H265Rtp().depacketizer(RtpFormat("H265", 90000))),
+        valid=H265_PACKETS,
+        modules=["penstock_formats.nal_rtp", "penstock_codecs.h265.rtp"],
+        seeds=["gortsplib/pkg/format/rtph265/FuzzDecoder"],
+    ),
+    ParserCase(
+        name="h264-sprop",
+        parse=_sprop_h264,
+        valid=[b"Z2QADKzZQUGfnwEQAAADABAAAAMDIPFCmWA=,aO+DnLA="],
+        modules=["penstock_formats.nal_rtp"],
+    ),
+    ParserCase(
+        name="h265-sprop",
+        parse=_sprop_h265,
+        valid=[b"QgEBAWAAAAMAkAAAAwAAAwA8oAoIC595ZWaSTK8BaAgAAAMACAAAAwDIQA=="],
+        modules=["penstock_formats.nal_rtp"],
+    ),
+]
