@@ -128,7 +128,7 @@ class Link(Generic[E]):
 
     @property
     def deciding(self) -> bool:
-        """Whether an event waits for the session's answer; before it nothing is looked at, or should be read."""
+        """Whether an event waits for the session's answer; until then nothing is looked at."""
         return False
 
     @property

@@ -70,7 +70,7 @@ class SetPeerBandwidth:
 
 @frozen
 class UserControl:
-    """A user control event: `value` is a message stream or a ping's time (ms), `extra` a buffer length (ms)."""
+    """A user control event: `value` is a message stream or a ping's ms, `extra` a buffer length in ms."""
 
     event: int
     value: int

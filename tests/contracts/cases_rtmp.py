@@ -1,0 +1,326 @@
+"""RTMP, AMF and FLV tags under the contract of every parser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from penstock.errors import ProtocolViolation
+from penstock_formats.amf import Date, EcmaArray, TypedObject, amf0, amf3
+from penstock_formats.flv import (
+    AudioPacket,
+    PacketType,
+    VideoPacket,
+    build_audio,
+    build_video,
+    parse_audio,
+    parse_video,
+)
+from penstock_rtmp.aggregate import split_aggregate
+from penstock_rtmp.chunk import ChunkReader, Message, encode_message
+from penstock_rtmp.client_connection import ClientConnection, Target
+from penstock_rtmp.handshake import ClientHandshake, ServerHandshake
+from penstock_rtmp.message import MessageType, encode_control, encode_user_control, parse
+
+from tests.contracts.case import ParserCase
+from tests.rtmp.drive import RANDOM, feed, server
+
+DATA = Path(__file__).parents[1] / "data" / "rtmp"
+CAPTURES = [p.read_bytes() for p in sorted(DATA.glob("*.bin"))]
+PUSH = Target("live", "rtmp://h/live", "s", publish=True)
+PULL = Target("live", "rtmp://h/live", "s")
+
+
+@frozen(eq=False)
+class Values:
+    """AMF values, equal where their encoding is: NaN equals NaN."""
+
+    items: list[Any]
+    encode: Callable[..., bytes]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Values) and self.encode(*self.items) == other.encode(*other.items)
+
+
+def _values(module: Any) -> Callable[[bytes], Values]:
+    return lambda data: Values(module.decode(data), module.encode)
+
+
+def _encode_values(values: Values) -> bytes:
+    return values.encode(*values.items)
+
+
+SAMPLE: list[Any] = [
+    "onMetaData",
+    EcmaArray(width=1280.0, height=720.0, stereo=True, encoder="x" * 70_000),
+    {"a": [None, 1.5, {"b": ""}], "": Date(1e12)},
+    TypedObject("flex.Thing", {"x": float("nan")}),
+    b"bytes",
+    False,
+]
+AMF0_REFERENCE = b"\x03\0\1a\x03\0\1b\x05\0\0\x09\0\1c\x07\0\1\0\0\x09"
+AMF3_ALL = (
+    b"\x00\x01\x02\x03\x04\x81\x80\x80\x00\x04\x85\x01\x05"
+    + bytes(8)
+    + b"\x06\x05hi\x06\x00\x07\x05<>\x08\x01"
+    + bytes(8)
+    + b"\x09\x05\x05ab\x04\x01\x01\x04\x02\x04\x03\x09\x05\x01\x04\x02\x04\x03\x0a\x23\x03C\x03m\x03n\x01\x02"
+    + b"\x0a\x0b\x01\x03k\x04\x05\x01\x0a\x05\x03\x04\x01\x04\x01\x01\x0b\x03x\x0c\x05yz\x0d\x05\x00"
+    + bytes(8)
+    + b"\x0e\x03\x01\xff\xff\xff\xff\x0f\x03\x00"
+    + bytes(8)
+    + b"\x10\x03\x00\x01\x01\x11\x03\x00\x04\x01\x04\x02\x09\x02"
+)
+
+
+def _messages(data: bytes) -> list[Message]:
+    reader = ChunkReader()
+    reader.receive_data(data)
+    found: list[Message] = []
+    while (message := reader.next_message()) is not None:
+        found.append(message)
+    return found
+
+
+def _feed_chunks(pieces: Iterable[bytes]) -> list[Any]:
+    reader = ChunkReader()
+    found: list[Any] = []
+    for piece in pieces:
+        reader.receive_data(piece)
+        try:
+            while (message := reader.next_message()) is not None:
+                found.append(message)
+        except ProtocolViolation as error:
+            return [*found, str(error)]
+    return found
+
+
+def _encode_messages(messages: list[Message]) -> bytes:
+    return b"".join(encode_message(3, m.timestamp, m.type, m.stream_id, m.payload) for m in messages)
+
+
+CHUNKS = [
+    encode_message(4, 1, 9, 1, bytes(1000)),
+    encode_control(1, 2) + encode_message(70, 0x1000000, 9, 1, bytes(range(256)), 2) * 2,
+    encode_control(1, 300) + encode_message(400, 0xFFFFFF, 8, 1, b"abcd" * 200, 300),
+    encode_message(3, 5, 20, 0, b"x")
+    + b"\xc3y"
+    + b"\x83\0\0\5z"
+    + b"\x43\0\0\1\0\0\2\x14ab"
+    + encode_control(2, 3),
+    encode_message(5, 0x2000000, 8, 1, bytes(300), 128)[: 12 + 4 + 128]
+    + encode_control(2, 5)
+    + b"\xc5\0\0\0\0" * 4,
+    encode_message(5, 0x2000000, 8, 1, b"q" * 300).replace(b"\xc5\2\0\0\0", b"\xc5"),
+]
+
+
+def _aggregate(data: bytes) -> list[Message]:
+    return split_aggregate(Message(22, 1, 1000, data))
+
+
+def _tag(kind: int, time: int, body: bytes) -> bytes:
+    head = bytes((kind,)) + len(body).to_bytes(3, "big") + (time & 0xFFFFFF).to_bytes(3, "big")
+    return head + bytes((time >> 24, 0, 0, 0)) + body + (len(body) + 11).to_bytes(4, "big")
+
+
+def _feed_handshake(make: Callable[[bytes, int], Any]) -> Callable[[Iterable[bytes]], list[Any]]:
+    def run(pieces: Iterable[bytes]) -> list[Any]:
+        handshake, rest = make(RANDOM, 7), b""
+        out = handshake.data_to_send()
+        for piece in pieces:
+            if handshake.done:
+                rest += piece
+                continue
+            try:
+                handshake.receive_data(piece)
+            except ProtocolViolation as error:
+                return [out + handshake.data_to_send(), str(error)]
+            out += handshake.data_to_send()
+            rest += handshake.rest() if handshake.done else b""
+        return [out, handshake.done, rest]
+
+    return run
+
+
+def _raising(run: Callable[[Iterable[bytes]], list[Any]]) -> Callable[[bytes], list[Any]]:
+    def parse_whole(data: bytes) -> list[Any]:
+        events = run([data])
+        if events and isinstance(events[-1], str):
+            raise ProtocolViolation(events[-1])
+        return events
+
+    return parse_whole
+
+
+def _serve(pieces: Iterable[bytes]) -> list[Any]:
+    return [repr(event) for event in feed(server(), pieces)]
+
+
+def _request(target: Target) -> Callable[[Iterable[bytes]], list[Any]]:
+    return lambda pieces: [repr(event) for event in feed(ClientConnection(target, RANDOM, 7), pieces)]
+
+
+def _fails(run: Callable[[Iterable[bytes]], list[Any]]) -> Callable[[bytes], list[Any]]:
+    """Violations come out as a quoted reason: the events' own text begins with a class name."""
+
+    def parse_whole(data: bytes) -> list[Any]:
+        events = run([data])
+        if events and events[-1][0] in "'\"":
+            raise ProtocolViolation(events[-1])
+        return events
+
+    return parse_whole
+
+
+def _answers() -> list[bytes]:
+    """What a server sends to a publisher and to a player."""
+    found: list[bytes] = []
+    for capture in CAPTURES:
+        connection = server()
+        feed(connection, [capture])
+        found.append(connection.data_to_send())
+    return found
+
+
+VIDEO = [
+    [VideoPacket(7, PacketType.SEQUENCE_START, b"\1\2\3", 1)],
+    [VideoPacket(7, PacketType.CODED_FRAMES, b"\1\2\3", 2, -40)],
+    [VideoPacket(2, PacketType.CODED_FRAMES, b"\1\2\3", 1)],
+    [VideoPacket(2, PacketType.COMMAND, b"\0", 5)],
+    [VideoPacket("", PacketType.COMMAND, b"\0", 5)],
+    [VideoPacket("hvc1", PacketType.CODED_FRAMES, b"frame", 1, 80, nanoseconds=500)],
+    [VideoPacket("av01", PacketType.CODED_FRAMES, b"frame", 2, track_id=3)],
+    [VideoPacket("hvc1", PacketType.CODED_FRAMES, b"a" * i, 1, i, i) for i in range(3)],
+    [
+        VideoPacket("hvc1", PacketType.CODED_FRAMES, b"a", 1),
+        VideoPacket("av01", PacketType.CODED_FRAMES, b"b", 1, 0, 1),
+    ],
+]
+AUDIO = [
+    [AudioPacket(10, PacketType.SEQUENCE_START, b"\x12\x10", 3, True, True)],
+    [AudioPacket(2, PacketType.CODED_FRAMES, b"mp3", 2, True)],
+    [AudioPacket("Opus", PacketType.CODED_FRAMES, b"frame", nanoseconds=1)],
+    [AudioPacket("Opus", PacketType.MULTICHANNEL_CONFIG, b"\1\2", track_id=1)],
+    [AudioPacket("Opus", PacketType.CODED_FRAMES, b"frame", track_id=i) for i in range(2)],
+    [AudioPacket(c, PacketType.CODED_FRAMES, b"frame", track_id=i) for i, c in enumerate(("Opus", "mp4a"))],
+]
+CONTROLS = [bytes((t,)) + bytes(6) for t in (3, 4, 5, 6, 8)] + [
+    b"\x04\0\3" + bytes(8),
+    b"\x04\0\7" + bytes(4),
+]
+COMMANDS = [
+    bytes((20,)) + amf0.encode("connect", 1, {"app": "live"}, 5),
+    bytes((17, 0)) + amf0.encode("connect", 1) + b"\x11" + amf3.encode({"app": "live"}),
+    bytes((18,)) + amf0.encode("onMetaData", {"width": 5}),
+    bytes((15, 0)) + amf0.encode("onMetaData", {"width": 5}),
+]
+PINGS = encode_user_control(6, 99) * 10 + encode_control(MessageType.WINDOW_ACK_SIZE, 1000)
+
+CASES: list[ParserCase] = [
+    ParserCase(
+        "amf0",
+        _values(amf0),
+        [
+            amf0.encode(*SAMPLE),
+            AMF0_REFERENCE,
+            b"\x0c\0\0\0\1x\x0f\0\0\0\1y\x0d\x06",
+            b"\x08\0\0\0\0\0\1a\x05",
+            b"\x11\x0c\x03x",
+        ],
+        ["penstock_formats.amf.amf0", "penstock_formats.amf.value"],
+        encode=_encode_values,
+        seeds=["gortmplib/pkg/amf0/FuzzUnmarshal"],
+    ),
+    ParserCase(
+        "amf3",
+        _values(amf3),
+        [amf3.encode(*SAMPLE, [1, -1, 1 << 40], 300, 20_000, 5_000_000), AMF3_ALL],
+        ["penstock_formats.amf.amf3"],
+        encode=_encode_values,
+        seeds=["gortmplib/pkg/amf0/FuzzUnmarshal"],
+    ),
+    ParserCase(
+        "flv video tag",
+        parse_video,
+        [build_video(each) for each in VIDEO],
+        ["penstock_formats.flv.tag", "penstock_formats.flv.build", "penstock_formats.flv.packet"],
+        encode=build_video,
+    ),
+    ParserCase(
+        "flv audio tag",
+        parse_audio,
+        [build_audio(each) for each in AUDIO],
+        ["penstock_formats.flv.tag", "penstock_formats.flv.build"],
+        encode=build_audio,
+    ),
+    ParserCase(
+        "rtmp chunks",
+        _messages,
+        CHUNKS + [c[3073:] for c in CAPTURES],
+        ["penstock_rtmp.chunk"],
+        feed=_feed_chunks,
+        encode=_encode_messages,
+        seeds=[
+            "gortmplib/pkg/chunk/FuzzChunk0Read",
+            "gortmplib/pkg/chunk/FuzzChunk2Read",
+            "gortmplib/pkg/rawmessage/FuzzReader",
+            "gortmplib/pkg/message/FuzzReader",
+        ],
+    ),
+    ParserCase(
+        "rtmp message",
+        lambda data: repr(parse(Message(data[0] if data else 0, 1, 0, data[1:]))),
+        CONTROLS + COMMANDS,
+        ["penstock_rtmp.message"],
+    ),
+    ParserCase(
+        "rtmp aggregate",
+        _aggregate,
+        [_tag(8, 990, b"sound") + _tag(9, 1010, b"picture") + _tag(18, 0x1000000, b"") + _tag(7, 0, b"?")],
+        ["penstock_rtmp.aggregate"],
+    ),
+    ParserCase(
+        "rtmp server handshake",
+        _raising(_feed_handshake(ServerHandshake)),
+        [CAPTURES[0][:3080], b"\3" + bytes(3072), b"\3" + RANDOM],
+        ["penstock_rtmp.handshake", "penstock_rtmp.digest"],
+        feed=_feed_handshake(ServerHandshake),
+    ),
+    ParserCase(
+        "rtmp client handshake",
+        _raising(_feed_handshake(ClientHandshake)),
+        [_answers()[0][:3080], b"\3" + bytes(3072), b"\3" + RANDOM],
+        ["penstock_rtmp.handshake", "penstock_rtmp.digest"],
+        feed=_feed_handshake(ClientHandshake),
+    ),
+    ParserCase(
+        "rtmp server connection",
+        _fails(_serve),
+        [*CAPTURES, CAPTURES[0] + PINGS],
+        [
+            "penstock_rtmp.connection",
+            "penstock_rtmp.link",
+            "penstock_rtmp.metadata",
+            "penstock_rtmp.capability",
+        ],
+        feed=_serve,
+        seeds=["gortmplib/pkg/message/FuzzReader"],
+    ),
+    ParserCase(
+        "rtmp client that publishes",
+        _fails(_request(PUSH)),
+        [a + PINGS for a in _answers()[:2]],
+        ["penstock_rtmp.client_connection"],
+        feed=_request(PUSH),
+    ),
+    ParserCase(
+        "rtmp client that plays",
+        _fails(_request(PULL)),
+        [a + PINGS for a in _answers()[1:]],
+        ["penstock_rtmp.client_connection"],
+        feed=_request(PULL),
+    ),
+]
