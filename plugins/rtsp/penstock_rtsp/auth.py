@@ -7,6 +7,7 @@ import binascii
 import enum
 import hashlib
 import hmac
+import re
 
 from attrs import frozen
 from penstock.errors import ProtocolViolation
@@ -21,6 +22,8 @@ NONCE_LIFETIME = 60 * NS
 """A captured request can be replayed for so long; a session authenticates within seconds."""
 
 _CLAUSE = "RFC 7616 3"
+_COUNT = re.compile(r"[0-9a-fA-F]{8}")
+_RESPONSE = re.compile(r"[0-9a-fA-F]{32}(?:[0-9a-fA-F]{32})?")
 
 
 class Algorithm(enum.StrEnum):
@@ -173,13 +176,15 @@ def parse_authorization(value: str) -> BasicCredentials | DigestCredentials:
     for name in ("username", "realm", "nonce", "uri", "response"):
         if not fields.get(name):
             raise ProtocolViolation(f"Digest authorization without {name}", "RFC 7616 3.4")
+    if not _RESPONSE.fullmatch(fields["response"]):
+        raise ProtocolViolation("Digest response is not hexadecimal", "RFC 7616 3.4")
     algorithm = _ALGORITHMS.get(fields.get("algorithm", "MD5").upper())
     if algorithm is None:
         raise ProtocolViolation("unknown Digest algorithm", "RFC 7616 3.4")
     count = cnonce = None
     if "qop" in fields:
         count, cnonce = fields.get("nc"), fields.get("cnonce")
-        if fields["qop"].lower() != "auth" or not count or not cnonce:
+        if fields["qop"].lower() != "auth" or not _COUNT.fullmatch(count or "") or not cnonce:
             raise ProtocolViolation("Digest qop is not auth, or without nc and cnonce", "RFC 7616 3.4")
     return DigestCredentials(
         fields["username"], fields["realm"], fields["nonce"], fields["uri"], fields["response"], algorithm,

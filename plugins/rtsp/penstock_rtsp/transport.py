@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 
 from attrs import frozen
 from penstock.errors import ProtocolViolation
@@ -17,6 +18,7 @@ FIRST_CLIENT_PORT = 1024
 """Ports below belong to services such as DNS, which must not be made to answer to media (row T9)."""
 
 _CLAUSE = "RFC 2326 12.39"
+_HOST = re.compile(r"[0-9A-Za-z.:%_\[\]-]{1,255}")
 _PROFILES = {"RTP/AVP": "AVP", "RTP/AVPF": "AVPF", "RTP/SAVP": "SAVP", "RTP/SAVPF": "SAVPF"}
 
 
@@ -113,8 +115,8 @@ def _parse_one(text: str) -> Transport | None:
         port=_pair(values.get("port"), 65535, "port"),
         interleaved=_pair(values.get("interleaved"), 255, "interleaved channel"),
         ssrc=_ssrc(values.get("ssrc")),
-        source=values.get("source") or None,
-        destination=values.get("destination") or None,
+        source=_host(values.get("source")),
+        destination=_host(values.get("destination")),
         ttl=None if ttl is None else parse_decimal(ttl, 255, "ttl", _CLAUSE),
     )
 
@@ -136,6 +138,14 @@ def _client_ports(text: str | None) -> Pair | None:
     if pair is not None and pair[0] < FIRST_CLIENT_PORT:
         raise ProtocolViolation(f"client_port is below {FIRST_CLIENT_PORT}", _CLAUSE)
     return pair
+
+
+def _host(text: str | None) -> str | None:
+    if not text:
+        return None
+    if not _HOST.fullmatch(text):
+        raise ProtocolViolation("transport address is no host", _CLAUSE)
+    return text
 
 
 def _mode(text: str | None) -> Mode | None:

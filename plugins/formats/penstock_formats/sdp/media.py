@@ -130,7 +130,7 @@ def _payload_types(listed: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _parse_rtpmap(text: str) -> tuple[int, tuple[str, int, int]]:
-    number, _, rest = text.strip().partition(" ")
+    number, _, rest = text.replace("\t", " ").strip().partition(" ")
     parts = rest.strip().split("/")
     if not 2 <= len(parts) <= 3 or not parts[0].strip():
         raise ProtocolViolation("rtpmap without encoding and clock rate", _RTPMAP)
@@ -146,7 +146,7 @@ def _parse_rtpmap(text: str) -> tuple[int, tuple[str, int, int]]:
 
 
 def _parse_fmtp(text: str) -> tuple[int, dict[str, str]]:
-    number, _, rest = text.strip().partition(" ")
+    number, _, rest = text.replace("\t", " ").strip().partition(" ")
     payload_type = parse_decimal(number, 127, "payload type", "RFC 8866 6.15")
     parameters: dict[str, str] = {}
     for part in rest.split(";"):

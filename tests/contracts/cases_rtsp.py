@@ -1,0 +1,285 @@
+"""RTSP, SDP, RTP and RTCP under the contract of every parser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from penstock.errors import ProtocolViolation
+from penstock_formats.rtcp import encode_rtcp, parse_rtcp
+from penstock_formats.rtp.packet import Extension, RtpPacket, extension_elements
+from penstock_formats.sdp import SessionDescription
+from penstock_rtsp.auth import BasicCredentials, Challenge, DigestCredentials, parse_authorization
+from penstock_rtsp.base64_stream import Base64Stream
+from penstock_rtsp.connection import Asked, Refused, ServerConnection
+from penstock_rtsp.range import Range
+from penstock_rtsp.reader import MessageReader
+from penstock_rtsp.requester import Requester
+from penstock_rtsp.rtp_info import build_rtp_info, parse_rtp_info
+from penstock_rtsp.session_header import SessionHeader
+from penstock_rtsp.transport import Lower, Transport, parse_transports
+from penstock_rtsp.tunnel import TunnelReader
+from penstock_rtsp.url import Target
+from tests.contracts.case import ParserCase
+
+DATA = Path(__file__).parents[1] / "data" / "rtsp"
+
+
+class Incremental(Protocol):
+    def receive_data(self, data: bytes) -> None: ...
+    def next_event(self) -> Any: ...
+
+
+def captures(pattern: str) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(DATA.glob(pattern))]
+
+
+def feeder(make: Callable[[], Incremental]) -> Callable[[Iterable[bytes]], list[Any]]:
+    def feed(pieces: Iterable[bytes]) -> list[Any]:
+        parser = make()
+        events: list[Any] = []
+        try:
+            for piece in pieces:
+                parser.receive_data(piece)
+                while (event := parser.next_event()) is not None:
+                    events.append(event)
+        except ProtocolViolation as violation:
+            events.append((violation.reason, violation.offset))
+        return events
+
+    return feed
+
+
+def parser(make: Callable[[], Incremental]) -> Callable[[bytes], Any]:
+    def parse(data: bytes) -> tuple[Any, ...]:
+        made = make()
+        made.receive_data(data)
+        events: list[Any] = []
+        while (event := made.next_event()) is not None:
+            events.append(event)
+        return tuple(events)
+
+    return parse
+
+
+def text(read: Callable[[str], Any]) -> Callable[[bytes], Any]:
+    return lambda data: read(data.decode("latin-1"))
+
+
+def client() -> Requester:
+    """A client that waits for the replies of `SESSION`."""
+    requester = Requester("rtsp://h/live/stream", "Penstock", "c0ffee", "user", "pw")
+    requester.options()
+    requester.describe()
+    requester.setup("trackID=0", Transport(Lower.TCP, interleaved=(0, 1)))
+    return requester
+
+
+class AnsweringServer:
+    """A server that says yes; its events are what was asked and answered."""
+
+    def __init__(self) -> None:
+        self.connection = ServerConnection("Penstock")
+
+    def receive_data(self, data: bytes) -> None:
+        self.connection.receive_data(data)
+
+    def next_event(self) -> object | None:
+        event = self.connection.next_event()
+        if isinstance(event, Refused):
+            return event, self.connection.refuse(event)
+        if isinstance(event, Asked):
+            self.connection.state.advance(event.request.method)
+            if event.request.method == "SETUP":
+                self.connection.session = SessionHeader("12345678", 60)
+            return event, self.connection.respond(event.request, 200, date="Thu, 01 Jan 1970 00:00:00 GMT")
+        return event
+
+
+def feed_base64(pieces: Iterable[bytes]) -> list[Any]:
+    events = feeder(Base64Stream)(pieces)
+    return [b"".join(e for e in events if isinstance(e, bytes)), *(e for e in events if not isinstance(e, bytes))]
+
+
+def encode_credentials(credentials: BasicCredentials | DigestCredentials) -> bytes:
+    if isinstance(credentials, DigestCredentials):
+        return credentials.build(credentials.response).encode("latin-1")
+    challenge = Challenge("Basic", "r")
+    return challenge.answer(credentials.user, credentials.secret, "PLAY", "*").encode()
+
+
+PUSHES = captures("*push*.bin")
+SDPS = [
+    *captures("*.sdp"),
+    b"v=0\ns=camera\nm=video 0 RTP/AVP 96 97\nb=AS:5000\nb=AS:x\na=rtpmap:96 H265/90000\na=fmtp:96 sprop-vps=AA==\n"
+    b"a=recvonly\na=control:rtsp://h/a/trackID=1\nm=audio 0 RTP/AVP 10 8\nc=IN IP4 0.0.0.0\na=ptime:20\n",
+    b"v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=\xe9\r\nc=IN IP4 0.0.0.0\r\nb=AS:9\r\nt=0 0\r\na=control:*\r\na=sendonly\r\na=x\r\n"
+    b"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\na=mid\r\n",
+]
+REPLIES = (
+    b"RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n\r\n"
+    b"RTSP/1.0 200 OK\r\nCSeq: 4\r\nPublic: OPTIONS, GET_PARAMETER\r\n\r\n"
+    b"RTSP/1.0 200 OK\r\nCSeq: 2\r\nContent-Base: rtsp://h/live/stream/\r\nContent-Length: %d\r\n\r\n%s"
+    b"RTSP/1.0 200 OK\r\nCSeq: 3\r\nSession: 12345678;timeout=60\r\n"
+    b"Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n$\0\0\x04abcd"
+) % (len(SDPS[0]), SDPS[0])  # fmt: skip
+RTCP = [
+    bytes.fromhex(
+        "81c8000c01020304e0000000800000000000100000000020000040000506070810000001000010000000000511112222"
+        "00010000"
+    ),
+    bytes.fromhex("80c90001010203048 1ca0003010203040103616263000000".replace(" ", "")),
+    bytes.fromhex("82cb0004010203040506070803627965 00000000".replace(" ", "")),
+    bytes.fromhex("81cd00030102030405060708000a8001"),
+    bytes.fromhex("81ce00020102030405060708" + "84ce0004010203040506070801020304 05000000".replace(" ", "")),
+    bytes.fromhex("8fce00050102030400000000 52454d4201061a8001020304".replace(" ", "")),
+    bytes.fromhex("8fcd000301020304050607080001000a" + "80cc0002010203044e414d45" + "a0cf00030102030400000000 00000004"),
+]
+RTP = [
+    RtpPacket(96, True, 65535, 0xFFFFFFFF, 1, b"payload").encode(),
+    RtpPacket(96, False, 1, 2, 3, b"payload", (1, 2), Extension(0xBEDE, b"\x10\x01\x00\xf0")).encode(),
+    RtpPacket(96, False, 1, 2, 3, b"", (), Extension(0x1000, b"\x01\x02ab\x00\x05\x00\x00")).encode(),
+    b"\xa0\x60\0\1\0\0\0\2\0\0\0\3payload\0\0\3",
+]
+
+
+def parse_rtp(data: bytes) -> RtpPacket:
+    packet = RtpPacket.parse(data)
+    if packet.extension:
+        extension_elements(packet.extension)
+    return packet
+
+
+CASES = [
+    ParserCase(
+        "rtsp messages",
+        parser(MessageReader),
+        [*PUSHES, *captures("*pull-[tu]*.bin"), REPLIES],
+        ["penstock_rtsp.reader", "penstock_rtsp.message", "penstock_rtsp.headers"],
+        feeder(MessageReader),
+        lambda events: b"".join(event.encode() for event in events),
+        [
+            f"gortsplib/pkg/base/Fuzz{name}Unmarshal"
+            for name in ("Request", "Response", "InterleavedFrame", "Header", "Body")
+        ],
+    ),
+    ParserCase(
+        "rtsp server",
+        parser(AnsweringServer),
+        [*PUSHES, *captures("*pull-[tuq]*.bin")],
+        ["penstock_rtsp.connection", "penstock_rtsp.state", "penstock_rtsp.url"],
+        feeder(AnsweringServer),
+        seeds=["gortsplib/pkg/base/FuzzRequestUnmarshal"],
+    ),
+    ParserCase("rtsp client", parser(client), [REPLIES], ["penstock_rtsp.requester"], feeder(client)),
+    ParserCase(
+        "rtsp tunnel",
+        parser(TunnelReader),
+        captures("*http*.bin"),
+        ["penstock_rtsp.tunnel"],
+        feeder(TunnelReader),
+    ),
+    ParserCase(
+        "rtsp tunnel body",
+        parser(Base64Stream),
+        [b"T1BUSU9OUyA=\r\nKg==AAAA", b"AAAA"],
+        ["penstock_rtsp.base64_stream"],
+        feed_base64,
+    ),
+    ParserCase(
+        "rtsp transport",
+        text(parse_transports),
+        [
+            b"RTP/AVP/UDP;unicast;client_port=22438-22439;mode=record",
+            b'RTP/AVP/TCP;unicast;interleaved=0-1;ssrc=0123ABCD;mode="PLAY",x-real-rdt/mcast;port=1',
+            b"RTP/AVP;multicast;destination=239.0.0.1;source=h;port=5000;ttl=16;server_port=5000-5001",
+        ],
+        ["penstock_rtsp.transport", "penstock_rtsp.parameter"],
+        encode=lambda found: ",".join(t.build() for t in found).encode(),
+        seeds=["gortsplib/pkg/headers/FuzzTransportsUnmarshal", "gortsplib/pkg/headers/FuzzKeyValParse"],
+    ),
+    ParserCase(
+        "rtsp session header",
+        text(SessionHeader.parse),
+        [b"12345678", b"abc;timeout=60"],
+        ["penstock_rtsp.session_header"],
+        encode=lambda header: header.build().encode(),
+        seeds=["gortsplib/pkg/headers/FuzzSessionUnmarshal"],
+    ),
+    ParserCase(
+        "rtsp range",
+        text(Range.parse),
+        [
+            b"npt=0.000-",
+            b"npt=now-",
+            b"npt=1:02:03.5-7200",
+            b"npt=-20",
+            b"clock=19961108T142300Z-20240229T235959.25Z;time=1",
+        ],
+        ["penstock_rtsp.range"],
+        encode=lambda found: found.build().encode(),
+        seeds=["gortsplib/pkg/headers/FuzzRangeUnmarshal"],
+    ),
+    ParserCase(
+        "rtsp rtp-info",
+        text(parse_rtp_info),
+        [b"url=rtsp://h/a,b/trackID=0;seq=1;rtptime=4294967295, url=rtsp://h/a/trackID=1;seq=65535", b"url=a;b"],
+        ["penstock_rtsp.rtp_info"],
+        encode=lambda entries: build_rtp_info(entries).encode("latin-1"),
+        seeds=["gortsplib/pkg/headers/FuzzRTPInfoUnmarshal"],
+    ),
+    ParserCase(
+        "rtsp authorization",
+        text(parse_authorization),
+        [
+            b"Basic dXNlcjpwdw==",
+            b'Digest username="u", realm="r", nonce="n", uri="rtsp://h/", response="' + b"0a" * 16 + b'"',
+            b'Digest username="u\\"", realm="r", nonce="n", uri="*", response="' + b"0A" * 32 + b'", '
+            b'algorithm=SHA-256, qop=auth, nc=00000001, cnonce="c", opaque="o"',
+        ],
+        ["penstock_rtsp.auth", "penstock_rtsp.parameter"],
+        encode=encode_credentials,
+        seeds=["gortsplib/pkg/headers/FuzzAuthorizationUnmarshal", "gortsplib/pkg/auth/FuzzVerify"],
+    ),
+    ParserCase(
+        "rtsp challenge",
+        text(Challenge.parse),
+        [
+            b'Basic realm="r"',
+            b'Digest realm="r", nonce="n", opaque="", stale=TRUE, algorithm=SHA-256, qop="auth,auth-int"',
+        ],
+        ["penstock_rtsp.auth"],
+        encode=lambda challenge: challenge.build().encode("latin-1") if challenge else b"Unknown x=y",
+        seeds=["gortsplib/pkg/headers/FuzzAuthenticateUnmarshal"],
+    ),
+    ParserCase(
+        "rtsp url",
+        text(Target.parse),
+        [
+            b"rtsp://user:pw@host:8554/live/stream/trackID=1?a=b",
+            b"/live/stream/?a=b/streamid=0",
+            b"*",
+            b"rtsp://host",
+            b"live%2Fstream/track1/",
+        ],
+        ["penstock_rtsp.url"],
+    ),
+    ParserCase(
+        "sdp",
+        SessionDescription.parse,
+        SDPS,
+        ["penstock_formats.sdp.line", "penstock_formats.sdp.media", "penstock_formats.sdp.session"],
+        encode=SessionDescription.build,
+        seeds=["gortsplib/pkg/description/FuzzSessionUnmarshal", "gortsplib/pkg/sdpunmarshaler/FuzzUnmarshal"],
+    ),
+    ParserCase(
+        "rtcp",
+        parse_rtcp,
+        RTCP,
+        ["penstock_formats.rtcp"],
+        encode=encode_rtcp,
+        seeds=["gortsplib/pkg/rtcpunmarshaler/FuzzUnmarshal", "pion-rtcp/FuzzUnmarshal"],
+    ),
+    ParserCase("rtp", parse_rtp, RTP, ["penstock_formats.rtp.packet"], encode=RtpPacket.encode),
+]
