@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import clip
 from bench.paths import BENCH, ROOT
-from bench.tools import LOAD_CORE, SERVER_CORE, Process, Unavailable, free_port, node_server, program
+from bench.tools import LOAD_CORE, SERVER_CORE, Process, Unavailable, accepts, free_port, node_server, program
 
 PROTOCOLS = ("rtmp", "rtsp-tcp", "rtsp-udp")
 WINDOWS = ("picture", "0", "30", "100", "350")
@@ -151,8 +151,9 @@ def running(c: Contestant, folder: Path) -> Iterator[Running]:
             if importlib.util.find_spec("penstock") is None:
                 raise Unavailable(f"penstock is not importable by {sys.executable}")
             process = serve(ours_command(c.window, c.loop, port, second), port)
-            process.wait_for_port(second)
-            rtsp_port = second
+            if c.protocol != "rtmp":
+                process.wait_for_port(second)
+            rtsp_port = second if accepts(second) else None
         stack.enter_context(publish(f"rtmp://127.0.0.1:{port}/live/stream", folder))
         if c.protocol == "rtmp":
             yield Running(process, f"rtmp://127.0.0.1:{port}/live/stream", c.protocol, rtsp_port)

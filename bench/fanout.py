@@ -58,7 +58,7 @@ def measure(c: Contestant, players: int, options: argparse.Namespace) -> Row:
     return row
 
 
-def machine() -> dict[str, str]:
+def machine(module: str) -> dict[str, str]:
     model = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -70,7 +70,7 @@ def machine() -> dict[str, str]:
         "kernel": f"{uname.sysname} {uname.release} {uname.machine}",
         "python": sys.version.split()[0],
         "date": datetime.datetime.now(datetime.UTC).strftime("%d %b %Y %H:%M UTC"),
-        "command": "python -m bench.fanout " + " ".join(sys.argv[1:]),
+        "command": f"python -m {module} " + " ".join(sys.argv[1:]),
         "penstock": source_version(),
     }
 
@@ -103,10 +103,9 @@ def measure_all(options: argparse.Namespace) -> tuple[list[Row], dict[str, str]]
                     continue
                 rows.append(row | {"run": run})
                 delay = row["delay_ms"]["p50"] if row["delay_ms"] else float("nan")
-                say(
-                    f"[{done}/{total}] {key}: {row['server_cost']:.3f} + {row['receiver_cost']:.3f} cpu-s/Gbit, "
-                    f"{row['core']:.0%} of the core, {row['share']:.1%} delivered, delay {delay:.1f} ms"
-                )
+                cost = f"{row['server_cost']:.3f} + {row['receiver_cost']:.3f} cpu-s/Gbit"
+                got = f"{row['core']:.0%} of the core, {row['share']:.1%} delivered"
+                say(f"[{done}/{total}] {key}: {cost}, {got}, delay {delay:.1f} ms")
     return rows, refused
 
 
@@ -148,7 +147,7 @@ def main() -> None:
     if options.from_raw:
         result = json.loads(options.raw.read_text())
     else:
-        facts = machine()
+        facts = machine("bench.fanout")
         rows, refused = measure_all(options)
         result = {"machine": facts, "rows": rows, "refused": refused}
         options.raw.parent.mkdir(parents=True, exist_ok=True)

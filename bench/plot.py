@@ -9,7 +9,7 @@ from typing import Any
 from bench.report import TITLES, grouped, median
 
 Row = dict[str, Any]
-WIDTH, HEIGHT, LEFT, TOP, GAP = 400, 400, 62, 56, 60
+WIDTH, HEIGHT, LEFT, TOP, GAP = 400, 330, 62, 56, 60
 COLOURS = {
     "ours": "#0b6e4f",
     "floor": "#7a7a7a",
@@ -25,6 +25,7 @@ LABEL = {
     "nms4": "nms 4.4.3",
     "gst": "gst-rtsp-server",
 }
+COSTS = {"server_cost": "the server", "sum_cost": "server and receiver"}
 
 
 class Axis:
@@ -50,10 +51,10 @@ class Axis:
         return found
 
 
-def points(rows: list[Row], players: int, protocol: str) -> list[dict[str, Any]]:
+def points(rows: list[Row], players: int, protocol: str, measure: str) -> list[dict[str, Any]]:
     found = []
     for (p, n, _), group in grouped(rows).items():
-        delay, cost = median(group, "delay_ms", "p50"), median(group, "server_cost")
+        delay, cost = median(group, "delay_ms", "p50"), median(group, measure)
         if (p, n) != (protocol, players) or not delay or not cost:
             continue
         first = group[0]
@@ -72,15 +73,20 @@ def points(rows: list[Row], players: int, protocol: str) -> list[dict[str, Any]]
     return found
 
 
-def panel(title: str, dots: list[dict[str, Any]], left: float) -> list[str]:
+def circle(x: float, y: float, fill: str, colour: str, inside: str = "") -> str:
+    head = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2">'
+    return f"{head}{inside}</circle>"
+
+
+def panel(title: str, dots: list[dict[str, Any]], left: float, top: float) -> list[str]:
     x = Axis([d["delay"] for d in dots], left, WIDTH)
-    y = Axis([d["cost"] for d in dots], TOP, HEIGHT, flip=True)
-    out = [f'<rect x="{left}" y="{TOP}" width="{WIDTH}" height="{HEIGHT}" fill="#fff" stroke="#999"/>']
-    out.append(f'<text x="{left + WIDTH / 2}" y="{TOP - 10}" class="title">{escape(title)}</text>')
+    y = Axis([d["cost"] for d in dots], top, HEIGHT, flip=True)
+    out = [f'<rect x="{left}" y="{top}" width="{WIDTH}" height="{HEIGHT}" fill="#fff" stroke="#999"/>']
+    out.append(f'<text x="{left + WIDTH / 2}" y="{top - 10}" class="title">{escape(title)}</text>')
     for tick in x.ticks():
         at = x(tick)
-        out.append(f'<line x1="{at:.1f}" y1="{TOP}" x2="{at:.1f}" y2="{TOP + HEIGHT}" class="grid"/>')
-        out.append(f'<text x="{at:.1f}" y="{TOP + HEIGHT + 16}" class="tick">{tick:g}</text>')
+        out.append(f'<line x1="{at:.1f}" y1="{top}" x2="{at:.1f}" y2="{top + HEIGHT}" class="grid"/>')
+        out.append(f'<text x="{at:.1f}" y="{top + HEIGHT + 16}" class="tick">{tick:g}</text>')
     for tick in y.ticks():
         at = y(tick)
         out.append(f'<line x1="{left}" y1="{at:.1f}" x2="{left + WIDTH}" y2="{at:.1f}" class="grid"/>')
@@ -88,7 +94,7 @@ def panel(title: str, dots: list[dict[str, Any]], left: float) -> list[str]:
             f'<text x="{left - 6}" y="{at + 4:.1f}" class="tick" style="text-anchor:end">{tick:g}</text>'
         )
     caption = "added delay, median, ms"
-    out.append(f'<text x="{left + WIDTH / 2}" y="{TOP + HEIGHT + 36}" class="tick">{caption}</text>')
+    out.append(f'<text x="{left + WIDTH / 2}" y="{top + HEIGHT + 36}" class="tick">{caption}</text>')
     for kind, loop in dict.fromkeys((d["kind"], d["loop"]) for d in dots):
         line = sorted((d for d in dots if (d["kind"], d["loop"]) == (kind, loop)), key=lambda d: d["delay"])
         if len(line) > 1:
@@ -109,15 +115,10 @@ def panel(title: str, dots: list[dict[str, Any]], left: float) -> list[str]:
     return out
 
 
-def label(
-    text: str,
-    x: float,
-    y: float,
-    colour: str,
-    right: float,
-    taken: list[tuple[float, float, float]],
-    above: bool,
-) -> str:
+Taken = list[tuple[float, float, float]]  # of labels: left, right, base line
+
+
+def label(text: str, x: float, y: float, colour: str, right: float, taken: Taken, above: bool) -> str:
     """Beside its point, moved up or down until it is clear of the labels already there."""
     width = 6.3 * len(text)
     start = x + 9 if x + 9 + width < right else x - 9 - width
@@ -135,29 +136,33 @@ def legend(kinds: list[str], top: float) -> list[str]:
         colour = COLOURS.get(kind, "#444")
         text = names.get(kind, "hollow: saturated, flattered")
         fill = colour if kind in COLOURS else "#fff"
-        out.append(f'<circle cx="{at}" cy="{top}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2"/>')
+        out.append(circle(at, top, fill, colour))
         out.append(f'<text x="{at + 10}" y="{top + 4}" class="name" fill="#222">{escape(text)}</text>')
         at += 28 + 6.4 * len(text)
     return out
 
 
 def draw(rows: list[Row], players: int) -> str:
-    panels = [(p, points(rows, players, p)) for p in TITLES]
-    panels = [(p, dots) for p, dots in panels if dots]
-    width = LEFT + len(panels) * (WIDTH + GAP)
-    kinds = [k for k in COLOURS if any(d["kind"] == k for _, dots in panels for d in dots)]
-    needed = LEFT + sum(28 + 6.4 * 34 for _ in kinds)
-    width = max(width, round(min(needed, 1100)))
-    height = TOP + HEIGHT + 80
+    """A row of panels for what the server costs, and one for what both sides cost."""
+    protocols = [p for p in TITLES if points(rows, players, p, "server_cost")]
+    found = {(m, p): points(rows, players, p, m) for m in COSTS for p in protocols}
+    kinds = [k for k in COLOURS if any(d["kind"] == k for dots in found.values() for d in dots)]
+    width = max(LEFT + len(protocols) * (WIDTH + GAP), 900)
+    row_height = HEIGHT + TOP + 50
+    height = row_height * len(COSTS) + 40
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
-        "<style>text{font-family:sans-serif;font-size:11px}.title{font-size:14px;text-anchor:middle;font-weight:bold}"
-        ".tick{text-anchor:middle;fill:#444}.grid{stroke:#ddd}.head{font-size:15px}</style>",
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size}>',
+        "<style>text{font-family:sans-serif;font-size:11px}.title{font-size:13px;text-anchor:middle}"
+        ".tick{text-anchor:middle;fill:#444}.side{text-anchor:end;fill:#444}.grid{stroke:#ddd}"
+        ".head{font-size:15px;font-weight:bold}</style>",
         f'<rect width="{width}" height="{height}" fill="#fafafa"/>',
-        f'<text x="{LEFT}" y="22" class="head">Server cpu-s/Gbit against added delay, {players} players '
-        "(down and left is better)</text>",
     ]
-    for i, (protocol, dots) in enumerate(panels):
-        out += panel(TITLES[protocol], dots, LEFT + i * (WIDTH + GAP))
-    out += legend(kinds, TOP + HEIGHT + 60)
+    for row, (measure, who) in enumerate(COSTS.items()):
+        top = row * row_height + TOP
+        head = f"cpu-s/Gbit of {who} against added delay, {players} players (down and left is better)"
+        out.append(f'<text x="{LEFT}" y="{top - 34}" class="head">{head}</text>')
+        for i, protocol in enumerate(protocols):
+            out += panel(TITLES[protocol], found[measure, protocol], LEFT + i * (WIDTH + GAP), top)
+    out += legend(kinds, height - 20)
     return "\n".join([*out, "</svg>", ""])

@@ -49,7 +49,7 @@ def ratio(rows: list[Row], floor: list[Row] | None, name: str) -> str:
 
 
 def kib_for_each_further_player(rows: list[Row]) -> dict[tuple[str, str], float]:
-    """By protocol and name: resident memory between the fewest and the most players, or over idle if one level."""
+    """By protocol and name: between the fewest and the most players; over idle where there is one level."""
     found: dict[tuple[str, str], float] = {}
     by_name: dict[tuple[str, str], dict[int, list[Row]]] = {}
     for row in rows:
@@ -127,15 +127,18 @@ def memory_table(rows: list[Row]) -> list[str]:
     return lines
 
 
+def where(facts: dict[str, str]) -> str:
+    """On what, when, and with which command."""
+    built = f"Python {facts['python']}; penstock {facts['penstock']}"
+    return f"{facts['date']}: {facts['cpu']}; {facts['kernel']}; {built}.\n\n    {facts['command']}"
+
+
 def tables(result: dict[str, Any], drawing: str, drawn_players: int) -> str:
     facts, rows = result["machine"], result["rows"]
     groups = grouped(rows)
     runs = max(r["run"] for r in rows) + 1
     lines = [
-        f"Measured on {facts['date']}: {facts['cpu']}; {facts['kernel']}; Python {facts['python']}; "
-        f"penstock {facts['penstock']}.",
-        "",
-        f"    {facts['command']}",
+        where(facts),
         "",
         f"{runs} interleaved run{'s' if runs > 1 else ''} each: median, and range in brackets.",
         "",

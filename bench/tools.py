@@ -18,6 +18,7 @@ PROGRAMS = {
     "players": ["players.c", "play_rtmp.c", "play_rtsp.c"],
     "publisher": ["publisher.c"],
     "floor": ["floor.c"],
+    "ping": ["ping.c"],
 }
 
 

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -92,7 +93,10 @@ static inline void nodelay(int fd) {
 }
 
 // The measuring threads must not wait behind the load on their own core; harmless where it is not permitted.
-static inline void urgent(void) { setpriority(PRIO_PROCESS, 0, -15); }
+static inline void urgent(void) {
+    struct sched_param first = {.sched_priority = 1};
+    if (sched_setscheduler(0, SCHED_FIFO, &first)) setpriority(PRIO_PROCESS, 0, -15);
+}
 
 // ---- the time stamp carried in the pictures ----
 

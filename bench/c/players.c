@@ -279,6 +279,7 @@ static void options(int argc, char **argv) {
         else if (!strcmp(key, "--inflight")) inflight = atoi(value);
         else if (!strcmp(key, "--patience")) patience = atof(value);
         else if (!strcmp(key, "--fps")) fps = atof(value);
+        else if (!strcmp(key, "--urgent")) urgent();
         else if (!strcmp(key, "--tick")) tick_ms = atoi(value);
         else if (!strcmp(key, "--probes")) probes = atoi(value);
         else if (!strcmp(key, "--server-pid")) server_pids = value;
