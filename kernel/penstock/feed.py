@@ -32,6 +32,10 @@ class Muxer(Protocol):
         """The units of one event; empty for what this carrier has no use for."""
         ...
 
+    def config(self, track: Track, time: int) -> Unit | None:
+        """What tells a reader in mid-stream of a track's config at `time`; None where frames carry it themselves."""
+        ...
+
 
 class Cursor:
     """What is true at the place where a reader starts: the tracks as configured there, and the first units of each."""
@@ -64,7 +68,7 @@ class Cursor:
 class Reader:
     """One sink's place in a feed."""
 
-    __slots__ = ("_bytes", "_place", "_since", "cursor", "feed", "lane", "on_end", "session", "sink", "skipped", "state")
+    __slots__ = ("_bytes", "_generation", "_place", "_resume", "_since", "cursor", "feed", "lane", "on_end", "session", "sink", "skipped", "state")
 
     def __init__(self, feed: Feed, lane: Lane, sink: ReaderSink, session: Session, on_end: Callable[[str], None]) -> None:
         self.feed = feed
@@ -75,15 +79,19 @@ class Reader:
         self.cursor = 0
         self.state = "new"
         self.skipped: dict[int, int] = {}
-        """Units that it missed, by track id, because it could not keep up."""
+        """Frames that it missed, by track id, because it could not keep up."""
         self._bytes = 0
         self._since = 0
         self._place: dict[int, int] = {}
+        self._generation = 0
+        self._resume: list[Unit] = []
 
     def move(self, index: int) -> None:
         """Put the cursor at `index`, without counting what lies between."""
         self.cursor = index
-        self._place = self.feed.before(index)
+        feed = self.feed
+        self._place = feed.before(index)
+        self._generation = feed.generation_at(index)
 
     def ready(self) -> None:
         """It is at the head of its lane: the pump serves it from now on."""
@@ -120,12 +128,15 @@ class Reader:
             self.ready()
             return []
         units = ring.slice(self.cursor, last)
+        self._generation = units[-1].generation
         self.cursor = last
         self._bytes += size
         place = self._place
         for unit in units:
-            if unit.track is not None:
-                place[unit.track.id] = place.get(unit.track.id, 0) + 1
+            if (track_id := unit.of) is not None:
+                place[track_id] = place.get(track_id, 0) + 1
+        if self._resume:
+            units, self._resume = self._resume + units, []
         return units
 
     def catch_up(self) -> bytes | None:
@@ -154,8 +165,10 @@ class Reader:
                 self.wait()
         else:
             return
-        left_off = self._place
+        left_off, generation = self._place, self._generation
         self.move(target)
+        if generation != self._generation:
+            self._resume = feed.configs_at(target)
         for track_id, number in self._place.items():
             self.skipped[track_id] = self.skipped.get(track_id, 0) + number - left_off.get(track_id, 0)
 
@@ -208,13 +221,16 @@ class Feed:
         self._flushing = False
         self._closed = ""
         self._counts: dict[int, int] = {}
+        self._generation = 0
 
     def push(self, event: Event) -> None:
         """Mux one event into the ring; costs nothing per reader."""
         for unit in self.muxer.mux(event):
+            self._generation += unit.config
+            unit.generation = self._generation
             self.ring.append(unit)
-            if unit.track is not None:
-                self._counts[unit.track.id] = self._counts.get(unit.track.id, 0) + 1
+            if (track_id := unit.of) is not None:
+                self._counts[track_id] = self._counts.get(track_id, 0) + 1
             for lane in self.lanes:
                 lane.note(unit)
 
@@ -300,14 +316,27 @@ class Feed:
         self.stream.left(self, reader, reason)
 
     def before(self, index: int) -> dict[int, int]:
-        """How many units of each track were pushed before a ring index."""
+        """How many frames of each track were pushed before a ring index."""
         counts = dict(self._counts)
         ring = self.ring
         for i in range(max(index, ring.start), ring.end):
-            track = ring[i].track
-            if track is not None:
-                counts[track.id] -= 1
+            if (track_id := ring[i].of) is not None:
+                counts[track_id] -= 1
         return counts
+
+    def generation_at(self, index: int) -> int:
+        """How often a config had changed before the unit at a ring index."""
+        ring = self.ring
+        if index < ring.end and index >= ring.start:
+            unit = ring[index]
+            return unit.generation - unit.config
+        return self._generation
+
+    def configs_at(self, index: int) -> list[Unit]:
+        """What tells a reader that goes on at a ring index of the configs that it missed."""
+        time = self.ring[index].time if index < self.ring.end else self.stream.last_time
+        found = [self.muxer.config(track, time) for track in Cursor(self, index).tracks]
+        return [unit for unit in found if unit is not None]
 
     def end(self, reason: str) -> None:
         """The stream is over for all readers."""

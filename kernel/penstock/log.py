@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Literal, TextIO, cast
+from typing import Any, Literal, TextIO
 
 import structlog
 from attrs import define, field
@@ -62,7 +62,7 @@ class _Lines:
 
 
 def escape(text: str) -> str:
-    r"""`text` with what is not printable (control characters, line ends, bidi marks) as ``\x1b`` or ``\u202e``."""
+    r"""`text` with what is not printable (controls, line ends, bidi marks) as ``\x1b`` or ``\u202e``."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -123,12 +123,17 @@ def _plain(value: Any) -> Any:
 
 
 def _traceback(given: Any) -> str:
-    error: Any = given
-    if given is True:
-        error = sys.exc_info()[1]
-    elif isinstance(given, tuple):
-        error = cast("tuple[Any, ...]", given)[1]
-    if not isinstance(error, BaseException):
+    error: BaseException | None = None
+    match given:
+        case True:
+            error = sys.exc_info()[1]
+        case BaseException():
+            error = given
+        case (_, BaseException() as error, _):
+            pass
+        case _:
+            pass
+    if error is None:
         return ""
     lines = "".join(traceback.format_exception(error)).split("\n")
     return "\n".join(map(escape, lines)).rstrip()[-MAX_TRACEBACK:]
@@ -176,8 +181,8 @@ class _Window:
 class LimitedLog:
     """Lines about peers: at most `lines` each `period` (seconds) for a key, such as an address.
 
-    All keys together have ten times as many. What was left out is told with the key's next line, or by `flush`,
-    which is to be called now and then.
+    All keys together have ten times as many. What was left out is told with the key's next line, or by
+    `flush`, which is to be called now and then.
     """
 
     logger: Any = field(factory=lambda: structlog.get_logger("penstock"))

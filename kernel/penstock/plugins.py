@@ -61,8 +61,8 @@ class PluginSet:
     """All plugins of one server, its registry and its hooks.
 
     `discover` imports and checks them, `activate` registers those that the config wants: first those given by
-    hand, then by name. Codecs of a plugin that is disabled while the server runs stay registered, because streams
-    may be made of them; its hooks go.
+    hand, then by name. Codecs of a plugin that is disabled while the server runs stay registered, because
+    streams may be made of them; its hooks go.
     """
 
     def __init__(self, records: Iterable[LoadedPlugin] = ()) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from attrs import frozen
+from attrs import define, frozen
 
 from penstock.media import NS, Track
 
@@ -18,13 +18,14 @@ class Bounds:
     seconds: float = 30.0
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Unit:
     """One frame (or event) as its muxer wrote it, the same for every reader.
 
     `payloads` are the packets, or the pieces of a byte stream; `key` says that a reader may start here; `time` is
     the frame's dts in ns; `track` is the track with the config in force, None for what belongs to no track;
-    `channel` 1 is a track's control (RTCP).
+    `channel` 1 is a track's control (RTCP). `config` says that it tells a reader of its track's new config, which
+    readers that start later have from their start reply; `generation` counts those, and is the feed's to set.
     """
 
     track: Track | None
@@ -33,10 +34,18 @@ class Unit:
     key: bool = False
     video: bool = False
     channel: int = 0
+    config: bool = False
+    generation: int = 0
 
     @property
     def size(self) -> int:
         return sum(map(len, self.payloads))
+
+    @property
+    def of(self) -> int | None:
+        """The id of the track of which it is a frame; None for a config or a control."""
+        track = self.track
+        return track.id if track is not None and not self.config and not self.channel else None
 
 
 class Ring:

@@ -72,8 +72,8 @@ class ServerConfig:
         converter=_window,
         validator=optional(within(0, 1000)),
         metadata={
-            "help": 'When frames are written: "picture" lets sound ride with the next picture (at most '
-            "40 ms); a number of milliseconds (0 to 1000) gathers for so long: 0 is the least delay, 100 or 350 "
+            "help": 'When frames are written: "picture" sends sound with the next picture (at most 40 ms); '
+            "a number of milliseconds gathers for so long (0 to 1000): 0 for the least delay, 100 or 350 for "
             "the most viewers.",
             "text": "picture",
         },

@@ -273,7 +273,7 @@ def _items(value: Any) -> list[Any]:
     if isinstance(value, Raw):
         read = _toml(value)
         if isinstance(read, list):
-            return cast("list[Any]", read)
+            return list(cast("Iterable[Any]", read))
         # From the environment a list may be written without its brackets: a,b
         return [Raw(part.strip()) for part in value.split(",") if part.strip()]
     if not isinstance(value, (list, tuple)):
@@ -319,7 +319,7 @@ def _list_hook(hint: Any, converter: Converter) -> Any:
 
     def structure(value: Any, _: Any) -> Any:
         items = _items(value)
-        if whole is tuple and args[-1] is not Ellipsis:
+        if get_origin(hint) is tuple and args[-1] is not Ellipsis:
             if len(items) != len(args):
                 raise ValueError(f"must be a list of {len(args)}, not of {len(items)}")
             hints: list[Any] = list(args)

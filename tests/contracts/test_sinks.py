@@ -37,7 +37,7 @@ VIDEO = Codec("test-video", Kind.VIDEO)
 AUDIO = Codec("test-audio", Kind.AUDIO)
 RECORD = struct.Struct(">4sBBHII")  # magic, kind, track, config, number, length
 MAGIC = b"\xf5REC"
-CONTROL, PREAMBLE, KEY, DELTA = 1, 2, 3, 4
+CONTROL, PREAMBLE, KEY, DELTA, CONFIG = 1, 2, 3, 4, 5
 GOP = 10
 
 
@@ -69,8 +69,8 @@ class RecordMuxer:
     """Each frame as three packets, one record in each; the config in force is in the header."""
 
     size: int = 3000
-    number: int = 0
     key: Hashable = "records"
+    told: Config | None = None
 
     def mux(self, event: Event) -> Sequence[Unit]:
         if not isinstance(event, Frame):
@@ -83,7 +83,20 @@ class RecordMuxer:
         size = self.size if video else 20
         body = bytes([n & 255]) * (size // 3)
         packet = record(kind, event.track.id, config.number, n, body)
-        return (Unit(event.track, (packet,) * 3, event.dts, key=kind == KEY, video=video),)
+        unit = Unit(event.track, (packet,) * 3, event.dts, key=kind == KEY, video=video)
+        if video and self.told not in (None, config):
+            self.told = config
+            return (*filter(None, [self.config(event.track, event.dts)]), unit)
+        if video:
+            self.told = config
+        return (unit,)
+
+    def config(self, track: Track, time: int) -> Unit | None:
+        config = track.config
+        assert isinstance(config, Config)
+        if track.codec is not VIDEO:
+            return None
+        return Unit(track, (record(CONFIG, track.id, config.number),), time, config=True)
 
 
 class Host:
@@ -269,6 +282,14 @@ def preamble(cursor: Cursor) -> bytes:
 def check(got: list[tuple[int, int, int, int]], first: int, last: int, *, skips: bool = False) -> list[int]:
     """Media from `first` to `last` in order, each frame's three records together; returns the numbers of video frames."""
     media = [r for r in got if r[0] in (KEY, DELTA)]
+    told: int | None = None
+    for kind, track, config, _ in got:
+        if kind in (PREAMBLE, CONFIG):
+            assert told != config, "a config told twice"
+            told = config
+        elif kind in (KEY, DELTA) and track == 1:
+            told = config if told is None else told
+            assert told == config, "a frame whose config was not told before"
     frames = media[::3]
     assert media == [f for f in frames for _ in range(3)], "a frame is torn or repeated"
     video = [f for f in frames if f[1] == 1]

@@ -132,7 +132,7 @@ class ChunkReader:
             csid = 64 + buffer[at + 1] + (buffer[at + 2] << 8 if size == 3 else 0)
         stream = self._streams.get(csid)
         if stream is None:
-            # librtmp begins with type 1: only the message stream is missing, it is 0.
+            # librtmp begins with type 1: the stream id it leaves out is 0.
             if fmt > 1:
                 raise ProtocolViolation(f"chunk stream {csid} begins with a type {fmt} chunk", "RTMP 5.3.1.2")
             if len(self._streams) >= MAX_CHUNK_STREAMS:

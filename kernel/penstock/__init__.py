@@ -1,0 +1,108 @@
+"""Penstock: a media server framework. Embed it, extend it, read it.
+
+    async with penstock.Server(config) as server:
+        stream = await server.streams.wait("live/stream")
+        async for event in stream.read(): ...
+"""
+
+from penstock.config import Config
+from penstock.datagram import DatagramSink, StampSink
+from penstock.errors import (
+    AlreadyPublished,
+    Closed,
+    Denied,
+    NotFound,
+    PenstockError,
+    ProtocolViolation,
+    StreamError,
+    UserError,
+)
+from penstock.feed import Cursor, Feed, Muxer, Reader
+from penstock.hooks import API_VERSION, Action, Endpoint, Plugin, Scheme, Service, hookimpl, hookspec, option
+from penstock.media import (
+    NS,
+    Codec,
+    CodecConfig,
+    Epoch,
+    Event,
+    Frame,
+    Kind,
+    Track,
+    TrackAdded,
+    TrackChanged,
+    TrackRemoved,
+    to_ns,
+    to_ticks,
+)
+from penstock.net import Connection, open_listener, open_udp
+from penstock.path import StreamPath
+from penstock.plugins import PluginSet
+from penstock.publisher import Publisher
+from penstock.registry import INFO, AudioInfo, Capability, CodecInfo, Registry, VideoInfo
+from penstock.ring import Unit
+from penstock.server import Server
+from penstock.session import Credentials, Session
+from penstock.settings import is_listen, parse_listen
+from penstock.sink import ByteSink, TlsSink
+from penstock.stream import Stream
+
+__all__ = [
+    "API_VERSION",
+    "INFO",
+    "NS",
+    "Action",
+    "AlreadyPublished",
+    "AudioInfo",
+    "ByteSink",
+    "Capability",
+    "Closed",
+    "Codec",
+    "CodecConfig",
+    "CodecInfo",
+    "Config",
+    "Connection",
+    "Credentials",
+    "Cursor",
+    "DatagramSink",
+    "Denied",
+    "Endpoint",
+    "Epoch",
+    "Event",
+    "Feed",
+    "Frame",
+    "Kind",
+    "Muxer",
+    "NotFound",
+    "PenstockError",
+    "Plugin",
+    "PluginSet",
+    "ProtocolViolation",
+    "Publisher",
+    "Reader",
+    "Registry",
+    "Scheme",
+    "Server",
+    "Service",
+    "Session",
+    "StampSink",
+    "Stream",
+    "StreamError",
+    "StreamPath",
+    "TlsSink",
+    "Track",
+    "TrackAdded",
+    "TrackChanged",
+    "TrackRemoved",
+    "Unit",
+    "UserError",
+    "VideoInfo",
+    "hookimpl",
+    "hookspec",
+    "is_listen",
+    "open_listener",
+    "open_udp",
+    "option",
+    "parse_listen",
+    "to_ns",
+    "to_ticks",
+]

@@ -1,0 +1,160 @@
+"""RTMP messages to frames: tags to tracks, sequence headers to configs, milliseconds to the stream's clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from attrs import define
+from penstock.clock import Unwrapper
+from penstock.errors import ProtocolViolation
+from penstock.media import Codec, CodecConfig, Kind, Track
+from penstock.publisher import MAX_TRACKS, Publisher
+from penstock.registry import INFO, AudioInfo, Registry
+from penstock_formats.amf import amf0
+from penstock_formats.flv import FLV, FlvBinding
+from penstock_formats.flv.packet import AudioPacket, PacketType, VideoPacket
+from penstock_formats.flv.tag import parse_audio, parse_video
+
+from penstock_rtmp.event import Media, Metadata, Script
+from penstock_rtmp.message import MessageType
+from penstock_rtmp.script import SCRIPT, ScriptConfig
+
+VIDEO_CLOCK = 90_000
+MS_NS = 1_000_000
+MAX_BAD_FRAMES = 100
+"""Frames that their codec cannot read, in a row, before the publisher is refused."""
+
+
+@define
+class _Input:
+    codec: Codec
+    binding: FlvBinding
+    track: Track | None = None
+    config: CodecConfig | None = None
+
+
+class Ingest:
+    """What one publisher sends on one message stream."""
+
+    def __init__(self, publisher: Publisher, registry: Registry) -> None:
+        self._publisher = publisher
+        self._registry = registry
+        self._clock = Unwrapper(32)
+        self._inputs: dict[tuple[Kind, int], _Input] = {}
+        self._expected: set[Kind] | None = None
+        self._script: Track | None = None
+        self._unknown: set[tuple[Kind, int | str]] = set()
+        self._bad = 0
+        self._codecs: dict[tuple[Kind, int | str], tuple[Codec, FlvBinding]] = {}
+        for codec, binding in registry.having(FLV):
+            for name in (binding.legacy_id, binding.fourcc):
+                if name is not None:
+                    self._codecs[codec.kind, name] = codec, binding
+
+    def metadata(self, event: Metadata) -> None:
+        """onMetaData: passed on, and what it says of the tracks is believed until they are there."""
+        config = ScriptConfig(event.values)
+        if self._script is None:
+            self._script = self._publisher.add_track(SCRIPT, 1000, config)
+        else:
+            self._publisher.configure(self._script.id, config)
+        named = {Kind.VIDEO: "videocodecid", Kind.AUDIO: "audiocodecid"}
+        self._expected = {kind for kind, key in named.items() if event.values.get(key)}
+        self._check_complete()
+
+    def script(self, event: Script) -> None:
+        """Another data message, such as onCuePoint: a frame of the data track."""
+        if self._script is None:
+            self._script = self._publisher.add_track(SCRIPT, 1000, ScriptConfig())
+        time = self._clock.unwrap(event.timestamp) * MS_NS
+        self._publisher.write(self._script.id, (amf0.encode(event.name, *event.values),), pts=time)
+
+    def media(self, event: Media) -> None:
+        """One audio or video message. Raises `ProtocolViolation` for what can't be read."""
+        time = self._clock.unwrap(event.timestamp) * MS_NS
+        if event.type == MessageType.VIDEO:
+            for video in parse_video(event.payload):
+                self._packet(Kind.VIDEO, video, time, video.composition_time * MS_NS, video.key)
+        else:
+            for audio in parse_audio(event.payload):
+                self._packet(Kind.AUDIO, audio, time, 0, True)
+
+    def _packet(
+        self, kind: Kind, packet: VideoPacket | AudioPacket, time: int, offset: int, key: bool
+    ) -> None:
+        if packet.type not in (PacketType.SEQUENCE_START, PacketType.CODED_FRAMES):
+            return
+        entry = self._input(kind, packet)
+        if entry is None:
+            return
+        if packet.type is PacketType.SEQUENCE_START:
+            self._configure(entry, entry.binding.parse_config(packet.data))
+            return
+        if entry.config is None:
+            rate, channels = (
+                (packet.sample_rate, packet.channels) if isinstance(packet, AudioPacket) else (0, 0)
+            )
+            implied = entry.binding.implied_config(packet.data, rate, channels)
+            if implied is None:
+                self._publisher.dropped += 1
+                return
+            self._configure(entry, implied)
+        if entry.config is None or entry.track is None:
+            return
+        try:
+            unit = entry.binding.decode(packet.data, key, entry.config)
+        except ProtocolViolation:
+            # One frame that can't be read is no reason to end a stream: encoders have hiccups.
+            self._bad += 1
+            self._publisher.dropped += 1
+            if self._bad > MAX_BAD_FRAMES:
+                raise
+            return
+        self._bad = 0
+        if unit.config is not None:
+            self._configure(entry, unit.config)
+        dts = time + packet.nanoseconds
+        self._publisher.write(entry.track.id, unit.units, pts=dts + offset, dts=dts, key=unit.key)
+
+    def _input(self, kind: Kind, packet: VideoPacket | AudioPacket) -> _Input | None:
+        entry = self._inputs.get((kind, packet.track_id))
+        found = self._codecs.get((kind, packet.codec))
+        if found is None:
+            if (kind, packet.codec) not in self._unknown and len(self._unknown) < MAX_TRACKS:
+                self._unknown.add((kind, packet.codec))
+                structlog.get_logger("penstock").warning(
+                    "track left out",
+                    path=self._publisher.stream.path,
+                    reason=f"no plugin knows {kind} codec {packet.codec!r}",
+                )
+            return None
+        if entry is None or entry.codec is not found[0]:
+            if len(self._inputs) >= MAX_TRACKS:
+                raise ProtocolViolation(f"more than {MAX_TRACKS} tracks")
+            entry = self._inputs[kind, packet.track_id] = _Input(*found)
+        return entry
+
+    def _configure(self, entry: _Input, config: CodecConfig) -> None:
+        previous, entry.config = entry.config, config
+        if entry.track is None:
+            entry.track = self._publisher.add_track(
+                entry.codec, self._clock_rate(entry.codec, config), config
+            )
+            self._check_complete()
+        elif previous != config:
+            self._publisher.configure(entry.track.id, config)
+
+    def _clock_rate(self, codec: Codec, config: CodecConfig) -> int:
+        if codec.kind is Kind.VIDEO:
+            return VIDEO_CLOCK
+        info: Any = self._registry.get(codec, INFO)
+        described = info.describe(config) if info is not None else None
+        return described.sample_rate if isinstance(described, AudioInfo) else 48_000
+
+    def _check_complete(self) -> None:
+        here = {kind for (kind, _), entry in self._inputs.items() if entry.track is not None}
+        if here and (
+            here >= {Kind.VIDEO, Kind.AUDIO} or (self._expected is not None and here >= self._expected)
+        ):
+            self._publisher.tracks_complete()

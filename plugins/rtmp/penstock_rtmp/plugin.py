@@ -1,0 +1,44 @@
+"""RTMP as a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+
+from penstock.hooks import Plugin, Scheme, Service, hookimpl
+from penstock.registry import INFO, Registry
+from penstock.server import Server
+
+from penstock_rtmp.client import RtmpScheme
+from penstock_rtmp.config import RtmpConfig
+from penstock_rtmp.script import SCRIPT, ScriptInfo
+from penstock_rtmp.server import RtmpService
+
+
+class RtmpPlugin(Plugin):
+    """RTMP 1.0 and Enhanced RTMP v2: publish, play, pull and push, plain and over TLS."""
+
+    name = "rtmp"
+    version = version("penstock")
+    config = RtmpConfig
+
+    @hookimpl
+    def register(self, registry: Registry) -> None:
+        registry.add(SCRIPT)
+        registry.bind(SCRIPT, INFO, ScriptInfo())
+
+    @hookimpl
+    def services(self, server: Server, config: RtmpConfig) -> Iterable[Service]:
+        found: list[Service] = []
+        if config.listen:
+            found.append(RtmpService(server, config.listen, secure=False))
+        if config.listen_tls and server.has_tls:
+            found.append(RtmpService(server, config.listen_tls, secure=True))
+        return found
+
+    @hookimpl
+    def schemes(self, server: Server) -> Mapping[str, Scheme]:
+        return {"rtmp": RtmpScheme(server), "rtmps": RtmpScheme(server)}
+
+
+plugin = RtmpPlugin()
