@@ -19,7 +19,7 @@ from penstock.hooks import Endpoint
 from penstock.plugins import LoadedPlugin, PluginSet
 from penstock.run import raise_file_limit, start_table, url_host
 
-ECHO = '''
+ECHO = """
 import socket
 import anyio
 from attrs import frozen
@@ -62,7 +62,7 @@ class Echo(Plugin):
         return [Service(config)]
 
 plugin = Echo()
-'''
+"""
 
 
 class Box:
@@ -92,7 +92,11 @@ class Box:
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "penstock", *arguments],
-            cwd=self.path, env={**self.env, **env}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=self.path,
+            env={**self.env, **env},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
 
     def run(self, *arguments: str, **env: str) -> tuple[int, str, str]:
@@ -114,7 +118,9 @@ def test_plugins(box: Box) -> None:
     assert rows[0].split() == ["name", "version", "API", "status", "distribution", "reason"]
     assert rows[1].split() == ["echo", "7", "1", "loaded", "penstock-echo"]
     assert re.split(r"\s{2,}", rows[2])[3:] == [
-        "failed", "penstock-echo", "cannot be imported: ModuleNotFoundError: No module named 'lost_plugin'"
+        "failed",
+        "penstock-echo",
+        "cannot be imported: ModuleNotFoundError: No module named 'lost_plugin'",
     ] or rows[2].endswith("cannot be imported: No module named 'lost_plugin'")
 
 
@@ -149,7 +155,11 @@ def test_config_and_check(box: Box) -> None:
     ],
 )
 def test_mistakes_of_the_user(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     try:

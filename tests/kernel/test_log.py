@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -34,15 +34,21 @@ def lines(style: Any, event: str, **values: Any) -> list[str]:
 
 
 hostile = st.text(alphabet=st.characters(exclude_categories=[]), max_size=400) | st.text(
-    alphabet="\x1b[31m\r\n\u202e\u2066\x00\x85\u2028\"\\= é🎥\ud800", max_size=3000
+    alphabet='\x1b[31m\r\n\u202e\u2066\x00\x85\u2028"\\= é🎥\ud800', max_size=3000
 )
 
 
-@given(hostile, st.dictionaries(st.text("abcde_", min_size=1, max_size=90), hostile | st.binary() | st.integers(), max_size=40))
+@given(
+    hostile,
+    st.dictionaries(
+        st.text("abcde_", min_size=1, max_size=90), hostile | st.binary() | st.integers(), max_size=40
+    ),
+)
 def test_any_values_make_one_bounded_harmless_line(event: str, values: dict[str, Any]) -> None:
-    for style in ("json", "human"):
+    styles: tuple[Literal["json", "human"], ...] = ("json", "human")
+    for style in styles:
         out = io.StringIO()
-        log.configure("info", style, out)  # type: ignore[arg-type]
+        log.configure("info", style, out)
         structlog.get_logger().info(event, **{k: v for k, v in values.items() if k != "event"})
         (line,) = out.getvalue().split("\n")[:-1]
         assert line.isprintable()
@@ -52,7 +58,9 @@ def test_any_values_make_one_bounded_harmless_line(event: str, values: dict[str,
 
 
 def test_json_line() -> None:
-    (line,) = lines("json", "session closed", peer="1.2.3.4:5", reason="bad \x1b[2J", count=3, none=None, raw=b"\x00a")
+    (line,) = lines(
+        "json", "session closed", peer="1.2.3.4:5", reason="bad \x1b[2J", count=3, none=None, raw=b"\x00a"
+    )
     parsed = json.loads(line)
     assert list(parsed)[:3] == ["timestamp", "level", "event"]
     assert parsed["reason"] == "bad \\x1b[2J"
@@ -112,7 +120,10 @@ class Recorder:
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
 
     def __getattr__(self, level: str) -> Any:
-        return lambda event, **values: self.lines.append((level, event, values))
+        def write(event: str, **values: Any) -> None:
+            self.lines.append((level, event, values))
+
+        return write
 
 
 def test_rate_by_key() -> None:

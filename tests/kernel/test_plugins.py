@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import anyio
+import anyio.lowlevel
 import pluggy
 import pytest
 import structlog
@@ -115,7 +117,7 @@ class Wrapper(Plugin):
     name = "wrapper"
 
     @hookimpl(wrapper=True)
-    def stream_wanted(self) -> Any:
+    def stream_wanted(self) -> Generator[None, Any, Any]:
         return (yield)
 
 
@@ -131,7 +133,7 @@ class TakesKernelKey:
 
 @frozen
 class BadAnnotation:
-    size: Missing = 1  # type: ignore[name-defined]  # noqa: F821  # pyright: ignore
+    size: Missing = 1  # type: ignore[name-defined]  # noqa: F821  # pyright: ignore[reportUndefinedVariable, reportUnknownVariableType]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,10 @@ class BadAnnotation:
         (make("odd", api=1), "its api must be the oldest and the newest version"),
         (make("noclass", config=dict), "its config is no attrs class"),
         (make("nodefault", config=NoDefault), "its config field 'size' has no default"),
-        (make("kernelkey", config=TakesKernelKey), "its config field 'enabled' is a key that the kernel handles"),
+        (
+            make("kernelkey", config=TakesKernelKey),
+            "its config field 'enabled' is a key that the kernel handles",
+        ),
         (make("annotated", config=BadAnnotation), "cannot be used: NameError"),
         (make("specs", hookspecs=object()), "its hookspecs cannot be used"),
     ],
@@ -207,7 +212,10 @@ def test_enable_and_disable_while_running() -> None:
 def test_failed_and_recovered_services() -> None:
     plugins = active(Good())
     plugins.fail("good", "port 1935 is in use")
-    assert (record(plugins, "good").status, record(plugins, "good").reason) == ("failed", "port 1935 is in use")
+    assert (record(plugins, "good").status, record(plugins, "good").reason) == (
+        "failed",
+        "port 1935 is in use",
+    )
     plugins.recovered("good")
     assert record(plugins, "good").status == "loaded"
 
@@ -225,7 +233,10 @@ def test_an_exception_in_a_notice_goes_no_further() -> None:
     with structlog.testing.capture_logs() as logs:
         plugins.notify("stream_wanted", path=StreamPath.parse("a"))
     assert good.seen == ["a"]
-    assert (record(plugins, "raises").errors, record(plugins, "raises").last_error) == (1, "stream_wanted: KeyError: 'x\\ny'")
+    assert (record(plugins, "raises").errors, record(plugins, "raises").last_error) == (
+        1,
+        "stream_wanted: KeyError: 'x\\ny'",
+    )
     assert logs[0]["plugin"] == "raises"
 
 
@@ -262,7 +273,7 @@ def authorizer(name: str, answer: Any, asked: list[str], **options: bool) -> Plu
     class Authorizes(Plugin):
         @hookimpl(**options)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
         async def authorize(self, path: StreamPath, credentials: Credentials) -> Any:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             asked.append(name)
             return answer() if callable(answer) else answer
 
@@ -315,12 +326,17 @@ def test_a_synchronous_authorize_and_the_order() -> None:
 
     asked: list[str] = []
     plugins = active(
-        authorizer("last", None, asked, trylast=True), authorizer("b", None, asked), authorizer("a", None, asked),
-        authorizer("first", None, asked, tryfirst=True), Sync(),
+        authorizer("last", None, asked, trylast=True),
+        authorizer("b", None, asked),
+        authorizer("a", None, asked),
+        authorizer("first", None, asked, tryfirst=True),
+        Sync(),
     )
 
     async def ask(credentials: Credentials) -> None:
-        await plugins.ask_authorize(Session("1", "test", "::1"), "publish", StreamPath.parse("a"), credentials)
+        await plugins.ask_authorize(
+            Session("1", "test", "::1"), "publish", StreamPath.parse("a"), credentials
+        )
 
     anyio.run(ask, Credentials("user", "secret"))
     assert asked == ["first", "b", "a"]
@@ -368,9 +384,10 @@ Install = Callable[..., None]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Put a distribution with entry points and modules on the path."""
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    importlib.invalidate_caches()
     before = set(sys.modules)
 
     def put(dist: str, entries: dict[str, str], modules: dict[str, str], requires: str = "") -> None:
@@ -382,7 +399,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         for name, text in modules.items():
             (tmp_path / f"{name}.py").write_text(text)
 
-    yield put  # type: ignore[misc]
+    yield put
     for name in set(sys.modules) - before:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
@@ -430,15 +447,23 @@ def test_entry_points(install: Install) -> None:
         ("acme-other", "penstock-acme"): ("failed", "calls itself 'acme' but its entry point 'acme-other'"),
         ("acme-number", "penstock-acme"): ("failed", "is no penstock.Plugin but int"),
         ("acme-nothing", "penstock-acme"): (
-            "failed", "cannot be imported: AttributeError: module 'acme_plugin' has no attribute 'nothing'"
+            "failed",
+            "cannot be imported: AttributeError: module 'acme_plugin' has no attribute 'nothing'",
         ),
         ("acme-missing", "penstock-acme"): (
-            "failed", "no module named 'nowhere_to_be_found': pip install nowhere_to_be_found"
+            "failed",
+            "no module named 'nowhere_to_be_found': pip install nowhere_to_be_found",
         ),
-        ("acme-extra", "penstock-acme"): ("failed", "no module named 'video_thing': pip install 'penstock-acme[video]'"),
+        ("acme-extra", "penstock-acme"): (
+            "failed",
+            "no module named 'video_thing': pip install 'penstock-acme[video]'",
+        ),
         ("acme-away", "penstock-acme"): ("failed", "cannot be imported: No module named 'acme_away'"),
         ("acme-exit", "penstock-acme"): ("failed", "cannot be imported: SystemExit: 3"),
-        ("acme-syntax", "penstock-acme"): ("failed", "cannot be imported: SyntaxError: invalid syntax (acme_syntax.py, line 1)"),
+        ("acme-syntax", "penstock-acme"): (
+            "failed",
+            "cannot be imported: SyntaxError: invalid syntax (acme_syntax.py, line 1)",
+        ),
     }
     assert plugins.configs["acme-missing"] is None
     blocked = PluginSet.discover(blocked=["acme"])
