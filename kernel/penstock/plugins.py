@@ -181,7 +181,8 @@ class PluginSet:
         record.status, record.reason = "loaded", ""
 
     def limited_log(self, event: str, *, peer: str = "", level: str = "info", **values: Any) -> None:
-        """A line about a peer: only so many a second for each address."""
+        """A line about a peer: only so many a second for each address; what is None is left out."""
+        values = {name: value for name, value in values.items() if value is not None}
         self.limited.write(level, peer.rpartition(":")[0] or peer, event, peer=peer, **values)
 
     def notify(self, hook_name: str, /, **arguments: Any) -> None:
