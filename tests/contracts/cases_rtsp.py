@@ -21,6 +21,7 @@ from penstock_rtsp.session_header import SessionHeader
 from penstock_rtsp.transport import Lower, Transport, parse_transports
 from penstock_rtsp.tunnel import TunnelReader
 from penstock_rtsp.url import Target
+
 from tests.contracts.case import ParserCase
 
 DATA = Path(__file__).parents[1] / "data" / "rtsp"
@@ -99,7 +100,10 @@ class AnsweringServer:
 
 def feed_base64(pieces: Iterable[bytes]) -> list[Any]:
     events = feeder(Base64Stream)(pieces)
-    return [b"".join(e for e in events if isinstance(e, bytes)), *(e for e in events if not isinstance(e, bytes))]
+    return [
+        b"".join(e for e in events if isinstance(e, bytes)),
+        *(e for e in events if not isinstance(e, bytes)),
+    ]
 
 
 def encode_credentials(credentials: BasicCredentials | DigestCredentials) -> bytes:
@@ -112,9 +116,11 @@ def encode_credentials(credentials: BasicCredentials | DigestCredentials) -> byt
 PUSHES = captures("*push*.bin")
 SDPS = [
     *captures("*.sdp"),
-    b"v=0\ns=camera\nm=video 0 RTP/AVP 96 97\nb=AS:5000\nb=AS:x\na=rtpmap:96 H265/90000\na=fmtp:96 sprop-vps=AA==\n"
+    b"v=0\ns=camera\nm=video 0 RTP/AVP 96 97\nb=AS:5000\nb=AS:x\na=rtpmap:96 H265/90000\n"
+    b"a=fmtp:96 sprop-vps=AA==\n"
     b"a=recvonly\na=control:rtsp://h/a/trackID=1\nm=audio 0 RTP/AVP 10 8\nc=IN IP4 0.0.0.0\na=ptime:20\n",
-    b"v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=\xe9\r\nc=IN IP4 0.0.0.0\r\nb=AS:9\r\nt=0 0\r\na=control:*\r\na=sendonly\r\na=x\r\n"
+    b"v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=\xe9\r\nc=IN IP4 0.0.0.0\r\nb=AS:9\r\nt=0 0\r\n"
+    b"a=control:*\r\na=sendonly\r\na=x\r\n"
     b"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\na=mid\r\n",
 ]
 REPLIES = (
@@ -134,7 +140,9 @@ RTCP = [
     bytes.fromhex("81cd00030102030405060708000a8001"),
     bytes.fromhex("81ce00020102030405060708" + "84ce0004010203040506070801020304 05000000".replace(" ", "")),
     bytes.fromhex("8fce00050102030400000000 52454d4201061a8001020304".replace(" ", "")),
-    bytes.fromhex("8fcd000301020304050607080001000a" + "80cc0002010203044e414d45" + "a0cf00030102030400000000 00000004"),
+    bytes.fromhex(
+        "8fcd000301020304050607080001000a" + "80cc0002010203044e414d45" + "a0cf00030102030400000000 00000004"
+    ),
 ]
 RTP = [
     RtpPacket(96, True, 65535, 0xFFFFFFFF, 1, b"payload").encode(),
@@ -224,7 +232,10 @@ CASES = [
     ParserCase(
         "rtsp rtp-info",
         text(parse_rtp_info),
-        [b"url=rtsp://h/a,b/trackID=0;seq=1;rtptime=4294967295, url=rtsp://h/a/trackID=1;seq=65535", b"url=a;b"],
+        [
+            b"url=rtsp://h/a,b/trackID=0;seq=1;rtptime=4294967295, url=rtsp://h/a/trackID=1;seq=65535",
+            b"url=a;b",
+        ],
         ["penstock_rtsp.rtp_info"],
         encode=lambda entries: build_rtp_info(entries).encode("latin-1"),
         seeds=["gortsplib/pkg/headers/FuzzRTPInfoUnmarshal"],
@@ -271,7 +282,10 @@ CASES = [
         SDPS,
         ["penstock_formats.sdp.line", "penstock_formats.sdp.media", "penstock_formats.sdp.session"],
         encode=SessionDescription.build,
-        seeds=["gortsplib/pkg/description/FuzzSessionUnmarshal", "gortsplib/pkg/sdpunmarshaler/FuzzUnmarshal"],
+        seeds=[
+            "gortsplib/pkg/description/FuzzSessionUnmarshal",
+            "gortsplib/pkg/sdpunmarshaler/FuzzUnmarshal",
+        ],
     ),
     ParserCase(
         "rtcp",

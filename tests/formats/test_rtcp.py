@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from penstock.errors import ProtocolViolation
 from penstock.media import NS
 from penstock_formats.rtcp import (
@@ -30,7 +29,9 @@ from penstock_formats.rtp.statistics import ReceiverStatistics
 
 word = st.integers(0, 0xFFFFFFFF)
 blocks = st.lists(
-    st.builds(ReportBlock, word, st.integers(0, 255), st.integers(-0x800000, 0x7FFFFF), word, word, word, word),
+    st.builds(
+        ReportBlock, word, st.integers(0, 255), st.integers(-0x800000, 0x7FFFFF), word, word, word, word
+    ),
     max_size=31,
 ).map(tuple)
 items = st.lists(st.tuples(st.integers(1, 8), st.binary(max_size=9)), max_size=3).map(tuple)
@@ -46,7 +47,9 @@ rtcp_packets: st.SearchStrategy[RtcpPacket] = st.one_of(
         st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 65535)), min_size=1, max_size=9).map(tuple),
     ),
     st.builds(PictureLoss, word, word),
-    st.builds(FullIntraRequest, word, word, st.lists(st.tuples(word, st.integers(0, 255)), max_size=4).map(tuple)),
+    st.builds(
+        FullIntraRequest, word, word, st.lists(st.tuples(word, st.integers(0, 255)), max_size=4).map(tuple)
+    ),
     st.builds(
         MaxBitrate,
         word,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from penstock.errors import ProtocolViolation
 from penstock_formats.rtp.packet import (
     Extension,
@@ -79,7 +78,9 @@ def test_extension_elements(profile: int, data: bytes, elements: list[tuple[int,
     assert extension_elements(Extension(profile, data)) == elements
 
 
-@pytest.mark.parametrize(("profile", "data"), [(0xBEDE, b"\x1fab"), (0x1000, b"\x01"), (0x1000, b"\x01\x05ab")])
+@pytest.mark.parametrize(
+    ("profile", "data"), [(0xBEDE, b"\x1fab"), (0x1000, b"\x01"), (0x1000, b"\x01\x05ab")]
+)
 def test_cut_extension_elements_are_refused(profile: int, data: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         extension_elements(Extension(profile, data))

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from penstock.errors import ProtocolViolation
 from penstock_formats.rtp.binding import RtpFormat
 from penstock_formats.sdp import Direction, MediaDescription, SessionDescription, make_origin
@@ -73,7 +72,9 @@ def test_line_ends(end: str) -> None:
 
 
 def test_missing_and_misplaced_lines() -> None:
-    description = SessionDescription.parse(b"m=audio 0 RTP/AVP 8 96\na=rtpmap:0 X/1\nt=1 2\nv=0\ns=\nz=unknown\n")
+    description = SessionDescription.parse(
+        b"m=audio 0 RTP/AVP 8 96\na=rtpmap:0 X/1\nt=1 2\nv=0\ns=\nz=unknown\n"
+    )
     assert (description.name, description.time) == ("-", "1 2")
     assert description.media[0].rtp == (RtpFormat("PCMA", 8000, 1, {}, 8),)
     assert description.media[0].payload_types == (8, 96)
@@ -155,3 +156,13 @@ def test_bandwidth_and_direction() -> None:
     assert section.bandwidth == (("AS", 5000),)
     assert section.direction is Direction.RECVONLY
     assert section.connection == "IN IP4 1.2.3.4"
+
+
+def test_session_lines() -> None:
+    text = "v=0\nc=IN IP4 0.0.0.0\nb=AS:9\nb=x\na=recvonly\na=control:*\na=tool:x\na=flag\nt=0 0\n"
+    description = SessionDescription.parse(text.encode())
+    assert description.connection == "IN IP4 0.0.0.0"
+    assert description.bandwidth == (("AS", 9),)
+    assert description.direction is Direction.RECVONLY
+    assert description.attributes == (("tool", "x"), ("flag", None))
+    assert SessionDescription.parse(description.build()) == description

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from attrs import field, frozen
 from penstock.errors import ProtocolViolation
 
@@ -69,9 +71,8 @@ class Response:
         return _encode(f"{self.version} {self.status} {self.reason}", self.headers, self.body)
 
 
-@frozen
-class InterleavedFrame:
-    """One RTP or RTCP packet on `channel`."""
+class InterleavedFrame(NamedTuple):
+    """One RTP or RTCP packet on `channel`. A tuple, because one is made for every packet that comes in."""
 
     channel: int
     payload: bytes

@@ -59,6 +59,8 @@ class MessageReader:
         """The next whole message or frame, None where more bytes are needed; raises `ProtocolViolation`."""
         if self._violation is not None:
             raise self._violation
+        if self._start is None and self._buffer[:1] == b"$":
+            return self._read_frame()
         try:
             return self._read()
         except ProtocolViolation as violation:
@@ -75,9 +77,7 @@ class MessageReader:
             if buffer[0] in _LINE_ENDS:
                 # RFC 2326 4.1: empty lines before a message are ignored.
                 self._skip_line_ends()
-                return self._read() if buffer else None
-            if buffer[0] == 0x24:
-                return self._read_frame()
+                return self.next_event()
             if mistake := wrong_protocol(buffer[0]):
                 raise ProtocolViolation(mistake, _CLAUSE)
             line = self._read_line(MAX_START_LINE, "RTSP request line")
@@ -99,7 +99,8 @@ class MessageReader:
         if len(buffer) < end:
             return None
         frame = InterleavedFrame(buffer[1], bytes(buffer[4:end]))
-        self._consume(end)
+        del buffer[:end]
+        self._offset += end
         return frame
 
     def _read_line(self, maximum: int, what: str) -> str | None:

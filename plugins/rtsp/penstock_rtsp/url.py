@@ -60,13 +60,13 @@ def track_url(base: str, track: int) -> str:
 
 
 def resolve_control(base: str, control: str | None) -> str:
-    """The URL that a client sends for an ``a=control`` value (RFC 2326 C.1.1), `base` being that of the session.
+    """The URL that a client sends for an ``a=control`` value (RFC 2326 C.1.1) of the session at `base`.
 
-    An absolute URL is sent as it is, on the same connection: its host is never looked up (row D5).
+    An absolute URL is sent as it is, on the same connection: its host is never looked up.
     """
     if control is None or control in ("", "*"):
         return base
     if _ABSOLUTE.match(control):
         return control
-    # What servers mean is to append, not RFC 3986 5.2: that would drop the last segment of most bases.
+    # Servers mean to append, not RFC 3986 5.2, which would drop the last segment of most bases.
     return f"{base.removesuffix('/')}/{control.removeprefix('/')}"
