@@ -14,7 +14,7 @@ from penstock_codecs.h264.unit import begins_picture, is_exact_recovery_point, i
 from penstock_formats.flv.binding import FLV
 from penstock_formats.nal import join_lengths
 
-from tests.codecs.h26x import access_units, frame
+from tests.codecs.h26x import H264_FULL_SPS, access_units, frame
 
 REGISTRY = Registry()
 plugin.register(registry=REGISTRY)
@@ -180,6 +180,13 @@ def test_flv_frames_read_back_and_change_config_in_band() -> None:
     assert (unit.units, unit.key, unit.config) == ((b"\x06\x05\x00\x80", b"\x65\x88"), True, None)
     unit = flv.decode(join_lengths([two, PPS, b"\x41\x9a"]), True, config)
     assert (unit.units, unit.key, unit.config) == ((b"\x41\x9a",), False, H264Config((two,), (PPS,)))
+
+
+def test_an_sps_with_everything() -> None:
+    assert info is not None
+    config = H264Config((H264_FULL_SPS,), (PPS,))
+    assert info.describe(config) == VideoInfo(320, 182)
+    assert info.reorder(config) == 16
 
 
 def test_a_config_without_sps_is_refused() -> None:

@@ -13,7 +13,7 @@ from penstock_codecs.h265.unit import begins_picture, is_slice
 from penstock_formats.flv.binding import FLV
 from penstock_formats.nal import join_lengths
 
-from tests.codecs.h26x import access_units, frame
+from tests.codecs.h26x import H265_FULL_SPS, access_units, frame
 
 REGISTRY = Registry()
 plugin.register(registry=REGISTRY)
@@ -138,6 +138,13 @@ def test_flv_frames_read_back_and_change_config_in_band() -> None:
     assert (unit.units, unit.key, unit.config) == ((IDR,), True, None)
     unit = flv.decode(join_lengths([SMALL_SPS, TRAIL]), False, CONFIG)
     assert (unit.units, unit.key, unit.config) == ((TRAIL,), False, H265Config((VPS,), (SMALL_SPS,), (PPS,)))
+
+
+def test_an_sps_with_everything() -> None:
+    assert info is not None
+    config = H265Config((VPS,), (H265_FULL_SPS,), (PPS,))
+    assert info.describe(config) == VideoInfo(320, 180, 50.0)
+    assert info.reorder(config) == 2
 
 
 def test_a_config_without_sps_is_refused() -> None:

@@ -23,6 +23,7 @@ from penstock_codecs.h265.sps import parse_sps as parse_sps_h265
 from penstock_formats.nal import join_annex_b, join_lengths, split_annex_b, split_lengths
 from penstock_formats.rtp.binding import Depacketizer, RtpFormat
 
+from tests.codecs.h26x import H264_FULL_SPS, H265_FULL_SPS
 from tests.contracts.case import ParserCase
 
 MARKER = 0x80
@@ -38,7 +39,7 @@ H264_SPS = [
         "Z3oADLbNlBQZ+NwEQAAAAwBAAAAMg8UKZYA=",
         "Z/QADJGbKCgz8bgIgAAAAwCAAAAZMBAAkngAJJ9JBgDxQplg",
     )
-]
+] + [H264_FULL_SPS]
 H264_PPS = b"\x68\xef\x83\x9c\xb0"
 H265_VPS = b64decode("QAEMAf//AWAAAAMAkAAAAwAAAwB4lZQJ")
 H265_SPS = [
@@ -47,7 +48,7 @@ H265_SPS = [
         "QgEBAWAAAAMAkAAAAwAAAwB4oAPAgBEHy5ZWVKTC8BaAgAAB9IAAOpgE",
         "QgEBAWAAAAMAkAAAAwAAAwA8oAoIC595ZWaSTK8BaAgAAAMACAAAAwDIQA==",
     )
-]
+] + [H265_FULL_SPS]
 H265_PPS = b64decode("RAHAc8GJ")
 
 H264_RECORDS = [build_avc(H264Config((sps,), (H264_PPS,))) for sps in H264_SPS]
@@ -213,14 +214,14 @@ CASES = [
         name="h264-rtp",
         parse=_depacketize(lambda: H264Rtp().depacketizer(RtpFormat("H264", 90000))),
         valid=H264_PACKETS,
-        modules=["penstock_formats.nal_rtp", "penstock_codecs.h264.rtp"],
+        modules=["penstock_formats.nal_depacketizer", "penstock_codecs.h264.payload"],
         seeds=["gortsplib/pkg/format/rtph264/FuzzDecoder"],
     ),
     ParserCase(
         name="h265-rtp",
         parse=_depacketize(lambda: H265Rtp().depacketizer(RtpFormat("H265", 90000))),
         valid=H265_PACKETS,
-        modules=["penstock_formats.nal_rtp", "penstock_codecs.h265.rtp"],
+        modules=["penstock_formats.nal_depacketizer", "penstock_codecs.h265.payload"],
         seeds=["gortsplib/pkg/format/rtph265/FuzzDecoder"],
     ),
     ParserCase(

@@ -6,16 +6,7 @@ from hypothesis import strategies as st
 from penstock.errors import ProtocolViolation
 from penstock_formats.bits import BitReader
 
-
-def bits(text: str) -> bytes:
-    text = text.replace(" ", "")
-    text += "0" * (-len(text) % 8)
-    return int("1" + text, 2).to_bytes(len(text) // 8 + 1, "big")[1:]
-
-
-def golomb(value: int) -> str:
-    code = f"{value + 1:b}"
-    return "0" * (len(code) - 1) + code
+from tests.codecs.h26x import bits, golomb
 
 
 def test_fixed_widths_cross_bytes() -> None:

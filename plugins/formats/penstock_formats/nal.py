@@ -23,15 +23,18 @@ def split_annex_b(data: bytes) -> list[bytes]:
             return []
         raise ProtocolViolation("the byte stream does not begin with a start code", "H.264 B.1.1")
     nals: list[bytes] = []
+    count = 0
     while start >= 0:
         start += 3
         end = data.find(START_CODE, start)
         # H.264 7.4.1: a NAL unit never ends in a zero byte, so these are trailing_zero_8bits or zero_byte.
         nal = (data[start:end] if end >= 0 else data[start:]).rstrip(b"\x00")
+        # Empty units count too: start codes alone must not cost more than NAL units.
+        count += 1
+        if count > MAX_NALS:
+            raise ProtocolViolation(f"more than {MAX_NALS} NAL units in one access unit", "H.265 A.4.1")
         if nal:
             nals.append(nal)
-            if len(nals) > MAX_NALS:
-                raise ProtocolViolation(f"more than {MAX_NALS} NAL units in one access unit", "H.265 A.4.1")
         start = end
     return nals
 
@@ -52,7 +55,6 @@ def split_lengths(data: bytes, size: int = 4) -> list[bytes]:
         start = body + int.from_bytes(data[start:body], "big")
         if start > end:
             raise ProtocolViolation("a NAL unit goes past the end of its sample", "ISO 14496-15 4.3.3")
-        # Empty units count too: a sample of zeros must not cost more than one of NAL units.
         count += 1
         if count > MAX_NALS:
             raise ProtocolViolation(f"more than {MAX_NALS} NAL units in one access unit", "H.265 A.4.1")

@@ -7,25 +7,19 @@ from collections.abc import Sequence
 
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Track
-from penstock_formats.nal import split_annex_b
+from penstock_formats.nal_depacketizer import NalDepacketizer
+from penstock_formats.nal_packetizer import NalPacketizer
 from penstock_formats.nal_rtp import (
-    Fragment,
-    NalDepacketizer,
     NalFormat,
-    NalPacketizer,
     decode_sprop,
-    split_aggregate,
 )
 from penstock_formats.rtp.binding import RtpFormat
 
 from penstock_codecs.h264.config import H264, NAL_PPS, NAL_SPS, H264Config, as_h264, merge
+from penstock_codecs.h264.payload import END, FU_A, STAP_A, START, parse_payload
 from penstock_codecs.h264.unit import begins_picture, is_slice, normalize
 
 CLOCK_RATE = 90000
-STAP_A = 24
-FU_A = 28
-START = 0x80
-END = 0x40
 
 
 class H264Rtp:
@@ -56,31 +50,6 @@ class H264Rtp:
 
     def depacketizer(self, fmt: RtpFormat) -> NalDepacketizer[H264Config]:
         return NalDepacketizer(FORMAT, self.accept(fmt)[1])
-
-
-def parse_payload(payload: bytes) -> Fragment | list[bytes]:
-    """The NAL units in a payload, or the fragment of one. Raises `ProtocolViolation`."""
-    if not payload:
-        raise ProtocolViolation("an empty payload", "RFC 6184 5.2")
-    kind = payload[0] & 31
-    if kind == FU_A:
-        if len(payload) < 3:
-            raise ProtocolViolation("an FU-A without data", "RFC 6184 5.8")
-        flags = payload[1]
-        if flags & START and flags & END:
-            raise ProtocolViolation("an FU-A is both first and last", "RFC 6184 5.8")
-        header = bytes((payload[0] & 0xE0 | flags & 31,))
-        return Fragment(flags & START != 0, flags & END != 0, header, payload[2:])
-    if 1 <= kind < STAP_A:
-        return [payload]
-    if kind == STAP_A:
-        return split_aggregate(payload, 1, "RFC 6184 5.7.1")
-    if kind == 0 and payload.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01")):
-        # Some cameras put a byte stream into the payload.
-        nals = split_annex_b(payload)
-        if nals:
-            return nals
-    raise ProtocolViolation(f"a payload of type {kind}", "RFC 6184 5.2")
 
 
 def _parameter_sets(config: CodecConfig) -> tuple[bytes, ...]:

@@ -7,25 +7,19 @@ from collections.abc import Sequence
 
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Track
-from penstock_formats.nal import split_annex_b
+from penstock_formats.nal_depacketizer import NalDepacketizer
+from penstock_formats.nal_packetizer import NalPacketizer
 from penstock_formats.nal_rtp import (
-    Fragment,
-    NalDepacketizer,
     NalFormat,
-    NalPacketizer,
     decode_sprop,
-    split_aggregate,
 )
 from penstock_formats.rtp.binding import RtpFormat
 
 from penstock_codecs.h265.config import H265, NAL_PPS, NAL_SPS, NAL_VPS, H265Config, as_h265, merge
+from penstock_codecs.h265.payload import AP, END, FU, START, parse_payload
 from penstock_codecs.h265.unit import begins_picture, is_slice, normalize
 
 CLOCK_RATE = 90000
-AP = 48
-FU = 49
-START = 0x80
-END = 0x40
 
 SPROPS = ("sprop-vps", "sprop-sps", "sprop-pps")
 
@@ -58,35 +52,6 @@ class H265Rtp:
 
     def depacketizer(self, fmt: RtpFormat) -> NalDepacketizer[H265Config]:
         return NalDepacketizer(FORMAT, self.accept(fmt)[1])
-
-
-def parse_payload(payload: bytes) -> Fragment | list[bytes]:
-    """The NAL units in a payload, or the fragment of one. Raises `ProtocolViolation`."""
-    if len(payload) < 3:
-        raise ProtocolViolation("a payload without data", "RFC 7798 4.4")
-    if payload.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01")):
-        # Some cameras put a byte stream into the payload; no NAL unit has a temporal id of 0.
-        nals = split_annex_b(payload)
-    else:
-        kind = payload[0] >> 1 & 63
-        if kind == FU:
-            return _parse_fragment(payload)
-        if kind > FU:
-            raise ProtocolViolation(f"a payload of type {kind}", "RFC 7798 4.4")
-        nals = split_aggregate(payload, 2, "RFC 7798 4.4.2") if kind == AP else [payload]
-    if not nals or any(len(nal) < 2 for nal in nals):
-        raise ProtocolViolation("a NAL unit without its header", "RFC 7798 1.1.4")
-    return nals
-
-
-def _parse_fragment(payload: bytes) -> Fragment:
-    if len(payload) < 4:
-        raise ProtocolViolation("an FU without data", "RFC 7798 4.4.3")
-    flags = payload[2]
-    if flags & START and flags & END:
-        raise ProtocolViolation("an FU is both first and last", "RFC 7798 4.4.3")
-    header = bytes((payload[0] & 0x81 | (flags & 63) << 1, payload[1]))
-    return Fragment(flags & START != 0, flags & END != 0, header, payload[3:])
 
 
 def _parameter_sets(config: CodecConfig) -> tuple[bytes, ...]:

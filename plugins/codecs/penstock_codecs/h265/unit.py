@@ -24,11 +24,9 @@ def normalize(
     units: list[bytes] = []
     sets: list[bytes] = []
     picture = key = False
-    for unit in nals:
-        nal = unit
-        if nal.endswith(b"\x00"):
-            # 7.4.2.1: these are not the NAL unit's; FFmpeg takes the zero before the next start code along.
-            nal = nal.rstrip(b"\x00")
+    for raw in nals:
+        # 7.4.2.1: a NAL unit does not end in zeros; FFmpeg takes the one before the next start code along.
+        nal = raw.rstrip(b"\x00")
         # 7.3.1.2: a header of two bytes; its nuh_layer_id above 0 is of another layer.
         if len(nal) < 3 or nal[0] & 1 or nal[1] >> 3:
             continue
