@@ -77,7 +77,7 @@ def floor_of(groups: dict[Key, list[Row]], row: Row) -> list[Row] | None:
 
 HEAD = (
     "| contestant | delivered | core | server cpu-s/Gbit | receiver | sum | server : floor | sum : floor "
-    "| added delay p50 / p99 / max, ms | first key frame p50 / p99, ms | lost packets |"
+    "| added delay p50 / p99 / max, ms | arrivals/s | first key frame p50 / p99, ms | lost packets |"
 )
 
 
@@ -98,7 +98,8 @@ def table(groups: dict[Key, list[Row]], protocol: str, players: int) -> list[str
         lost = str(max(r["lost_packets"] for r in rows)) if protocol == "rtsp-udp" else "-"
         cells = [name, delivered, f"{core:.0%}", spread(rows, "server_cost"), spread(rows, "receiver_cost")]
         cells += [spread(rows, "sum_cost"), ratio(rows, floor, "server_cost"), ratio(rows, floor, "sum_cost")]
-        cells += [triple(rows, "delay_ms", ("p50", "p99", "max")), key, lost]
+        arrivals = triple(rows, "arrivals_per_second", ("p50",))
+        cells += [triple(rows, "delay_ms", ("p50", "p99", "max")), arrivals, key, lost]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

@@ -80,6 +80,7 @@ int udp_socket(player_t *p, int slot, int port, bool rtcp, bool video) {
 
 static void note_data(player_t *p) {
     int64_t now = now_ns();
+    p->arrivals += measuring;
     if (measuring && p->last_data && now - p->last_data > p->longest_gap) p->longest_gap = now - p->last_data;
     p->last_data = now;
 }
@@ -224,7 +225,7 @@ static double join_all(void) {
 }
 
 static void report(double window, int64_t end, usage_t a, usage_t b, double own, double busy[2], double joined) {
-    samples_t keys = {0}, whole = {0}, gaps = {0}, shares = {0};
+    samples_t keys = {0}, whole = {0}, gaps = {0}, shares = {0}, arrivals = {0};
     uint64_t bytes = 0, frames = 0, lost = 0;
     double share = 0;
     for (int i = 0; i < total; i++) {
@@ -238,6 +239,7 @@ static void report(double window, int64_t end, usage_t a, usage_t b, double own,
         frames += p->frames - p->frames_at;
         lost += player_lost(p) - p->lost_at;
         sample(&gaps, (double)p->longest_gap / MS);
+        if (p->probe) sample(&arrivals, (double)p->arrivals / window);
         double part = real_time_share(p, end);
         sample(&shares, part);
         share += part / total;
@@ -260,6 +262,8 @@ static void report(double window, int64_t end, usage_t a, usage_t b, double own,
     print_samples("connect_to_key_ms", &whole);
     printf(", ");
     print_samples("longest_gap_ms", &gaps);
+    printf(", ");
+    print_samples("arrivals_per_second", &arrivals); // of the probes: how often a player was written to
     printf(", ");
     print_samples("shares", &shares);
     printf(", \"share\": %.5f, \"lowest_share\": %.5f}\n", share, shares.count ? shares.values[0] : 0);

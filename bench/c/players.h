@@ -26,7 +26,7 @@ struct player {
     uint64_t bytes, frames, bytes_at, frames_at, lost_at;
     int64_t connected, requested, keyed, last_data, longest_gap;
     int64_t first_read, last_read;                  // within the window, and the pictures had by then
-    uint64_t first_frames, last_frames;
+    uint64_t first_frames, last_frames, arrivals;
 };
 
 typedef struct {
