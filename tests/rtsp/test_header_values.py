@@ -138,7 +138,9 @@ def test_rtp_info() -> None:
     assert parse_rtp_info("url=a;rtptime=2;seq=1")[0] == RtpInfo("a", 1, 2)
 
 
-@pytest.mark.parametrize(XX)
+@pytest.mark.parametrize(
+    "value", ["", "seq=1", "url=", "url=a;seq=65536", "url=a;rtptime=-1", "url=a," * 65 + "url=a"]
+)
 def test_bad_rtp_info_is_refused(value: str) -> None:
     parse: Callable[[str], object] = parse_rtp_info
     with pytest.raises(ProtocolViolation):

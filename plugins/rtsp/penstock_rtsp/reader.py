@@ -59,7 +59,7 @@ class MessageReader:
         """The next whole message or frame, None where more bytes are needed; raises `ProtocolViolation`."""
         if self._violation is not None:
             raise self._violation
-        if self._start is None and self._buffer[:1] == b"$":
+        if self._start is None and self._buffer.startswith(b"$"):
             return self._read_frame()
         try:
             return self._read()
