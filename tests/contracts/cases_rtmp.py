@@ -22,7 +22,16 @@ from penstock_rtmp.aggregate import split_aggregate
 from penstock_rtmp.chunk import ChunkReader, Message, encode_message
 from penstock_rtmp.client_connection import ClientConnection, Target
 from penstock_rtmp.handshake import ClientHandshake, ServerHandshake
-from penstock_rtmp.message import MessageType, encode_control, encode_user_control, parse
+from penstock_rtmp.message import (
+    Command,
+    Data,
+    MessageType,
+    encode_command,
+    encode_control,
+    encode_data,
+    encode_user_control,
+    parse,
+)
 
 from tests.contracts.case import ParserCase
 from tests.rtmp.drive import RANDOM, feed, server
@@ -185,6 +194,96 @@ def _answers() -> list[bytes]:
     return found
 
 
+def _command(name: str, transaction: float, *arguments: Any, stream_id: int = 0, object: Any = None) -> bytes:
+    return encode_command(Command(name, transaction, object, arguments, stream_id), 128)
+
+
+def _data(*values: Any) -> bytes:
+    return encode_data(Data(values, 1, 5), 128)
+
+
+def _sessions() -> list[bytes]:
+    """What clients may do that the captured ones did not."""
+    fourccs = {"hvc1": 4, "x": "y"}
+    given = {
+        "app": "a?b",
+        "fourCcList": ["av01", 5],
+        "videoFourCcInfoMap": fourccs,
+        "capsEx": 3,
+        "objectEncoding": 3,
+    }
+    start = b"\3" + bytes(3072) + _command("connect", 1, object=given) + _command("createStream", 2)
+    publish = start + _command("publish", 3, "s", "record", stream_id=1)
+    play = start + _command("play", 3, "s", 5.0, 6.0, False, stream_id=1)
+    tags = _tag(8, 990, b"sound") + _tag(9, 1010, b"picture")
+    odd = {
+        "width": -1.0,
+        "duration": float("nan"),
+        "a": [1.5, True, None, [[1.0]], Date(5.0)],
+        "d": Date(float("inf")),
+    }
+    return [
+        b"\3" + bytes(3072) + _command("connect", 1, object={"app": "no"}) + PINGS,
+        start + _command("publish", 3, "no", stream_id=1) + _command("play", 3, "no", stream_id=1),
+        start + _command("createStream", 3) * 40 + _command("play", 0, stream_id=99) + _command("odd", 0),
+        publish
+        + _command("publish", 3, "s", stream_id=1)
+        + _command("deleteStream", 0, 9.0)
+        + _command("deleteStream", 0, "1"),
+        publish + encode_message(6, 1000, 22, 1, tags) + encode_message(6, 1000, 22, 2, tags),
+        publish
+        + _data("onMetaData", odd)
+        + _data("@setDataFrame", "onCuePoint", 1.0)
+        + _data("@clearDataFrame", "onMetaData"),
+        publish
+        + _data("onTextData", {})
+        + _data(5.0)
+        + _data("onMetaData", {str(i): b"?" for i in range(200)})
+        + _data("x") * 40,
+        publish
+        + _command("FCUnpublish", 4, "s")
+        + _command("FCSubscribe", 0)
+        + _command("releaseStream", 0)
+        + _command("seek", 0),
+        publish
+        + _command("closeStream", 0, stream_id=1)
+        + encode_control(3, 9)
+        + encode_control(6, 5, b"\0")
+        + PINGS,
+        play + _command("pause", 0, True, 5.0, stream_id=1) + _command("pause", 0, stream_id=1),
+        play
+        + _command("pauseRaw", 0, False, "x", stream_id=1)
+        + encode_user_control(3, 1, 300)
+        + encode_user_control(0, 1),
+        publish
+        + encode_control(5, 1000)
+        + encode_message(6, 0, 9, 1, bytes(2000))
+        + encode_message(6, 0, 99, 1, b"?"),
+    ]
+
+
+def _replies() -> list[bytes]:
+    """What servers may say that ours did not."""
+    start = b"\3" + bytes(3072)
+    welcome = (
+        start + _command("_result", 1.0, {"code": "x"}, object={"capsEx": 2}) + encode_control(6, 5000, b"\2")
+    )
+    stream = welcome + _command("_result", 4.0, 1.0)
+    return [
+        start + _command("_error", 1.0, {"code": "no", "description": "who\udcff"}) + _command("_error", 9.0),
+        stream + _command("_result", 4.0, 2.0) + _command("onStatus", 0, {"level": "error", "code": 5.0}),
+        stream
+        + _command("onStatus", 0, {"code": "NetStream.Publish.Start"})
+        + _command("onStatus", 0, "none"),
+        stream
+        + _command("onStatus", 0, {"code": "NetStream.Play.Start"})
+        + _command("onStatus", 0, {"code": "NetStream.Play.Stop"}),
+        stream + encode_user_control(1, 1) + encode_user_control(1, 7) + _data("onMetaData", {"width": 5.0}),
+        stream + encode_message(6, 7, 9, 1, b"picture") + encode_message(6, 7, 9, 5, b"picture") + PINGS,
+    ]
+
+
+PINGS = encode_user_control(6, 99) * 10 + encode_control(MessageType.WINDOW_ACK_SIZE, 1000)
 VIDEO = [
     [VideoPacket(7, PacketType.SEQUENCE_START, b"\1\2\3", 1)],
     [VideoPacket(7, PacketType.CODED_FRAMES, b"\1\2\3", 2, -40)],
@@ -217,8 +316,6 @@ COMMANDS = [
     bytes((18,)) + amf0.encode("onMetaData", {"width": 5}),
     bytes((15, 0)) + amf0.encode("onMetaData", {"width": 5}),
 ]
-PINGS = encode_user_control(6, 99) * 10 + encode_control(MessageType.WINDOW_ACK_SIZE, 1000)
-
 CASES: list[ParserCase] = [
     ParserCase(
         "amf0",
@@ -299,7 +396,7 @@ CASES: list[ParserCase] = [
     ParserCase(
         "rtmp server connection",
         _fails(_serve),
-        [*CAPTURES, CAPTURES[0] + PINGS],
+        [*CAPTURES, CAPTURES[0] + PINGS, *_sessions()],
         [
             "penstock_rtmp.connection",
             "penstock_rtmp.link",
@@ -312,14 +409,14 @@ CASES: list[ParserCase] = [
     ParserCase(
         "rtmp client that publishes",
         _fails(_request(PUSH)),
-        [a + PINGS for a in _answers()[:2]],
+        [*(a + PINGS for a in _answers()[:2]), *_replies()],
         ["penstock_rtmp.client_connection"],
         feed=_request(PUSH),
     ),
     ParserCase(
         "rtmp client that plays",
         _fails(_request(PULL)),
-        [a + PINGS for a in _answers()[1:]],
+        [*(a + PINGS for a in _answers()[1:]), *_replies()],
         ["penstock_rtmp.client_connection"],
         feed=_request(PULL),
     ),

@@ -8,7 +8,7 @@ from typing import Any
 from penstock.errors import ProtocolViolation
 from penstock_rtmp.client_connection import ClientConnection
 from penstock_rtmp.connection import ServerConnection
-from penstock_rtmp.event import Connect, Play, Publish
+from penstock_rtmp.event import Connect, Pause, Play, Publish
 from penstock_rtmp.handshake import RANDOM_SIZE
 
 RANDOM = bytes(i * 7 % 251 for i in range(RANDOM_SIZE))
@@ -19,7 +19,18 @@ def server() -> ServerConnection:
 
 
 def decide(connection: ServerConnection, event: Any) -> None:
+    """Accept all but what is called "no"; a pause ends a play."""
     match event:
+        case Connect(app="no"):
+            connection.reject_connect("no")
+        case Publish(name="no"):
+            connection.reject_publish(event.stream_id, "no")
+        case Play(name="no"):
+            connection.reject_play(event.stream_id, "no")
+        case Pause():
+            connection.end_play(event.stream_id, "over")
+            connection.ping(5)
+            connection.request_reconnect("moving", "rtmp://h/there")
         case Connect():
             connection.accept_connect(["hvc1"], ["Opus"])
         case Publish():

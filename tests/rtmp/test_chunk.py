@@ -125,7 +125,10 @@ def test_r5_unfinished_messages_are_bounded() -> None:
 
 
 def test_r5_bytes_in_unfinished_messages_are_bounded() -> None:
-    big = [encode_message(64 + i, 0, 9, 1, bytes(MAX_MESSAGE), 65_536)[: 13 + 65_536 + 158 * 65_538] for i in range(3)]
+    big = [
+        encode_message(64 + i, 0, 9, 1, bytes(MAX_MESSAGE), 65_536)[: 13 + 65_536 + 158 * 65_538]
+        for i in range(3)
+    ]
     with pytest.raises(ProtocolViolation, match="bytes in unfinished"):
         read(encode_control(1, 65_536), *big)
 

@@ -120,7 +120,7 @@ class ChunkReader:
             stream.partial = None
 
     def _chunk(self) -> Message | None:
-        """Take one chunk, or several of one message. Without a whole one nothing is taken and `_need` is set."""
+        """Take one chunk, or several of one message; where there is no whole one, only set `_need`."""
         buffer, at = self._buffer, self._position
         have = len(buffer) - at
         first = buffer[at]

@@ -41,7 +41,8 @@ class Publish:
 class Play:
     """The client wants to play; answer with `accept_play` or `reject_play`.
 
-    `start` in seconds is -2 for live or recorded, -1 for live; `duration` is -1 for all.
+    `start` and `duration` are as they came: negative for live, or for all. RTMP 7.2.2.1 has -2, -1 and seconds,
+    FFmpeg and librtmp send -2000, -1000 and ms.
     """
 
     stream_id: int

@@ -152,12 +152,14 @@ def _amf(message: Message, payload: bytes) -> Command | Data:
     if message.type in (MessageType.DATA, MessageType.DATA_AMF3):
         return Data(tuple(values), message.stream_id, message.timestamp)
     match values:
+        case [str(name)]:
+            return Command(name, 0.0)  # FFmpeg as a server sends onFCPublish so
         case [str(name), float() | int() as transaction, *rest] if not isinstance(transaction, bool):
             return Command(
                 name, float(transaction), rest[0] if rest else None, tuple(rest[1:]), message.stream_id
             )
         case _:
-            raise ProtocolViolation("command without name or transaction id", "RTMP 7.2.1")
+            raise ProtocolViolation("command without name, or with a wrong transaction id", "RTMP 7.2.1")
 
 
 def encode_control(type: int, value: int, extra: bytes = b"") -> bytes:
