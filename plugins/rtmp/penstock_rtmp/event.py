@@ -41,7 +41,7 @@ class Publish:
 class Play:
     """The client wants to play; answer with `accept_play` or `reject_play`.
 
-    `start` and `duration` are as they came: negative for live, or for all. RTMP 7.2.2.1 has -2, -1 and seconds,
+    `start` and `duration` are as they came, negative for live or all: RTMP 7.2.2.1 has -2, -1 and seconds,
     FFmpeg and librtmp send -2000, -1000 and ms.
     """
 
