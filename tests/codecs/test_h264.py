@@ -14,7 +14,7 @@ from penstock_codecs.h264.unit import begins_picture, is_exact_recovery_point, i
 from penstock_formats.flv.binding import FLV
 from penstock_formats.nal import join_lengths
 
-from tests.codecs.h26x import H264_FULL_SPS, access_units, frame
+from tests.codecs.h26x import H264_FULL_SPS, H264_LEVEL_1B_SPS, access_units, frame
 
 REGISTRY = Registry()
 plugin.register(registry=REGISTRY)
@@ -187,6 +187,13 @@ def test_an_sps_with_everything() -> None:
     config = H264Config((H264_FULL_SPS,), (PPS,))
     assert info.describe(config) == VideoInfo(320, 182)
     assert info.reorder(config) == 16
+
+
+def test_level_1b() -> None:
+    assert info is not None
+    config = H264Config((H264_LEVEL_1B_SPS,), (PPS,))
+    assert info.describe(config) == VideoInfo(176, 144)
+    assert info.reorder(config) == 4
 
 
 def test_a_config_without_sps_is_refused() -> None:

@@ -23,7 +23,7 @@ from penstock_codecs.h265.sps import parse_sps as parse_sps_h265
 from penstock_formats.nal import join_annex_b, join_lengths, split_annex_b, split_lengths
 from penstock_formats.rtp.binding import Depacketizer, RtpFormat
 
-from tests.codecs.h26x import H264_FULL_SPS, H265_FULL_SPS
+from tests.codecs.h26x import H264_FULL_SPS, H264_LEVEL_1B_SPS, H265_FULL_SPS
 from tests.contracts.case import ParserCase
 
 MARKER = 0x80
@@ -39,7 +39,7 @@ H264_SPS = [
         "Z3oADLbNlBQZ+NwEQAAAAwBAAAAMg8UKZYA=",
         "Z/QADJGbKCgz8bgIgAAAAwCAAAAZMBAAkngAJJ9JBgDxQplg",
     )
-] + [H264_FULL_SPS]
+] + [H264_FULL_SPS, H264_LEVEL_1B_SPS]
 H264_PPS = b"\x68\xef\x83\x9c\xb0"
 H265_VPS = b64decode("QAEMAf//AWAAAAMAkAAAAwAAAwB4lZQJ")
 H265_SPS = [
@@ -60,6 +60,12 @@ H264_UNITS = [
     b"\x06\x06\x01\xc0\x80",
     b"\x65\x88" + bytes(range(1, 200)),
     b"\x41\x1a\x10",
+]
+H264_SEI = [
+    b"\x06\x05\xff\x01" + bytes(256) + b"\x06\x01\x84\x80",
+    b"\x06\xff\x01\x80",
+    b"\x06\x05\xff",
+    b"\x06" + b"\x01\x01\x55" * 40 + b"\x80",
 ]
 H265_UNITS = [H265_VPS, H265_SPS[0], H265_PPS, b"\x28\x01\xaf" + bytes(range(1, 200)), b"\x02\x01\x50\x10"]
 
@@ -201,7 +207,7 @@ CASES = [
     ParserCase(
         name="h264-sample",
         parse=_sample(normalize_h264),
-        valid=[join_lengths(H264_UNITS)],
+        valid=[join_lengths(H264_UNITS), join_lengths([*H264_SEI, b"\x00", b"\x41\x9a\x10"])],
         modules=["penstock_codecs.h264.unit"],
     ),
     ParserCase(
