@@ -7,19 +7,37 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from penstock.errors import ProtocolViolation
-from penstock_formats.rtcp import encode_rtcp, parse_rtcp
+from penstock_formats.rtcp import (
+    MaxBitrate,
+    Nack,
+    RtcpPacket,
+    SenderReport,
+    encode_rtcp,
+    ns_to_ntp,
+    ntp_to_ns,
+    parse_rtcp,
+)
 from penstock_formats.rtp.packet import Extension, RtpPacket, extension_elements
 from penstock_formats.sdp import SessionDescription
-from penstock_rtsp.auth import BasicCredentials, Challenge, DigestCredentials, parse_authorization
+from penstock_rtsp.auth import (
+    BasicCredentials,
+    Challenge,
+    DigestCredentials,
+    check_nonce,
+    make_nonce,
+    parse_authorization,
+)
 from penstock_rtsp.base64_stream import Base64Stream
 from penstock_rtsp.connection import Asked, Refused, ServerConnection
+from penstock_rtsp.message import Request
 from penstock_rtsp.range import Range
 from penstock_rtsp.reader import MessageReader
-from penstock_rtsp.requester import Requester
+from penstock_rtsp.requester import Answered, Described, Prepared, Requester, Started
 from penstock_rtsp.rtp_info import build_rtp_info, parse_rtp_info
 from penstock_rtsp.session_header import SessionHeader
+from penstock_rtsp.state import State
 from penstock_rtsp.transport import Lower, Transport, parse_transports
-from penstock_rtsp.tunnel import TunnelReader
+from penstock_rtsp.tunnel import TunnelReader, may_be_tunnel
 from penstock_rtsp.url import Target
 
 from tests.contracts.case import ParserCase
@@ -68,13 +86,35 @@ def text(read: Callable[[str], Any]) -> Callable[[bytes], Any]:
     return lambda data: read(data.decode("latin-1"))
 
 
-def client() -> Requester:
-    """A client that waits for the replies of `SESSION`."""
-    requester = Requester("rtsp://h/live/stream", "Penstock", "c0ffee", "user", "pw")
-    requester.options()
-    requester.describe()
-    requester.setup("trackID=0", Transport(Lower.TCP, interleaved=(0, 1)))
-    return requester
+class DrivenClient:
+    """A client that plays: each answer leads to its next request, and both are its events."""
+
+    def __init__(self) -> None:
+        self.client = Requester("rtsp://h/live/stream", "Penstock", "c0ffee", "user", "pw")
+        self.client.options()
+
+    def receive_data(self, data: bytes) -> None:
+        self.client.receive_data(data)
+
+    def next_event(self) -> object | None:
+        event = self.client.next_event()
+        match event:
+            case Answered("OPTIONS") if self.client.state.state is State.INIT:
+                self.client.describe()
+            case Described():
+                self.client.setup(
+                    event.description.media[0].control if event.description.media else None, TCP
+                )
+            case Prepared():
+                self.client.play()
+            case Started():
+                self.client.keep_alive()
+                self.client.teardown()
+            case Request():
+                self.client.reply(event, 501)
+            case _:
+                pass
+        return None if event is None else (event, self.client.data_to_send(), self.client.keep_alive_interval)
 
 
 class AnsweringServer:
@@ -123,13 +163,24 @@ SDPS = [
     b"a=control:*\r\na=sendonly\r\na=x\r\n"
     b"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\na=mid\r\n",
 ]
+TCP = Transport(Lower.TCP, interleaved=(0, 1))
 REPLIES = (
-    b"RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n\r\n"
-    b"RTSP/1.0 200 OK\r\nCSeq: 4\r\nPublic: OPTIONS, GET_PARAMETER\r\n\r\n"
-    b"RTSP/1.0 200 OK\r\nCSeq: 2\r\nContent-Base: rtsp://h/live/stream/\r\nContent-Length: %d\r\n\r\n%s"
-    b"RTSP/1.0 200 OK\r\nCSeq: 3\r\nSession: 12345678;timeout=60\r\n"
-    b"Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n$\0\0\x04abcd"
-) % (len(SDPS[0]), SDPS[0])  # fmt: skip
+    b'RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\nWWW-Authenticate: Digest realm="r", nonce="n"\r\n\r\n'
+    b"RTSP/1.0 200 OK\r\nCSeq: 2\r\nPublic: OPTIONS, GET_PARAMETER\r\n\r\n"
+    b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n"
+    b"RTSP/1.0 200 OK\r\nContent-Base: rtsp://h/live/stream/\r\nContent-Length: %d\r\n\r\n%s"
+    b"RTSP/1.0 200 OK\r\nCSeq: 4\r\nSession: 12345678;timeout=60\r\n"
+    b"Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n"
+    b"RTSP/1.0 200 OK\r\nCSeq: 5\r\nRange: npt=0-\r\nRTP-Info: url=a;seq=1\r\n\r\n$\0\0\x04abcd"
+    b"RTSP/1.0 200 OK\r\nCSeq: 9\r\n\r\nRTSP/1.0 200 OK\r\nCSeq: 6\r\n\r\nRTSP/1.0 200 OK\r\nCSeq: 7\r\n\r\n"
+) % (len(SDPS[0]), SDPS[0])
+REFUSALS = [
+    b"RTSP/1.0 401 No\r\nCSeq: 1\r\nWWW-Authenticate: Basic realm=r\r\n\r\n"
+    b"RTSP/1.0 401 No\r\nCSeq: 2\r\nWWW-Authenticate: Basic realm=r\r\n\r\n",
+    b"RTSP/1.0 401 No\r\nCSeq: 1\r\nWWW-Authenticate: NTLM\r\n\r\n",
+    b"RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: rtsp://other/\r\n\r\n",
+    b"RTSP/1.0 461 No\r\nCSeq: 1\r\n\r\n",
+]
 RTCP = [
     bytes.fromhex(
         "81c8000c01020304e0000000800000000000100000000020000040000506070810000001000010000000000511112222"
@@ -152,6 +203,47 @@ RTP = [
 ]
 
 
+def parse_tunnel(data: bytes) -> tuple[object, ...]:
+    may_be_tunnel(data)
+    reader = TunnelReader()
+    reader.receive_data(data)
+    request = reader.next_event()
+    return (request, reader.next_event(), reader.rest()) if request else ()
+
+
+def parse_compound(data: bytes) -> tuple[RtcpPacket, ...]:
+    packets = parse_rtcp(data)
+    for packet in packets:
+        match packet:
+            case Nack():
+                Nack.of(packet.sender, packet.media, packet.sequences())
+            case SenderReport():
+                ns_to_ntp(ntp_to_ns(packet.ntp))
+            case MaxBitrate():
+                assert packet.bitrate >= 0
+            case _:
+                pass
+    return packets
+
+
+def parse_credentials(value: str) -> BasicCredentials | DigestCredentials:
+    credentials = parse_authorization(value)
+    if isinstance(credentials, DigestCredentials):
+        credentials.verify("PLAY", password="pw")
+        check_nonce(b"secret", credentials.nonce, 0)
+        check_nonce(b"secret", make_nonce(b"secret", 0), 0)
+    else:
+        credentials.verify("pw")
+    return credentials
+
+
+def answered_challenge(value: str) -> Challenge | None:
+    challenge = Challenge.parse(value)
+    if challenge is not None:
+        challenge.answer("user", "pw", "PLAY", "*", "c0ffee")
+    return challenge
+
+
 def parse_rtp(data: bytes) -> RtpPacket:
     packet = RtpPacket.parse(data)
     if packet.extension:
@@ -164,7 +256,7 @@ CASES = [
         "rtsp messages",
         parser(MessageReader),
         [*PUSHES, *captures("*pull-[tu]*.bin"), REPLIES],
-        ["penstock_rtsp.reader", "penstock_rtsp.message", "penstock_rtsp.headers"],
+        ["penstock_rtsp.reader", "penstock_rtsp.message"],
         feeder(MessageReader),
         lambda events: b"".join(event.encode() for event in events),
         [
@@ -176,14 +268,20 @@ CASES = [
         "rtsp server",
         parser(AnsweringServer),
         [*PUSHES, *captures("*pull-[tuq]*.bin")],
-        ["penstock_rtsp.connection", "penstock_rtsp.state", "penstock_rtsp.url"],
+        ["penstock_rtsp.connection", "penstock_rtsp.state"],
         feeder(AnsweringServer),
         seeds=["gortsplib/pkg/base/FuzzRequestUnmarshal"],
     ),
-    ParserCase("rtsp client", parser(client), [REPLIES], ["penstock_rtsp.requester"], feeder(client)),
+    ParserCase(
+        "rtsp client",
+        parser(DrivenClient),
+        [REPLIES, *REFUSALS],
+        ["penstock_rtsp.requester"],
+        feeder(DrivenClient),
+    ),
     ParserCase(
         "rtsp tunnel",
-        parser(TunnelReader),
+        parse_tunnel,
         captures("*http*.bin"),
         ["penstock_rtsp.tunnel"],
         feeder(TunnelReader),
@@ -242,7 +340,7 @@ CASES = [
     ),
     ParserCase(
         "rtsp authorization",
-        text(parse_authorization),
+        text(parse_credentials),
         [
             b"Basic dXNlcjpwdw==",
             b'Digest username="u", realm="r", nonce="n", uri="rtsp://h/", response="' + b"0a" * 16 + b'"',
@@ -255,7 +353,7 @@ CASES = [
     ),
     ParserCase(
         "rtsp challenge",
-        text(Challenge.parse),
+        text(answered_challenge),
         [
             b'Basic realm="r"',
             b'Digest realm="r", nonce="n", opaque="", stale=TRUE, algorithm=SHA-256, qop="auth,auth-int"',
@@ -289,7 +387,7 @@ CASES = [
     ),
     ParserCase(
         "rtcp",
-        parse_rtcp,
+        parse_compound,
         RTCP,
         ["penstock_formats.rtcp"],
         encode=encode_rtcp,

@@ -14,15 +14,14 @@ from penstock_rtsp.message import Request
 from penstock_rtsp.reader import MessageReader
 from penstock_rtsp.tunnel import (
     MAX_HEAD,
-    MAX_WAITING,
     Half,
-    TunnelPairs,
     TunnelReader,
     TunnelRequest,
     build_get_reply,
     build_refusal,
     may_be_tunnel,
 )
+from penstock_rtsp.tunnel_pairs import MAX_WAITING, TunnelPairs
 
 DATA = Path(__file__).parents[1] / "data" / "rtsp"
 

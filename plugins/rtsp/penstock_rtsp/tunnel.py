@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import Generic, TypeVar
 
 from attrs import frozen
 from penstock.errors import ProtocolViolation
@@ -13,12 +12,8 @@ MAX_HEAD = 8 * 1024
 """Bytes of the HTTP request head; real ones have 300."""
 MAX_HEADERS = 64
 MAX_COOKIE = 128
-MAX_WAITING = 1024
-"""GETs that wait for their POST, in one server."""
 
-T = TypeVar("T")
-
-_CLAUSE = "RTSP over HTTP tunnelling"
+CLAUSE = "RTSP over HTTP tunnelling"
 _VERBS = (b"GET ", b"POST ")
 _COOKIE = re.compile(r"[!-~]+", re.ASCII)
 
@@ -81,7 +76,7 @@ class TunnelReader:
         match = re.search(rb"\r?\n\r?\n", self._buffer[: MAX_HEAD + 1])
         if match is None:
             if len(self._buffer) > MAX_HEAD:
-                raise ProtocolViolation(f"HTTP head above {MAX_HEAD} bytes", _CLAUSE)
+                raise ProtocolViolation(f"HTTP head above {MAX_HEAD} bytes", CLAUSE)
             return None
         head = bytes(self._buffer[: match.start()])
         del self._buffer[: match.end()]
@@ -93,23 +88,23 @@ def _parse_head(head: str) -> TunnelRequest:
     first, *lines = head.replace("\r\n", "\n").split("\n")
     words = first.split(" ")
     if len(words) != 3 or words[0] not in ("GET", "POST") or not words[2].startswith("HTTP/1."):
-        raise ProtocolViolation("tunnel request is not GET or POST of HTTP/1", _CLAUSE)
+        raise ProtocolViolation("tunnel request is not GET or POST of HTTP/1", CLAUSE)
     if len(lines) > MAX_HEADERS:
-        raise ProtocolViolation(f"more than {MAX_HEADERS} HTTP headers", _CLAUSE)
+        raise ProtocolViolation(f"more than {MAX_HEADERS} HTTP headers", CLAUSE)
     cookies: set[str] = set()
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon:
-            raise ProtocolViolation("HTTP header line without a name", _CLAUSE)
+            raise ProtocolViolation("HTTP header line without a name", CLAUSE)
         if name.strip().lower() == "x-sessioncookie":
             cookies.add(value.strip())
     if not cookies:
         raise ProtocolViolation(
-            "HTTP request on the RTSP port without x-sessioncookie: use the HTTP port", _CLAUSE
+            "HTTP request on the RTSP port without x-sessioncookie: use the HTTP port", CLAUSE
         )
     cookie = cookies.pop()
     if cookies or len(cookie) > MAX_COOKIE or not _COOKIE.fullmatch(cookie):
-        raise ProtocolViolation("x-sessioncookie is no word, too long, or given twice", _CLAUSE)
+        raise ProtocolViolation("x-sessioncookie is no word, too long, or given twice", CLAUSE)
     return TunnelRequest(Half(words[0]), words[1], cookie)
 
 
@@ -124,31 +119,3 @@ def build_get_reply(server: str) -> bytes:
 def build_refusal(status: int, reason: str) -> bytes:
     """A reply that closes either half; a POST that is taken gets none."""
     return f"HTTP/1.0 {status} {reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode()
-
-
-class TunnelPairs(Generic[T]):
-    """The open tunnels of a server by cookie; `T` is what it keeps of a GET."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, T] = {}
-        self._joined: set[str] = set()
-
-    def open(self, cookie: str, get: T) -> None:
-        """A GET came; raises `ProtocolViolation` where its cookie is in use or too many wait."""
-        if cookie in self._waiting or cookie in self._joined:
-            raise ProtocolViolation("tunnel cookie is in use", _CLAUSE)
-        if len(self._waiting) >= MAX_WAITING:
-            raise ProtocolViolation("too many tunnels wait for their POST", _CLAUSE)
-        self._waiting[cookie] = get
-
-    def join(self, cookie: str) -> T:
-        """A POST came: what was kept of its GET; raises `ProtocolViolation` where none waits."""
-        if cookie not in self._waiting:
-            raise ProtocolViolation("tunnel POST without its GET, or a second one", _CLAUSE)
-        self._joined.add(cookie)
-        return self._waiting.pop(cookie)
-
-    def close(self, cookie: str) -> None:
-        """The GET is closed, and the tunnel with it."""
-        self._waiting.pop(cookie, None)
-        self._joined.discard(cookie)
