@@ -111,15 +111,15 @@ class FFmpegPublisher(Publisher):
 @frozen
 class GstPublisher(Publisher):
     def container(self, clip: Clip) -> str:
-        # flvdemux gives the decode times that flvmux needs. For RTP MPEG-TS, whose times GStreamer passes on exactly (its
-        # Matroska demuxer moves the first two frames), but which has no G.711.
+        # flvdemux gives the decode times that flvmux needs. Otherwise MP4 without edit list: GStreamer's Matroska demuxer
+        # moves the first two frames, its MPEG-TS demuxer lets sound and picture start 700 ms apart.
         if self.protocol == "rtmp":
             return "flv"
-        return clip.base if SAMPLED & set(clip.codecs) else "ts"
+        return clip.base if SAMPLED & set(clip.codecs) else "plain.mp4"
 
     def argv(self, clip: Clip, url: str) -> list[str]:
         container = self.container(clip)
-        demuxer = {"flv": "flvdemux", "ts": "tsdemux"}.get(container, "qtdemux")
+        demuxer = "flvdemux" if container == "flv" else "qtdemux"
         words = ["filesrc", f"location={clip.file(container)}", "!", demuxer, "name=d"]
         for codec in clip.codecs:
             words += ["d.", "!", GST_CAPS[codec], "!", "queue", "!", *GST_PARSE.get(codec, "identity").split(), "!", "clocksync"]

@@ -19,7 +19,9 @@ X264_DEFAULTS = ("-c:v", "libx264")
 """Three B-frames, GOPs of up to 250 frames: what the seed's command encodes."""
 X264_PLAIN = ("-c:v", "libx264", "-profile:v", "baseline", "-preset", "veryfast", "-g", "25", "-bf", "0")
 X264_JOINABLE = ("-c:v", "libx264", "-preset", "veryfast", "-g", "30", "-bf", "3")
-X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "keyint=25:bframes=2:log-level=error", "-tag:v", "hvc1")
+# info=0: GStreamer's h265parse moves x265's own SEI about, so that what its publisher sends would not be known.
+X265_PARAMS = "keyint=25:bframes=2:info=0:log-level=error"
+X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", X265_PARAMS, "-tag:v", "hvc1")
 # Noise and a moving test picture, so that no two frames are equal and a frame's bytes name its place.
 NOISE = "anoisesrc=seed={seed}:a=0.3:r={rate}:d={seconds}"
 PICTURE = "testsrc2=s={size}:r={fps}:d={seconds}"
@@ -46,8 +48,8 @@ class Clip:
         return "mov" if SAMPLED & set(self.codecs) else "mp4"
 
     def file(self, container: str) -> Path:
-        """The clip in a container (its `base`, ``flv``, ``ts``), made at first use."""
-        recipe = hashlib.sha256(f"{self!r} 3".encode()).hexdigest()[:12]
+        """The clip in a container (its `base`, ``flv``, ``ts``, ``plain.mp4`` without edit list), made at first use."""
+        recipe = hashlib.sha256(f"{self!r} 4".encode()).hexdigest()[:12]
         path = cache_folder() / f"{self.name}-{recipe}.{container}"
         if path.exists():
             return path
@@ -56,7 +58,10 @@ class Clip:
         # MP4 takes no G.711, its older brother does.
         if container == self.base:
             return _make(path, [*self._inputs(), *self._encoders()])
-        return _make(path, ["-i", str(self.file(self.base)), "-map", "0", "-c", "copy"])
+        options = ["-i", str(self.file(self.base)), "-map", "0", "-c", "copy"]
+        if container == "plain.mp4":
+            options += ["-use_editlist", "0", "-avoid_negative_ts", "make_non_negative"]
+        return _make(path, options)
 
     def frames(self, container: str) -> FrameList:
         """The coded frames that a publisher which copies this file sends."""

@@ -67,6 +67,14 @@ class FrameList:
     def codecs(self) -> str:
         return "+".join(track.codec for track in self.tracks)
 
+    def head(self, count: int) -> FrameList:
+        """The same with only the first `count` pictures, sound frames, or blocks of 160 samples."""
+        video, audio = self.video, self.audio
+        return FrameList(
+            video and evolve(video, frames=video.frames[:count]),
+            audio and evolve(audio, frames=audio.frames[:count], samples=audio.samples[: count * 160]),
+        )
+
     def without_last(self) -> FrameList:
         """The same without the last frame of each track, for clients that leave it half written."""
         video, audio = self.video, self.audio

@@ -72,6 +72,12 @@ def stop_all(children: list[Child], seconds: float = 5.0) -> None:
     for child in children:
         if child.running:
             child.process.send_signal(signal.SIGINT)
+    # FFmpeg leaves a blocked read only at the second Ctrl+C; others would give up their file's end at it.
+    twice = [child for child in children if "ffmpeg" in child.name]
+    wait_all(twice, 0.3)
+    for child in twice:
+        if child.running:
+            child.process.send_signal(signal.SIGINT)
     wait_all(children, seconds)
     for child in children:
         if child.running:

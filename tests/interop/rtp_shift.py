@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from attrs import define, field
 
@@ -126,6 +126,8 @@ def _copy(source: socket.socket, target: socket.socket, rewriter: Rewriter | Non
     try:
         while data := source.recv(65536):
             target.sendall(rewriter.feed(data) if rewriter else data)
-        target.shutdown(socket.SHUT_WR)
     except OSError:
-        return
+        pass
+    # Whichever side ends, by reset or not, the other one is told.
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)

@@ -1,0 +1,167 @@
+"""Inputs that are hard in one way each: the seed's own commands, wraps of time stamps, a new SPS, a picture for who joins."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .binaries import path_of, require
+from .clients import PLAYERS, PUBLISHERS, Player
+from .clips import CLIPS, Clip
+from .compare import Rules, compare
+from .crossing import Outcome, cross, cross_command
+from .frames import FrameList, read_frames
+from .process import Child
+from .rtp_shift import shifting_proxy
+from .server import Penstock
+
+EVERYWHERE = ("ffmpeg new rtmp", "ffmpeg 5.1 rtsp-tcp", "ffmpeg new rtsp-udp", "gstreamer rtsp-tcp")
+"""One player of each kind of carrier; the matrix has the rest."""
+
+SEED_COMMANDS = {
+    "rtmp": "ffmpeg -re -i f.mp4 -c:v libx264 -c:a aac -f flv rtmp://H:1935/live/stream",
+    "rtsp": "ffmpeg -re -i f.mp4 -c:v libx264 -c:a aac -rtsp_transport udp -f rtsp rtsp://H:8554/live/stream",
+    "g711-rtmp": "ffmpeg -re -i f.mp4 -vcodec libx264 -acodec pcm_alaw -ac 1 -ar 8000 -f flv rtmp://H:1935/live/stream",
+    "g711-rtsp": "ffmpeg -re -i f.mp4 -vcodec libx264 -acodec pcm_mulaw -ac 1 -ar 8000 -f rtsp rtsp://H:8554/live/stream",
+    "hevc-rtsp": "ffmpeg -re -i f.mp4 -vcodec libx265 -acodec aac -f rtsp rtsp://H:8554/live/stream",
+}
+"""As the seed's examples have them; only the input file, the host and the port are filled in."""
+
+
+def _players(*names: str) -> list[Player]:
+    found = [player for player in PLAYERS if player.name in names]
+    require(*(need for player in found for need in player.needs))
+    return found
+
+
+def _assert_crossed(outcomes: list[Outcome], players: list[Player]) -> None:
+    assert len(outcomes) == len(players)
+    assert all(outcome.report.ok for outcome in outcomes), "\n".join(map(str, outcomes))
+
+
+@pytest.mark.parametrize("name", SEED_COMMANDS)
+def test_the_seeds_own_command_unchanged(name: str, server: Penstock, folder: Path) -> None:
+    require("ffmpeg")
+    folder.mkdir(parents=True)
+    scheme = "rtsp" if name.endswith("rtsp") else "rtmp"
+    words = shlex.split(SEED_COMMANDS[name])
+    clip = CLIPS["h264-aac"]
+    url = server.endpoints.url(scheme, f"live/seed-{name}")
+    argv = [path_of("ffmpeg"), "-nostdin", *words[1:-1], url]
+    argv[argv.index("f.mp4")] = str(clip.file("mp4"))
+    source = _same_encoding(argv, folder)
+    codecs = tuple(track.codec for track in source.tracks)
+    output = Clip("seed", codecs, ("encoded",), ("encoded",), seconds=clip.seconds)
+    players = [player for player in _players(*EVERYWHERE) if player.can(output)]
+    outcomes = cross_command(
+        server.endpoints, argv, source, output, players, f"live/seed-{name}", folder / "crossing", same_dts=scheme == "rtmp"
+    )
+    _assert_crossed(outcomes, players)
+
+
+def _same_encoding(argv: list[str], folder: Path) -> FrameList:
+    """What the command sends: x264, x265 and FFmpeg's AAC give the same bytes for the same input and options each time."""
+    output = folder / ("encoded.flv" if "flv" in argv else "encoded.mov")
+    until = argv.index("-rtsp_transport") if "-rtsp_transport" in argv else argv.index("-f")
+    options = [word for word in argv[1:until] if word not in ("-re", "-nostdin")]
+    tag = ["-tag:v", "hvc1"] if "libx265" in argv else []
+    command = [argv[0], "-v", "error", "-nostdin", "-y", *options, *tag, str(output)]
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
+    return read_frames(output, folder, dts=output.suffix == ".flv")
+
+
+@pytest.mark.parametrize("start", [2**24 - 3000, 2**31 - 3000, 2**32 - 3000])
+@pytest.mark.parametrize("manner", ["repeat", "omit"])
+def test_rtmp_times_that_pass_a_border(start: int, manner: str, server: Penstock, folder: Path) -> None:
+    clip = CLIPS["h264-aac"]
+    path = f"live/wrap-{start}-{manner}"
+    script = str(Path(__file__).with_name("rtmp_publish.py"))
+    argv = [sys.executable, script, server.endpoints.url("rtmp", path), str(clip.file("flv")), str(start), manner]
+    players = [p for p in _players(*EVERYWHERE) if p.scheme == "rtsp" or start < 2**31 - 10_000]
+    # FFmpeg's own FLV reader has 31 bits of time stamp, so RTMP players can follow over the first border only.
+    outcomes = cross_command(server.endpoints, argv, clip.frames("flv"), clip, players, path, folder, same_dts=True)
+    _assert_crossed(outcomes, players)
+
+
+@pytest.mark.parametrize("program", ["ffmpeg 5.1", "gstreamer"])
+def test_rtp_times_and_numbers_that_wrap(program: str, server: Penstock, folder: Path) -> None:
+    clip = CLIPS["h264b-aac44"]
+    publisher = next(p for p in PUBLISHERS if p.name == f"{program} rtsp-tcp")
+    require(*publisher.needs)
+    players = _players(*EVERYWHERE)
+    path = f"live/rtp-wrap-{program.partition(' ')[0]}"
+    host, _, port = server.endpoints.url("rtsp", "").removeprefix("rtsp://").rstrip("/").rpartition(":")
+    with shifting_proxy(host, int(port), (3 * 90_000, 3 * 44_100)) as own:
+        argv = publisher.argv(clip, f"rtsp://127.0.0.1:{own}/{path}")
+        source = clip.frames(publisher.container(clip))
+        outcomes = cross_command(server.endpoints, argv, source, clip, players, path, folder, same_dts=False)
+    _assert_crossed(outcomes, players)
+
+
+@pytest.mark.parametrize("protocol", ["rtmp", "rtsp-tcp", "rtsp-udp"])
+def test_a_new_sps_in_mid_stream(protocol: str, server: Penstock, folder: Path) -> None:
+    clip = CLIPS["sps-change"]
+    publisher = next(p for p in PUBLISHERS if p.name == f"ffmpeg new {protocol}")
+    # GStreamer's players write Matroska here, which cannot change its picture size.
+    players = _players("ffmpeg new rtmp", "rtmpdump rtmp", "ffmpeg 5.1 rtsp-tcp", "ffmpeg new rtsp-udp")
+    _assert_crossed(cross(server.endpoints, publisher, clip, players, f"live/sps-{protocol}", folder), players)
+
+
+@pytest.mark.parametrize("protocol", ["rtmp", "rtsp-tcp"])
+def test_pictures_of_both_sizes_are_decoded(protocol: str, server: Penstock, folder: Path) -> None:
+    """Equal slices prove nothing about parameter sets, since the normal form leaves those out: decoding does."""
+    clip = CLIPS["sps-change"]
+    folder.mkdir(parents=True)
+    path = f"live/sizes-{protocol}"
+    publisher = next(p for p in PUBLISHERS if p.name == f"ffmpeg new {protocol}")
+    sender = Child.start("publisher", publisher.argv(clip, server.endpoints.url(publisher.scheme, path)), folder / "publisher.log")
+    players: list[tuple[str, Child]] = []
+    try:
+        sender.wait(1.2)
+        for scheme in ("rtmp", "rtsp"):
+            transport = ["-rtsp_transport", "tcp"] if scheme == "rtsp" else []
+            url = server.endpoints.url(scheme, path)
+            decode = ["-map", "0:v", "-autoscale", "0", "-fps_mode", "passthrough", "-f", "framemd5", "-flush_packets", "1"]
+            argv = [path_of("ffmpeg-new"), "-nostdin", "-v", "error", *transport, "-i", url, *decode, str(folder / scheme)]
+            players.append((scheme, Child.start(f"ffmpeg {scheme}", argv, folder / f"{scheme}.log")))
+        sender.wait(clip.seconds + 10)
+        for _, child in players:
+            child.wait(1.5)
+    finally:
+        sender.stop()
+        for _, child in players:
+            child.stop()
+    for scheme, child in players:
+        sizes = [int(line.split(",")[4]) for line in (folder / scheme).read_text().splitlines() if line[:1] == "0"]
+        small, large = 320 * 180 * 3 // 2, 480 * 272 * 3 // 2
+        # The second half is 100 pictures, and who joined at a key frame within the first saw at least 50 of that.
+        assert sizes.count(small) >= 50, f"{scheme}: {child.words()}"
+        assert sizes.count(large) >= 95, f"{scheme}: {child.words()}"
+        assert sizes == sorted(sizes), f"{scheme}: sizes alternate"
+        assert "error" not in child.words().lower()
+
+
+@pytest.mark.parametrize("scheme", ["rtmp", "rtsp-tcp", "rtsp-udp"])
+def test_who_joins_in_mid_gop_gets_it_from_its_key_frame(scheme: str, server: Penstock, folder: Path) -> None:
+    """One GOP of six seconds: without a cache there would be no key frame to join at any more."""
+    clip = CLIPS["defaults"]
+    publisher = next(p for p in PUBLISHERS if p.name == f"ffmpeg new {scheme}")
+    players = _players("ffmpeg 5.1 rtmp", *EVERYWHERE)
+    source = clip.frames(publisher.container(clip))
+    path = f"live/mid-gop-{scheme}"
+    argv = publisher.argv(clip, server.endpoints.url(publisher.scheme, path))
+    outcomes = cross_command(
+        server.endpoints, argv, source, clip, players, path, folder, same_dts=scheme == "rtmp", join_after=3.0
+    )
+    _assert_crossed(outcomes, players)
+    assert all(outcome.report.tracks[0].joined == 0 for outcome in outcomes)
+
+
+def test_a_file_compared_with_itself_is_the_smallest_crossing(folder: Path) -> None:
+    require("ffmpeg-new")
+    frames = CLIPS["h264-aac"].frames("mp4")
+    assert compare(frames, CLIPS["h264-aac"].frames("flv"), Rules(from_start=True)).ok
