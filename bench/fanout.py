@@ -22,6 +22,7 @@ from bench.paths import RESULTS
 from bench.tools import LOAD_CORE, SERVER_CORE, Unavailable, program
 
 Row = dict[str, Any]
+DISTURBED = 0.10  # share of a core; a quiet machine shows 0.01 to 0.03
 
 
 def measure(c: Contestant, players: int, options: argparse.Namespace) -> Row:
@@ -54,6 +55,10 @@ def measure(c: Contestant, players: int, options: argparse.Namespace) -> Row:
     row["server_cost"] = row["server_cpu"] / gbit if gbit else 0.0
     row["receiver_cost"] = row["own_cpu"] / gbit if gbit else 0.0
     row["sum_cost"] = row["server_cost"] + row["receiver_cost"]
+    # What others took of the two cores; the publisher's part of core 1 is small.
+    row["others"] = max(row["server_core_busy"] - row["core"], 0.0)
+    row["others_load"] = max(row["own_core_busy"] - row["own_cpu"] / row["window"], 0.0)
+    row["disturbed"] = row["others"] > DISTURBED or row["others_load"] > DISTURBED
     row["saturated"] = row["core"] >= 0.90 or row["share"] < 0.995
     return row
 

@@ -69,7 +69,7 @@ def points(rows: list[Row], players: int, protocol: str, measure: str) -> list[d
             "delay": max(delay, 0.05),
             "cost": cost,
         }
-        found.append(point | {"saturated": any(r["saturated"] for r in group)})
+        found.append(point | {"hollow": any(r["saturated"] or r["disturbed"] for r in group)})
     return found
 
 
@@ -104,7 +104,7 @@ def panel(title: str, dots: list[dict[str, Any]], left: float, top: float) -> li
     taken: list[tuple[float, float, float]] = []
     for d in dots:
         colour = COLOURS[d["kind"]]
-        fill = "#fff" if d["saturated"] else colour
+        fill = "#fff" if d["hollow"] else colour
         at_x, at_y = x(d["delay"]), y(d["cost"])
         dot = (
             f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2"'
@@ -134,7 +134,7 @@ def legend(kinds: list[str], top: float) -> list[str]:
     out, at = [], float(LEFT)
     for kind in [*kinds, "hollow"]:
         colour = COLOURS.get(kind, "#444")
-        text = names.get(kind, "hollow: saturated, flattered")
+        text = names.get(kind, "hollow: saturated, or the machine was not quiet")
         fill = colour if kind in COLOURS else "#fff"
         out.append(circle(at, top, fill, colour))
         out.append(f'<text x="{at + 10}" y="{top + 4}" class="name" fill="#222">{escape(text)}</text>')

@@ -90,10 +90,11 @@ def table(groups: dict[Key, list[Row]], protocol: str, players: int) -> list[str
         floor = floor_of(groups, first)
         share, core = median(rows, "share") or 0.0, median(rows, "core") or 0.0
         saturated = any(r["saturated"] for r in rows)
+        others = max(max(r["others"], r["others_load"]) for r in rows)
+        disturbed = f" *disturbed: others took {others:.0%}*" if any(r["disturbed"] for r in rows) else ""
         gone = max(r["closed"] + r["failed"] for r in rows)
-        delivered = (
-            f"{share:.1%}" + (" **saturated**" if saturated else "") + (f", {gone} gone" if gone else "")
-        )
+        marks = [" **saturated**" if saturated else "", disturbed, f", {gone} gone" if gone else ""]
+        delivered = f"{share:.1%}" + "".join(marks)
         key = "-" if first["kind"] == "floor" else triple(rows, "first_key_ms", ("p50", "p99"))
         lost = str(max(r["lost_packets"] for r in rows)) if protocol == "rtsp-udp" else "-"
         cells = [name, delivered, f"{core:.0%}", spread(rows, "server_cost"), spread(rows, "receiver_cost")]

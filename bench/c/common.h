@@ -161,10 +161,11 @@ static inline trace_t load_trace(const char *path) {
 
 typedef struct {
     double cpu, user, sys; // seconds; cpu is the finer of the two sources
-    double rss_kib;
+    double waited, rss_kib;
 } usage_t;
 
-static inline double task_seconds(const char *pid) { // sum over the threads, in ns resolution
+// Sum over the threads, in ns resolution; `waited` is what they were ready to run and had no core.
+static inline double task_seconds(const char *pid, double *waited) {
     char path[300];
     snprintf(path, sizeof path, "/proc/%s/task", pid);
     DIR *dir = opendir(path);
@@ -173,8 +174,8 @@ static inline double task_seconds(const char *pid) { // sum over the threads, in
         if (e->d_name[0] == '.') continue;
         snprintf(path, sizeof path, "/proc/%s/task/%s/schedstat", pid, e->d_name);
         FILE *f = fopen(path, "r");
-        unsigned long long ns = 0;
-        if (f && fscanf(f, "%llu", &ns) == 1) total += ns / 1e9;
+        unsigned long long ns = 0, delay = 0;
+        if (f && fscanf(f, "%llu %llu", &ns, &delay) == 2) total += ns / 1e9, *waited += delay / 1e9;
         if (f) fclose(f);
     }
     if (dir) closedir(dir);
@@ -202,7 +203,7 @@ static inline usage_t process_usage(const char *pids) { // "12" or "12,13"
                    &user, &sys, &rss);
         u.user += user / ticks;
         u.sys += sys / ticks;
-        u.cpu += task_seconds(pid);
+        u.cpu += task_seconds(pid, &u.waited);
         u.rss_kib += rss * (sysconf(_SC_PAGESIZE) / 1024.0);
     }
     return u;
@@ -214,7 +215,8 @@ static inline double self_seconds(void) {
     return r.ru_utime.tv_sec + r.ru_stime.tv_sec + (r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1e-6;
 }
 
-static inline double core_busy(int core) { // seconds that a core was not idle
+// Seconds that a core was idle: exact where the tick stops in idle, unlike the busy columns, which are sampled.
+static inline double core_idle(int core) {
     FILE *f = fopen("/proc/stat", "r");
     char line[512];
     double found = 0;
@@ -224,7 +226,7 @@ static inline double core_busy(int core) { // seconds that a core was not idle
         if (line[3] == ' ' || sscanf(line, "cpu%d %lf %lf %lf %lf %lf %lf %lf %lf", &which, v, v + 1, v + 2, v + 3,
                                      v + 4, v + 5, v + 6, v + 7) != 9)
             continue;
-        if (which == core) found = (v[0] + v[1] + v[2] + v[5] + v[6]) / (double)sysconf(_SC_CLK_TCK);
+        if (which == core) found = (v[3] + v[4]) / (double)sysconf(_SC_CLK_TCK);
     }
     if (f) fclose(f);
     return found;

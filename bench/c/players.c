@@ -224,7 +224,7 @@ static double join_all(void) {
     return (double)(now_ns() - begin) / SECOND;
 }
 
-static void report(double window, int64_t end, usage_t a, usage_t b, double own, double busy[2], double joined) {
+static void report(double window, int64_t end, usage_t a, usage_t b, double own, double idle[2], double joined) {
     samples_t keys = {0}, whole = {0}, gaps = {0}, shares = {0}, arrivals = {0};
     uint64_t bytes = 0, frames = 0, lost = 0;
     double share = 0;
@@ -251,10 +251,10 @@ static void report(double window, int64_t end, usage_t a, usage_t b, double own,
     double fine = b.cpu - a.cpu, coarse = b.user + b.sys - a.user - a.sys;
     // schedstat loses threads that ended within the window; then the coarser figure is the right one
     double cpu = fine > coarse - 0.03 ? fine : coarse;
-    printf("\"server_cpu\": %.6f, \"server_user\": %.3f, \"server_sys\": %.3f, \"server_rss_kib\": %.0f, ", cpu,
-           b.user - a.user, b.sys - a.sys, b.rss_kib);
-    printf("\"own_cpu\": %.6f, \"server_core_busy\": %.4f, \"own_core_busy\": %.4f, ", own, busy[0] / window,
-           busy[1] / window);
+    printf("\"server_cpu\": %.6f, \"server_user\": %.3f, \"server_sys\": %.3f, \"server_waited\": %.4f, \"server_rss_kib\": %.0f, ",
+           cpu, b.user - a.user, b.sys - a.sys, b.waited - a.waited, b.rss_kib);
+    printf("\"own_cpu\": %.6f, \"server_core_busy\": %.4f, \"own_core_busy\": %.4f, ", own, 1 - idle[0] / window,
+           1 - idle[1] / window);
     print_samples("delay_ms", &delays);
     printf(", ");
     print_samples("first_key_ms", &keys);
@@ -315,7 +315,7 @@ int main(int argc, char **argv) {
     run_until(now_ns() + (int64_t)(settle * SECOND));
 
     usage_t before = process_usage(server_pids);
-    double busy[2] = {-core_busy(core), -core_busy(1 - core)}, own = -self_seconds();
+    double idle[2] = {-core_idle(core), -core_idle(1 - core)}, own = -self_seconds();
     for (int i = 0; i < total; i++) {
         player_t *p = &players[i];
         p->bytes_at = p->bytes, p->frames_at = p->frames, p->lost_at = player_lost(p);
@@ -327,7 +327,7 @@ int main(int argc, char **argv) {
     int64_t end = now_ns();
     double window = (double)(end - begin) / SECOND;
     usage_t after = process_usage(server_pids);
-    busy[0] += core_busy(core), busy[1] += core_busy(1 - core), own += self_seconds();
-    report(window, end, before, after, own, busy, joined);
+    idle[0] += core_idle(core), idle[1] += core_idle(1 - core), own += self_seconds();
+    report(window, end, before, after, own, idle, joined);
     return playing ? 0 : 1;
 }
