@@ -7,6 +7,9 @@ from collections import deque
 
 from penstock.media import NS, to_ns, to_ticks
 
+MAX_SLEW = 20_000
+"""One part in so many (50 ppm) is what the wall clock of a stream is moved by: more than real clocks drift."""
+
 SNAP_TOLERANCE_NS = 2_000_000
 """How far a sound frame's time may be from its sample grid and still be snapped to it: RTMP's clock is 1 ms."""
 
@@ -85,28 +88,38 @@ class DecodingTimes:
 
 
 class StreamClock:
-    """Maps the stream's time to wall time (ns since 1970), from arrivals or from the sender's own clock."""
+    """Maps the stream's time to wall time (ns since 1970), from arrivals or from the sender's own clock.
 
-    __slots__ = ("_from_sender", "_offset")
+    Drift is followed at no more than `MAX_SLEW`, so that what is derived from it (sender reports) stays even.
+    """
+
+    __slots__ = ("_from_sender", "_last", "_offset")
 
     def __init__(self) -> None:
         self._offset: int | None = None
+        self._last = 0
         self._from_sender = False
 
     def arrival(self, time: int, wall: int) -> None:
-        """A frame with `time` came in at `wall`: follow drift slowly and jumps at once."""
-        if self._from_sender:
-            return
-        offset = wall - time
-        if self._offset is None or abs(offset - self._offset) > NS:
-            self._offset = offset
-        else:
-            self._offset += (offset - self._offset) >> 9
+        """A frame with `time` came in at `wall`."""
+        if not self._from_sender:
+            self._follow(time, wall)
 
     def anchor(self, time: int, wall: int) -> None:
         """The sender says (RTCP sender report) that `time` was at `wall`."""
-        self._from_sender = True
-        self._offset = wall - time
+        if not self._from_sender:
+            self._from_sender = True
+            self._offset = None
+        self._follow(time, wall)
+
+    def _follow(self, time: int, wall: int) -> None:
+        error = wall - time - (self._offset or 0)
+        if self._offset is None or abs(error) > NS:
+            self._offset = wall - time
+        else:
+            most = max(0, time - self._last) // MAX_SLEW
+            self._offset += max(-most, min(most, error))
+        self._last = time
 
     def wall(self, time: int) -> int:
         """Wall time of `time`; 0 before the first frame."""

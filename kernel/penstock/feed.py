@@ -55,6 +55,11 @@ class Cursor:
                 return unit
         return None
 
+    def first_frame(self, track_id: int) -> Unit | None:
+        """As `first`, passing over configs and controls."""
+        ring = self._feed.ring
+        return next((ring[i] for i in range(self.index, ring.end) if ring[i].of == track_id), None)
+
     @property
     def tracks(self) -> list[Track]:
         """The feed's tracks with the config in force at the cursor."""

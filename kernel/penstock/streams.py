@@ -95,7 +95,10 @@ class Streams:
 
         Raises `Denied`, `NotFound`, or `ProtocolViolation` for a bad path.
         """
-        canonical = await self.authorize(session, "read", path, credentials)
+        return await self.open_authorized(session, await self.authorize(session, "read", path, credentials), wait=wait)
+
+    async def open_authorized(self, session: Session, canonical: StreamPath, *, wait: float | None = None) -> Stream:
+        """As `open`, for a path that `authorize` gave for this session."""
         session.direction, session.path = "read", canonical
         stream = await self.wait(canonical, self._server.config.server.wait_for_stream if wait is None else wait)
         most = stream.options.max_readers

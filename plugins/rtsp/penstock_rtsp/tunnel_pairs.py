@@ -36,6 +36,12 @@ class TunnelPairs(Generic[T]):
         self._joined.add(cookie)
         return self._waiting.pop(cookie)
 
+    def reopen(self, cookie: str, get: T) -> None:
+        """The POST ended while its GET goes on: another may come, as clients do that end it between requests."""
+        if cookie in self._joined:
+            self._joined.discard(cookie)
+            self._waiting[cookie] = get
+
     def close(self, cookie: str) -> None:
         """The GET is closed, and the tunnel with it."""
         self._waiting.pop(cookie, None)

@@ -1,0 +1,412 @@
+"""The client's I/O: pull from and push to ``rtsp://`` and ``rtsps://``, over UDP or, where that fails, TCP."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from random import SystemRandom
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import anyio
+from attrs import define, field
+from penstock import net
+from penstock.datagram import DatagramSink
+from penstock.errors import Closed, PenstockError, ProtocolViolation
+from penstock.feed import Cursor
+from penstock.publisher import Publisher
+from penstock.server import Server
+from penstock.session import Session
+from penstock.stream import Stream
+
+from penstock_rtsp.description import Offered, describe, offered
+from penstock_rtsp.ingest import Ingest, TrackIngest
+from penstock_rtsp.message import InterleavedFrame, Request, interleaved_header
+from penstock_rtsp.muxer import RtpMuxer
+from penstock_rtsp.requester import (
+    Answered,
+    Described,
+    Event,
+    Failed,
+    Prepared,
+    Redirected,
+    Requester,
+    Started,
+    TransportRefused,
+)
+from penstock_rtsp.transport import Lower, Mode, Transport
+from penstock_rtsp.udp import Port
+
+AGENT = "Penstock"
+PORTS = {"rtsp": 554, "rtsps": 322}
+READ = 256 << 10
+UDP_WAIT = 3.0
+"""Seconds without a packet after which UDP is given up for TCP: a firewall is in the way."""
+REPORT_SECONDS = 5.0
+TICK_SECONDS = 0.05
+MAX_REDIRECTS = 4
+PORT_TRIES = 16
+
+
+class NoUdp(Closed):
+    """UDP will not do; TCP may."""
+
+
+def _split(url: str) -> tuple[str, int, str, str | None, str]:
+    """Host, port, URL without credentials, user and password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or PORTS[parts.scheme]
+    except (ValueError, KeyError) as e:
+        raise Closed(f"the URL is wrong: {e}") from None
+    if not parts.hostname:
+        raise Closed("the URL has no host")
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    user = unquote(parts.username) if parts.username else None
+    return parts.hostname, port, bare, user, unquote(parts.password or "")
+
+
+@define(eq=False)
+class _UdpTrack:
+    """The sockets of one track; `server` is where the peer's are."""
+
+    rtp: Port
+    rtcp: Port
+    server: tuple[str, int, int] | None = None
+    heard: bool = False
+
+    def close(self) -> None:
+        self.rtp.sock.close()
+        self.rtcp.sock.close()
+
+
+def _udp_pair(local: str) -> _UdpTrack:
+    """Two ports in a row, the first even, as many servers insist on."""
+    family = socket.AF_INET6 if ":" in local else socket.AF_INET
+    for _ in range(PORT_TRIES):
+        first = socket.socket(family, socket.SOCK_DGRAM)
+        second = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            first.bind((local, 0))
+            number = first.getsockname()[1] & ~1
+            first.close()
+            first = socket.socket(family, socket.SOCK_DGRAM)
+            first.bind((local, number))
+            second.bind((local, number + 1))
+        except OSError:
+            first.close()
+            second.close()
+            continue
+        for sock in (first, second):
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, net.UDP_BUFFER)
+        return _UdpTrack(Port(first), Port(second))
+    raise NoUdp("no pair of UDP ports is free")
+
+
+class RtspScheme:
+    """Both directions of ``rtsp`` and ``rtsps``."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def pull(self, url: str, publish: Callable[[Session], Publisher], session: Session) -> None:
+        await self._with_fallback(url, session, lambda link: link.pull(publish))
+
+    async def push(self, url: str, stream: Stream, session: Session) -> None:
+        await self._with_fallback(url, session, lambda link: link.push(stream))
+
+    async def _with_fallback(self, url: str, session: Session, work: Callable[[_Link], Any]) -> None:
+        secure = url.startswith("rtsps:")
+        udp = not secure
+        for _ in range(MAX_REDIRECTS):
+            link = await _Link.open(self._server, url, session, udp=udp)
+            try:
+                await work(link)
+                return
+            except NoUdp as e:
+                self._server.log.info("falling back to TCP", session=session.id, reason=str(e))
+                udp = False
+            except _Elsewhere as e:
+                url = e.url
+            finally:
+                link.close()
+        raise Closed("redirected too often")
+
+
+class _Elsewhere(Closed):
+    def __init__(self, url: str) -> None:
+        super().__init__("redirected")
+        self.url = url
+
+
+@define(eq=False)
+class _Link:
+    """One connection to a server."""
+
+    server: Server
+    session: Session
+    connection: net.Connection
+    rtsp: Requester
+    udp: bool
+    host: str
+    tracks: dict[int, _UdpTrack] = field(factory=dict[int, _UdpTrack])
+    _events: list[Event] = field(factory=list[Event])
+    _frames: list[InterleavedFrame] = field(factory=list[InterleavedFrame])
+
+    @classmethod
+    async def open(cls, server: Server, url: str, session: Session, *, udp: bool) -> _Link:
+        host, port, bare, user, password = _split(url)
+        limit = server.config.server.handshake_timeout
+        sock = await net.connect(host, port, limit)
+        if bare.startswith("rtsps:"):
+            with anyio.move_on_after(limit) as deadline:
+                sock = await net.start_tls(sock, ssl.create_default_context(), host)
+            if deadline.cancelled_caught:
+                raise Closed(f"{host}:{port} did not answer in time")
+        connection = net.Connection(sock, sock.getpeername(), server.spawn, server.config.server.stall_timeout)
+        rtsp = Requester(bare, AGENT, secrets.token_hex(8), user, password)
+        return cls(server, session, connection, rtsp, udp, str(sock.getpeername()[0]))
+
+    def _send(self) -> None:
+        data = self.rtsp.data_to_send()
+        if data:
+            self.connection.sink.control(data)
+
+    async def _read(self) -> int:
+        """Read once from the server; returns how much. Raises `Closed` at its end."""
+        data = await self.connection.receive(READ)
+        if not data:
+            raise Closed("the server left")
+        self.rtsp.receive_data(data)
+        try:
+            while (event := self.rtsp.next_event()) is not None:
+                if isinstance(event, InterleavedFrame):
+                    self._frames.append(event)
+                elif isinstance(event, Request):
+                    self.rtsp.reply(event, 200 if event.method in ("OPTIONS", "GET_PARAMETER") else 501)
+                else:
+                    self._events.append(event)
+        except ProtocolViolation as e:
+            raise Closed(f"the server sent what it may not: {e}") from None
+        return len(data)
+
+    async def _answer(self) -> Event:
+        """The server's answer to what was asked last."""
+        self._send()
+        limit = self.server.config.server.handshake_timeout
+        with anyio.move_on_after(limit):
+            while not self._events:
+                await self._read()
+                self._send()
+            event = self._events.pop(0)
+            if isinstance(event, Failed):
+                raise Closed(f"the server refused {event.method}: {event.status} {event.reason}".rstrip())
+            if isinstance(event, Redirected):
+                raise _Elsewhere(event.url)
+            return event
+        raise Closed(f"the server did not answer within {limit:g} s")
+
+    async def _setup(self, controls: dict[int, str | None], mode: Mode) -> dict[int, tuple[int, int]]:
+        """Set up every track; the interleaved channels of each, or none where UDP is used."""
+        channels: dict[int, tuple[int, int]] = {}
+        local = str(self.connection.sock.getsockname()[0])
+        for number, (index, control) in enumerate(controls.items()):
+            if self.udp:
+                pair = self.tracks[index] = _udp_pair(local)
+                asked = Transport(client_port=(pair.rtp.number, pair.rtcp.number), mode=mode)
+            else:
+                asked = Transport(Lower.TCP, interleaved=(2 * number, 2 * number + 1), mode=mode)
+            self.rtsp.setup(control, asked)
+            event = await self._answer()
+            if isinstance(event, TransportRefused):
+                if self.udp:
+                    raise NoUdp("the server takes no UDP")
+                raise Closed("the server takes neither UDP nor TCP")
+            if not isinstance(event, Prepared):
+                raise Closed("the server answered SETUP with something else")
+            chosen = event.transport
+            if self.udp:
+                if chosen.lower is Lower.TCP or chosen.server_port is None:
+                    raise NoUdp("the server wants TCP")
+                self.tracks[index].server = (self.host, *chosen.server_port)
+            else:
+                channels[index] = chosen.interleaved or (2 * number, 2 * number + 1)
+        return channels
+
+    # -- pull -------------------------------------------------------------------
+
+    async def pull(self, publish: Callable[[Session], Publisher]) -> None:
+        self.rtsp.options()
+        await self._answer()
+        self.rtsp.describe()
+        described = await self._answer()
+        if not isinstance(described, Described):
+            raise Closed("the server answered DESCRIBE with something else")
+        found, left_out = offered(self.server.registry, described.description)
+        for reason in left_out:
+            self.server.log.warning("track left out", session=self.session.id, reason=reason)
+        if not found:
+            raise Closed("the server has no track that could be used")
+        channels = await self._setup({i: o.media.control for i, o in enumerate(found)}, Mode.PLAY)
+        self.rtsp.play()
+        if not isinstance(await self._answer(), Started):
+            raise Closed("the server answered PLAY with something else")
+        publisher = publish(self.session)
+        ingest = Ingest(publisher, self.server.registry, found, reorder=self.udp, random=SystemRandom())
+        await self._run(channels, ingest)
+
+    async def _run(self, channels: dict[int, tuple[int, int]], ingest: Ingest | None) -> None:
+        """Take what comes until the server leaves."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._keep_alive)
+                if ingest is not None:
+                    tasks.start_soon(self._look_after, ingest, channels)
+                    for index, pair in self.tracks.items():
+                        tasks.start_soon(self._datagrams, index, pair, ingest)
+                by_channel: dict[int, tuple[TrackIngest, bool]] = {}
+                if ingest is not None:
+                    for index, (rtp, rtcp) in channels.items():
+                        by_channel[rtp] = ingest.tracks[index], False
+                        by_channel[rtcp] = ingest.tracks[index], True
+                await self._take(by_channel, ingest)
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+
+    async def _take(self, by_channel: dict[int, tuple[TrackIngest, bool]], ingest: Ingest | None) -> None:
+        size = 0
+        while True:
+            now = time.monotonic_ns()
+            for frame in self._frames:
+                track = by_channel.get(frame.channel)
+                if track is None or ingest is None:
+                    continue
+                if track[1]:
+                    ingest.rtcp(track[0], frame.payload)
+                else:
+                    track[0].packet(frame.payload, now)
+            self._frames.clear()
+            for event in self._events:
+                if isinstance(event, Failed) and event.method not in ("GET_PARAMETER", "OPTIONS"):
+                    raise Closed(f"the server refused {event.method}: {event.status} {event.reason}")
+            self._events.clear()
+            self._send()
+            if ingest is not None:
+                await ingest.publisher.flush(rest=size < READ)
+            size = await self._read()
+
+    async def _datagrams(self, index: int, pair: _UdpTrack, ingest: Ingest) -> None:
+        track = ingest.tracks[index]
+        host, rtp, rtcp = pair.server or ("", 0, 0)
+
+        def media(data: bytes, now: int) -> Publisher:
+            pair.heard = True
+            track.packet(data, now)
+            return ingest.publisher
+
+        def control(data: bytes, now: int) -> None:
+            ingest.rtcp(track, data)
+
+        for port, number, receive in ((pair.rtp, rtp, media), (pair.rtcp, rtcp, control)):
+            address = port.add(host, number, receive)
+            if address is not None:
+                # A hole in whatever is between: an empty RTP and RTCP packet of version 2.
+                port.sock.sendto(b"\x80" + bytes(11) if port is pair.rtp else b"\x80\xc9\x00\x01" + bytes(4), address)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pair.rtp.run)
+            tasks.start_soon(pair.rtcp.run)
+
+    async def _look_after(self, ingest: Ingest, channels: dict[int, tuple[int, int]]) -> None:
+        began = reported = time.monotonic()
+        while True:
+            await anyio.sleep(TICK_SECONDS if self.udp else 1.0)
+            now = time.monotonic()
+            if self.udp and now - began > UDP_WAIT and not any(t.heard for t in self.tracks.values()):
+                ingest.publisher.close("no packet came over UDP")
+                raise NoUdp("no packet came over UDP")
+            ingest.handle_timeout(time.monotonic_ns())
+            await ingest.publisher.flush()
+            if now - reported < REPORT_SECONDS:
+                continue
+            reported = now
+            for index, track in enumerate(ingest.tracks):
+                data = ingest.receiver_report(track, time.monotonic_ns())
+                if data is None:
+                    continue
+                if index in channels:
+                    self.connection.sink.control(interleaved_header(channels[index][1], len(data)) + data)
+                elif (pair := self.tracks.get(index)) is not None and pair.server is not None:
+                    try:
+                        pair.rtcp.sock.sendto(data, (pair.server[0], pair.server[2]))
+                    except OSError:
+                        pass
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await anyio.sleep(self.rtsp.keep_alive_interval / 1e9)
+            self.rtsp.keep_alive()
+            self._send()
+
+    # -- push -------------------------------------------------------------------
+
+    async def push(self, stream: Stream) -> None:
+        local = str(self.connection.sock.getsockname()[0])
+        description, left_out = describe(self.server.registry, stream.tracks, local, SystemRandom().getrandbits(31))
+        if left_out:
+            self.server.log.warning("tracks left out", session=self.session.id, tracks=left_out)
+        track_ids = [t.id for t in stream.tracks if t.id not in left_out][: len(description.media)]
+        self.rtsp.options()
+        await self._answer()
+        self.rtsp.announce(description)
+        if not isinstance(await self._answer(), Answered):
+            raise Closed("the server answered ANNOUNCE with something else")
+        controls = {i: m.control for i, m in zip(track_ids, description.media, strict=True)}
+        channels = await self._setup(controls, Mode.RECORD)
+        self.rtsp.record()
+        if not isinstance(await self._answer(), Started):
+            raise Closed("the server answered RECORD with something else")
+        interleaved = {i: pair[0] for i, pair in channels.items()} or None
+        muxer = RtpMuxer(self.server.registry, stream.tracks, stream.clock, SystemRandom(), interleaved)
+        sink: Any = self.connection.sink
+        if self.tracks:
+            sink = DatagramSink(self._destinations(), self.server.spawn)
+
+        def preamble(cursor: Cursor) -> bytes:
+            return self.rtsp.data_to_send()
+
+        reader = stream.feed(muxer).attach(sink, self.session, preamble=preamble)
+        try:
+            await self._run(channels, None)
+        finally:
+            reader.detach()
+
+    def _destinations(self) -> dict[tuple[int, int], tuple[socket.socket, tuple[Any, ...]]]:
+        found: dict[tuple[int, int], tuple[socket.socket, tuple[Any, ...]]] = {}
+        for track_id, pair in self.tracks.items():
+            if pair.server is not None:
+                host, rtp, rtcp = pair.server
+                found[track_id, 0] = pair.rtp.sock, (host, rtp)
+                found[track_id, 1] = pair.rtcp.sock, (host, rtcp)
+        return found
+
+    def close(self) -> None:
+        """Leave in order."""
+        try:
+            self.rtsp.teardown()
+            self._send()
+        except PenstockError:
+            pass
+        for pair in self.tracks.values():
+            pair.close()
+        self.connection.close()
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:  # pyright: ignore[reportUnknownMemberType]
+        error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return error

@@ -1,0 +1,83 @@
+"""A stream's SDP, and the tracks of a peer's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import evolve, frozen
+from penstock.errors import ProtocolViolation
+from penstock.media import Codec, CodecConfig, Track
+from penstock.registry import Registry
+from penstock_formats.rtp import RTP, RtpBinding, RtpFormat
+from penstock_formats.sdp import MediaDescription, SessionDescription, make_origin
+
+from penstock_rtsp.muxer import formats
+from penstock_rtsp.url import track_control
+
+
+def describe(
+    registry: Registry, tracks: Iterable[Track], address: str, session_id: int
+) -> tuple[SessionDescription, dict[int, str]]:
+    """The description of a stream's tracks, and why some are not in it."""
+    tracks = tuple(tracks)
+    found, left_out = formats(registry, tracks)
+    media = [
+        MediaDescription(
+            kind=track.kind.value,
+            port=0,
+            proto="RTP/AVP",
+            payload_types=(found[track.id][1],),
+            rtp=(evolve(found[track.id][0], payload_type=found[track.id][1]),),
+            control=track_control(track.id),
+        )
+        for track in tracks
+        if track.id in found
+    ]
+    v6 = ":" in address
+    description = SessionDescription(
+        media=tuple(media),
+        origin=make_origin(session_id, 1, address),
+        name="Penstock",
+        connection="IN IP6 ::" if v6 else "IN IP4 0.0.0.0",
+        control="*",
+        attributes=(("tool", "penstock"), ("range", "npt=now-")),
+    )
+    return description, left_out
+
+
+@frozen
+class Offered:
+    """One track of a peer's description that can be taken."""
+
+    index: int
+    media: MediaDescription
+    format: RtpFormat
+    binding: RtpBinding
+    codec: Codec
+    config: CodecConfig | None
+
+
+def offered(registry: Registry, description: SessionDescription) -> tuple[list[Offered], list[str]]:
+    """The tracks that some codec here reads, and why the others are left out."""
+    bindings: dict[str, RtpBinding] = {}
+    for _, binding in registry.having(RTP):
+        for encoding in binding.encodings:
+            bindings.setdefault(encoding, binding)
+    found: list[Offered] = []
+    left_out: list[str] = []
+    for index, media in enumerate(description.media):
+        reason = f"{media.kind}: no plugin knows " + (", ".join(f.encoding for f in media.rtp) or media.proto)
+        for fmt in media.rtp:
+            known = bindings.get(fmt.encoding)
+            if known is None:
+                continue
+            try:
+                codec, config = known.accept(fmt)
+            except ProtocolViolation as e:
+                reason = f"{media.kind}: {e}"
+                continue
+            found.append(Offered(index, media, fmt, known, codec, config))
+            break
+        else:
+            left_out.append(reason)
+    return found, left_out

@@ -1,0 +1,109 @@
+"""Multicast groups: one for each stream that somebody asked to have so, sent to once for all."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from random import Random
+
+from penstock.datagram import DatagramSink
+from penstock.errors import StreamError, UserError
+from penstock.feed import Reader
+from penstock.path import StreamPath
+from penstock.server import Server
+from penstock.session import Session
+from penstock.stream import Stream
+
+from penstock_rtsp.config import RtspConfig
+from penstock_rtsp.muxer import RtpMuxer
+from penstock_rtsp.udp import Ports, sockaddr
+
+
+class Group:
+    """One stream's multicast address, sent to as long as it has members."""
+
+    def __init__(self, address: str, stream: Stream, reader: Reader, session: Session) -> None:
+        self.address = address
+        self.stream = stream
+        self.reader = reader
+        self.session = session
+        self.members: set[Session] = set()
+
+
+class Multicast:
+    """The groups of a server."""
+
+    def __init__(self, server: Server, ports: Ports, config: RtspConfig, random: Random) -> None:
+        self._server = server
+        self._ports = ports
+        self._random = random
+        self._groups: dict[StreamPath, Group] = {}
+        self.port = config.multicast_port
+        self.ttl = config.multicast_ttl
+        try:
+            network = ipaddress.ip_network(config.multicast)
+        except ValueError:
+            raise UserError(f"rtsp.multicast {config.multicast!r} is no address range; write 239.255.42.0/24.") from None
+        if not network.is_multicast or network.version != 4:
+            raise UserError(f"rtsp.multicast {config.multicast!r} is not within 224.0.0.0/4; write 239.255.42.0/24.")
+        self._addresses = [str(network[i]) for i in range(1, min(network.num_addresses, 4096))] or [str(network[0])]
+        for port in (ports.rtp, ports.rtcp):
+            self._prepare(port.sock)
+
+    def _prepare(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, self.ttl)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+
+    def address(self, path: StreamPath) -> str:
+        """The group that a stream has or would get. Raises `StreamError` where all are in use."""
+        group = self._groups.get(path)
+        if group is not None:
+            return group.address
+        used = {g.address for g in self._groups.values()}
+        # A stream keeps its group when it comes back, as long as no other took it.
+        start = Random(str(path)).randrange(len(self._addresses))
+        for i in range(len(self._addresses)):
+            address = self._addresses[(start + i) % len(self._addresses)]
+            if address not in used:
+                return address
+        raise StreamError("every multicast group is in use; widen rtsp.multicast")
+
+    def track_port(self, index: int) -> int:
+        """The RTP port of a track; its RTCP is on the next."""
+        return self.port + 2 * index
+
+    def join(self, stream: Stream, session: Session) -> Group:
+        """Count `session` as a member of the stream's group; the first one starts it."""
+        group = self._groups.get(stream.path)
+        if group is None:
+            address = self.address(stream.path)
+            muxer = RtpMuxer(self._server.registry, stream.tracks, stream.clock, self._random)
+            sink = DatagramSink(
+                {
+                    (track.id, channel): (port.sock, sockaddr(port.sock, address, self.track_port(i) + channel))
+                    for i, track in enumerate(stream.tracks)
+                    for channel, port in enumerate((self._ports.rtp, self._ports.rtcp))
+                },
+                self._server.spawn,
+            )
+            own = self._server.sessions.add("rtsp-multicast", address)
+            own.path, own.direction = stream.path, "read"
+            reader = stream.feed(muxer).attach(sink, own, start="live", on_end=lambda _: self._end(stream.path))
+            group = self._groups[stream.path] = Group(address, stream, reader, own)
+        group.members.add(session)
+        return group
+
+    def leave(self, path: StreamPath, session: Session) -> None:
+        group = self._groups.get(path)
+        if group is not None:
+            group.members.discard(session)
+            if not group.members:
+                group.reader.detach()
+                self._end(path)
+
+    def _end(self, path: StreamPath) -> None:
+        group = self._groups.pop(path, None)
+        if group is not None:
+            self._server.sessions.remove(group.session)
+            for member in group.members:
+                member.kick("the stream ended")

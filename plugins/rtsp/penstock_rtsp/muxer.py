@@ -1,0 +1,208 @@
+"""Frames to RTP packets, the same for every reader of a transport; over TCP each in its interleaved frame."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from random import Random
+
+from attrs import define
+from penstock.clock import StreamClock
+from penstock.errors import ProtocolViolation
+from penstock.feed import Cursor
+from penstock.media import NS, Epoch, Event, Frame, Kind, Track, to_ticks
+from penstock.registry import Registry
+from penstock.ring import Unit
+from penstock_formats.rtcp import SenderReport, SourceDescription, encode_rtcp, ns_to_ntp
+from penstock_formats.rtp import RTP, Packetizer, RtpBinding, RtpFormat
+
+from penstock_rtsp.rtp_info import RtpInfo
+from penstock_rtsp.url import track_url
+
+MAX_PAYLOAD = 1200
+"""Bytes of an RTP payload: what every path takes whole, tunnels included."""
+REPORT_NS = 5 * NS
+"""Between two sender reports (RFC 3550 6.2)."""
+FIRST_DYNAMIC = 96
+CNAME = b"penstock"
+
+_HEADER = struct.Struct("!BBHII")
+_FRAMED = struct.Struct("!BBHBBHII")
+
+
+@define
+class _Sender:
+    """What is kept of one track: its format, numbers and counts."""
+
+    track: Track
+    binding: RtpBinding
+    format: RtpFormat
+    packetizer: Packetizer
+    payload_type: int
+    ssrc: int
+    sequence: int
+    offset: int
+    channel: int
+    packets: int = 0
+    octets: int = 0
+
+
+def formats(
+    registry: Registry, tracks: Iterable[Track]
+) -> tuple[dict[int, tuple[RtpFormat, int]], dict[int, str]]:
+    """For each track that RTP carries its format and payload type, and for the others the reason."""
+    found: dict[int, tuple[RtpFormat, int]] = {}
+    left_out: dict[int, str] = {}
+    number = FIRST_DYNAMIC
+    for track in tracks:
+        binding = registry.get(track.codec, RTP)
+        if binding is None:
+            if track.kind is not Kind.DATA:
+                left_out[track.id] = f"RTP cannot carry {track.codec.name}"
+        elif track.config is None:
+            left_out[track.id] = "its config never came"
+        elif number > 127:
+            left_out[track.id] = "RTP has no payload type left"
+        else:
+            try:
+                described = binding.describe(track)
+            except ProtocolViolation as e:
+                left_out[track.id] = str(e)
+                continue
+            payload_type = described.payload_type
+            if payload_type is None:
+                payload_type = number
+                number += 1
+            found[track.id] = described, payload_type
+    return found, left_out
+
+
+class RtpMuxer:
+    """Muxer of the tracks of a stream. `channels` gives each track's interleaved channel; None is for datagrams."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        tracks: Sequence[Track],
+        clock: StreamClock,
+        random: Random,
+        channels: Mapping[int, int] | None = None,
+    ) -> None:
+        self._channels = dict(channels) if channels is not None else None
+        self._clock = clock
+        self._senders: dict[int, _Sender] = {}
+        self._reported: int | None = None
+        described, _ = formats(registry, tracks)
+        for track in tracks:
+            if track.id not in described or (channels is not None and track.id not in channels):
+                continue
+            binding = registry.get(track.codec, RTP)
+            if binding is None:
+                continue
+            fmt, payload_type = described[track.id]
+            self._senders[track.id] = _Sender(
+                track,
+                binding,
+                fmt,
+                binding.packetizer(track, MAX_PAYLOAD),
+                payload_type,
+                random.getrandbits(32),
+                random.getrandbits(16),
+                random.getrandbits(32),
+                channels[track.id] if channels is not None else -1,
+            )
+
+    @property
+    def key(self) -> Hashable:
+        if self._channels is None:
+            return ("rtp",)
+        return ("rtp", *sorted(self._channels.items()))
+
+    def config(self, track: Track, time: int) -> Unit | None:
+        """Nothing: parameter sets travel with each key frame, and other configs cannot change in RTP."""
+        return None
+
+    def mux(self, event: Event) -> Sequence[Unit]:
+        if isinstance(event, Epoch):
+            self._reported = None
+            return ()
+        if not isinstance(event, Frame):
+            return ()
+        sender = self._senders.get(event.track.id)
+        if sender is None:
+            return ()
+        payloads = sender.packetizer.packetize(event)
+        if not payloads:
+            return ()
+        time = to_ticks(event.pts, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
+        packets = self._packets(sender, payloads, time)
+        video = event.track.kind is Kind.VIDEO
+        unit = Unit(event.track, packets, event.dts, key=event.key and video, video=video)
+        if self._reported is None or event.dts - self._reported >= REPORT_NS:
+            self._reported = event.dts
+            return (unit, *self._reports(event.dts))
+        return (unit,)
+
+    def _packets(self, sender: _Sender, payloads: list[bytes], time: int) -> tuple[bytes, ...]:
+        sequence, ssrc, kind = sender.sequence, sender.ssrc, sender.payload_type
+        last = len(payloads) - 1
+        sender.sequence = (sequence + last + 1) & 0xFFFF
+        sender.packets += last + 1
+        sender.octets += sum(map(len, payloads))
+        marked = kind | 0x80 if sender.binding.marks_last else kind
+        if sender.channel < 0:
+            pack = _HEADER.pack
+            return tuple(
+                pack(0x80, marked if i == last else kind, (sequence + i) & 0xFFFF, time, ssrc) + payload
+                for i, payload in enumerate(payloads)
+            )
+        framed, channel = _FRAMED.pack, sender.channel
+        parts: list[bytes] = []
+        for i, payload in enumerate(payloads):
+            parts.append(
+                framed(
+                    36,
+                    channel,
+                    12 + len(payload),
+                    0x80,
+                    marked if i == last else kind,
+                    (sequence + i) & 0xFFFF,
+                    time,
+                    ssrc,
+                )
+            )
+            parts.append(payload)
+        return (b"".join(parts),)
+
+    def _reports(self, time: int) -> list[Unit]:
+        """A sender report of every track, all about the same instant, so that sound and picture can be put in step."""
+        found: list[Unit] = []
+        ntp = ns_to_ntp(self._clock.wall(time))
+        for sender in self._senders.values():
+            rtp_time = to_ticks(time, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
+            report = SenderReport(
+                sender.ssrc, ntp, rtp_time, sender.packets & 0xFFFFFFFF, sender.octets & 0xFFFFFFFF
+            )
+            data = encode_rtcp([report, SourceDescription(((sender.ssrc, ((1, CNAME),)),))])
+            if sender.channel >= 0:
+                data = struct.pack("!BBH", 36, sender.channel + 1, len(data)) + data
+            found.append(Unit(sender.track, (data,), time, channel=1))
+        return found
+
+    def rtp_info(self, cursor: Cursor, base: str, track_ids: Iterable[int]) -> list[RtpInfo]:
+        """Sequence and time of each track at the cursor; the times of all tracks are the same instant."""
+        first = {i: cursor.first_frame(i) for i in track_ids if i in self._senders}
+        times = [unit.time for unit in first.values() if unit is not None]
+        found: list[RtpInfo] = []
+        for track_id, unit in first.items():
+            sender = self._senders[track_id]
+            url = track_url(base, track_id)
+            sequence = sender.sequence
+            if unit is not None:
+                at = 6 if sender.channel >= 0 else 2
+                sequence = int.from_bytes(unit.payloads[0][at : at + 2], "big")
+            time = (
+                to_ticks(min(times), sender.format.clock_rate) + sender.offset & 0xFFFFFFFF if times else None
+            )
+            found.append(RtpInfo(url, sequence, time))
+        return found

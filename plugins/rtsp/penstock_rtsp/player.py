@@ -1,0 +1,91 @@
+"""The playing side of a session: what was set up, and its place in the feed."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from attrs import define, field
+from penstock.datagram import DatagramSink
+from penstock.feed import Cursor, Reader
+from penstock.net import Connection
+from penstock.server import Server
+from penstock.session import Session
+from penstock.stream import Stream
+
+from penstock_rtsp.multicast import Multicast
+from penstock_rtsp.muxer import RtpMuxer
+from penstock_rtsp.rtp_info import build_rtp_info
+from penstock_rtsp.udp import Ports
+
+Reply = Callable[[str], bytes]
+"""Makes the reply to PLAY with the value of its RTP-Info header."""
+
+
+@define(eq=False)
+class Player:
+    """Tracks by their transport: interleaved channels, or addresses of datagrams, or a multicast group."""
+
+    server: Server
+    stream: Stream
+    session: Session
+    random: Random
+    channels: dict[int, int] = field(factory=dict[int, int])
+    addresses: dict[int, tuple[tuple[Any, ...], tuple[Any, ...]]] = field(
+        factory=dict[int, tuple[tuple[Any, ...], tuple[Any, ...]]]
+    )
+    multicast: Multicast | None = None
+    _reader: Reader | None = None
+
+    @property
+    def playing(self) -> bool:
+        return self._reader is not None
+
+    @property
+    def track_ids(self) -> set[int]:
+        return {*self.channels, *self.addresses}
+
+    def play(self, connection: Connection, ports: Ports | None, base: str, reply: Reply, ended: Callable[[str], None]) -> None:
+        """Attach to the feed: the reply goes out in the same step, and is true at the cursor."""
+        control = connection.sink.control
+        if self.multicast is not None:
+            group = self.multicast.join(self.stream, self.session)
+            muxer = group.reader.feed.muxer
+            cursor = Cursor(group.reader.feed, group.reader.feed.ring.end)
+            info = muxer.rtp_info(cursor, base, [t.id for t in self.stream.tracks]) if isinstance(muxer, RtpMuxer) else []
+            control(reply(build_rtp_info(info)))
+            return
+        muxer = RtpMuxer(
+            self.server.registry, self.stream.tracks, self.stream.clock, self.random, self.channels or None
+        )
+        feed = self.stream.feed(muxer)
+        told = feed.muxer
+        sink: DatagramSink | Any = connection.sink
+        if self.addresses and ports is not None:
+            both: tuple[socket.socket, socket.socket] = (ports.rtp.sock, ports.rtcp.sock)
+            to = {
+                (track_id, channel): (both[channel], pair[channel])
+                for track_id, pair in self.addresses.items()
+                for channel in (0, 1)
+            }
+            sink = DatagramSink(to, self.server.spawn)
+
+        def preamble(cursor: Cursor) -> bytes:
+            info = told.rtp_info(cursor, base, sorted(self.track_ids)) if isinstance(told, RtpMuxer) else []
+            data = reply(build_rtp_info(info))
+            if sink is connection.sink:
+                return data
+            control(data)
+            return b""
+
+        self._reader = feed.attach(sink, self.session, preamble=preamble, on_end=ended)
+
+    def pause(self) -> None:
+        """Leave the feed; what was set up stays."""
+        if self.multicast is not None:
+            self.multicast.leave(self.stream.path, self.session)
+        if self._reader is not None:
+            self._reader.detach("paused")
+            self._reader = None

@@ -1,0 +1,73 @@
+"""The RTSP and RTSPS listeners, and the UDP ports that all sessions share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import SystemRandom
+from secrets import token_bytes
+
+import anyio
+from penstock.hooks import Endpoint
+from penstock.net import open_listener, open_udp
+from penstock.server import Server
+from penstock.settings import parse_listen
+
+from penstock_rtsp.config import RtspConfig
+from penstock_rtsp.credentials import Authenticator
+from penstock_rtsp.multicast import Multicast
+from penstock_rtsp.session import Shared
+from penstock_rtsp.tunnelled import Tunnels
+from penstock_rtsp.udp import Ports
+
+
+class RtspService:
+    """Everything that RTSP listens on, so that the UDP ports live as long as the sessions that use them."""
+
+    name = "rtsp"
+
+    def __init__(self, server: Server, config: RtspConfig) -> None:
+        self._server = server
+        self._config = config
+
+    async def run(self, started: Callable[[Iterable[Endpoint]], None]) -> None:
+        config, server = self._config, self._server
+        shared = Shared(server, config, Authenticator(config.realm, token_bytes(32), SystemRandom()))
+        endpoints: list[Endpoint] = []
+        async with anyio.create_task_group() as tasks:
+            try:
+                if config.rtp:
+                    shared.ports = self._open_ports(endpoints)
+                    if config.multicast:
+                        shared.multicast = Multicast(server, shared.ports, config, shared.random)
+                    tasks.start_soon(shared.ports.run)
+                serve = Tunnels(shared).serve
+                for name, listen, secure in (
+                    ("rtsp", config.listen, False),
+                    ("rtsps", config.listen_tls if server.has_tls else "", True),
+                ):
+                    if not listen:
+                        continue
+                    context = server.tls_context() if secure else None
+                    host, port = parse_listen(listen)
+                    key = "rtsp.listen_tls" if secure else "rtsp.listen"
+                    listeners = open_listener(host, port, what=name.upper(), key=key)
+                    port = listeners[0].getsockname()[1]
+                    shown = "" if port == (322 if secure else 554) else f":{port}"
+                    url = f"{name}://{{host}}{shown}/live/stream"
+                    endpoints.insert(len(endpoints), Endpoint(name, host or "", port, "tcp", (url,)))
+                    tasks.start_soon(lambda n=name, found=listeners, tls=context: server.serve_tcp(found, n, serve, tls=tls))
+                started(sorted(endpoints, key=lambda e: e.transport))
+                await anyio.sleep_forever()
+            finally:
+                tasks.cancel_scope.cancel()
+                if shared.ports is not None:
+                    shared.ports.close()
+
+    def _open_ports(self, endpoints: list[Endpoint]) -> Ports:
+        found = []
+        for what, listen in (("rtp", self._config.rtp), ("rtcp", self._config.rtcp)):
+            host, port = parse_listen(listen)
+            sock = open_udp(host, port, what=what.upper(), key=f"rtsp.{what}")
+            found.append(sock)
+            endpoints.append(Endpoint(what, host or "", sock.getsockname()[1], "udp"))
+        return Ports(*found)

@@ -1,0 +1,488 @@
+"""One client's connection to the server: its requests carried out on the kernel."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from random import Random, SystemRandom
+from typing import Any
+
+import anyio
+from attrs import define, field
+from penstock.errors import AlreadyPublished, Closed, Denied, NotFound, ProtocolViolation, StreamError
+from penstock.net import Connection
+from penstock.path import StreamPath
+from penstock.publisher import Publisher
+from penstock.server import Server
+from penstock.session import Session
+from penstock_formats.sdp import SessionDescription
+
+from penstock_rtsp.config import RtspConfig
+from penstock_rtsp.connection import Asked, Refused, ServerConnection
+from penstock_rtsp.credentials import Authenticator
+from penstock_rtsp.description import Offered, describe, offered
+from penstock_rtsp.ingest import Ingest, TrackIngest
+from penstock_rtsp.message import InterleavedFrame, Request, interleaved_header
+from penstock_rtsp.multicast import Multicast
+from penstock_rtsp.player import Player
+from penstock_rtsp.session_header import SessionHeader
+from penstock_rtsp.state import METHODS
+from penstock_rtsp.transport import Lower, Mode, Pair, Transport, parse_transports
+from penstock_rtsp.udp import Ports
+
+NAME = "Penstock"
+RECEIVE = 256 << 10
+REPORT_SECONDS = 5.0
+TICK_SECONDS = 0.05
+"""How often a publisher over UDP is looked after: its reorder buffers wait in steps of this."""
+MAX_TRACKS = 32
+
+
+@define(eq=False)
+class Shared:
+    """What all sessions of the plugin share."""
+
+    server: Server
+    config: RtspConfig
+    authenticator: Authenticator
+    ports: Ports | None = None
+    multicast: Multicast | None = None
+    random: Random = field(factory=SystemRandom)
+
+
+class Refusal(Exception):
+    """A request that is answered with a status other than 200, after which the session goes on."""
+
+    def __init__(self, status: int, *headers: tuple[str, str]) -> None:
+        self.status = status
+        self.headers = headers
+
+
+Receive = Callable[[int], Awaitable[bytes]]
+
+
+class RtspSession:
+    """The I/O around a `ServerConnection`: DESCRIBE, SETUP and PLAY, or ANNOUNCE, SETUP and RECORD."""
+
+    def __init__(self, shared: Shared, connection: Connection, session: Session, receive: Receive, *, tunnelled: bool) -> None:
+        self._shared = shared
+        self._server = shared.server
+        self._connection = connection
+        self._session = session
+        self._receive = receive
+        self._udp = not (tunnelled or connection.secure)
+        self._rtsp = ServerConnection(NAME)
+        self._host = str(connection.peer[0])
+        self._base = ""
+        self._player: Player | None = None
+        self._offered: list[Offered] = []
+        self._set_up: dict[int, TrackIngest | None] = {}
+        self._channels: dict[int, tuple[int, int]] = {}
+        self._ports: list[tuple[int, Any, Any]] = []
+        self._ingest: Ingest | None = None
+        self._authorized: set[tuple[str, StreamPath]] = set()
+        self._alive = time.monotonic()
+        self._deadline = anyio.CancelScope()
+
+    # -- the connection -----------------------------------------------------
+
+    async def run(self) -> None:
+        limit = self._server.config.server.handshake_timeout
+        self._deadline.deadline = anyio.current_time() + limit
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._tick)
+                with self._deadline:
+                    await self._loop()
+                tasks.cancel_scope.cancel()
+            if self._deadline.cancelled_caught:
+                raise ProtocolViolation(f"the peer neither played nor recorded within {limit:g} s")
+        except BaseExceptionGroup as group:
+            raise _only(group) from None
+        finally:
+            self._goodbye()
+
+    async def _loop(self) -> None:
+        rtsp = self._rtsp
+        while True:
+            data = await self._receive(RECEIVE)
+            if not data:
+                return
+            self._alive = time.monotonic()
+            now = time.monotonic_ns()
+            rtsp.receive_data(data)
+            try:
+                while (event := rtsp.next_event()) is not None:
+                    if isinstance(event, InterleavedFrame):
+                        self._interleaved(event, now)
+                    elif isinstance(event, Asked):
+                        await self._answer(event)
+                    elif isinstance(event, Refused):
+                        self._connection.sink.control(rtsp.refuse(event, _date()))
+            except ProtocolViolation:
+                self._connection.sink.control(rtsp.farewell())
+                raise
+            if self._ingest is not None:
+                await self._ingest.publisher.flush(rest=len(data) < RECEIVE)
+                if self._ingest.publisher.closed:
+                    return
+
+    async def _tick(self) -> None:
+        """Reports to a publisher, and the end of peers over UDP that show no sign of life."""
+        reported = time.monotonic()
+        over_udp = lambda: bool(self._ports)  # noqa: E731
+        while True:
+            recording = self._ingest is not None
+            await anyio.sleep(TICK_SECONDS if recording and over_udp() else 1.0)
+            now = time.monotonic()
+            if self._ingest is not None:
+                self._ingest.handle_timeout(time.monotonic_ns())
+                await self._ingest.publisher.flush()
+                if now - reported >= REPORT_SECONDS:
+                    reported = now
+                    self._report(self._ingest)
+            if over_udp() and self._ingest is None and now - self._alive > self._shared.config.session_timeout:
+                self._session.kick(f"no sign of life for {self._shared.config.session_timeout} s")
+                return
+
+    def _report(self, ingest: Ingest) -> None:
+        now = time.monotonic_ns()
+        for index, track in self._set_up.items():
+            data = ingest.receiver_report(track, now) if track is not None else None
+            if data is None:
+                continue
+            if index in self._channels:
+                self._connection.sink.control(interleaved_header(self._channels[index][1], len(data)) + data)
+            for number, _, rtcp in self._ports:
+                if number == index and self._shared.ports is not None:
+                    try:
+                        self._shared.ports.rtcp.sock.sendto(data, rtcp)
+                    except OSError:
+                        pass
+
+    def _interleaved(self, frame: InterleavedFrame, now: int) -> None:
+        """A packet inside the connection: media of a publisher, reports of a player; anything else is dropped."""
+        if self._ingest is None:
+            return
+        for index, (rtp, rtcp) in self._channels.items():
+            track = self._set_up.get(index)
+            if track is None:
+                continue
+            if frame.channel == rtp:
+                track.packet(frame.payload, now)
+                return
+            if frame.channel == rtcp:
+                self._ingest.rtcp(track, frame.payload)
+                return
+
+    # -- requests -------------------------------------------------------------
+
+    async def _answer(self, asked: Asked) -> None:
+        request = asked.request
+        handler = getattr(self, f"_on_{request.method.lower()}")
+        try:
+            reply: bytes | None = await handler(asked)
+        except Refusal as refusal:
+            reply = self._reply(request, refusal.status, *refusal.headers)
+        except Denied as denied:
+            reply = await self._denied(request, denied)
+        except NotFound:
+            reply = self._reply(request, 404)
+        except AlreadyPublished:
+            self._connection.sink.control(self._reply(request, 403))
+            raise
+        except ProtocolViolation as violation:
+            self._server.log.info("request refused", session=self._session.id, method=request.method, reason=str(violation))
+            reply = self._reply(request, 400)
+        else:
+            self._rtsp.state.advance(request.method)
+        if reply:
+            self._connection.sink.control(reply)
+        if request.method == "TEARDOWN":
+            raise Closed("the peer left")
+
+    def _reply(self, request: Request, status: int, *headers: tuple[str, str], body: bytes = b"") -> bytes:
+        return self._rtsp.respond(request, status, *headers, body=body, date=_date())
+
+    async def _denied(self, request: Request, denied: Denied) -> bytes:
+        if not denied.anonymous and "Authorization" not in request.headers:
+            return self._reply(request, 403)
+        await anyio.sleep(self._shared.authenticator.pause(request))
+        challenges = [("WWW-Authenticate", c) for c in self._shared.authenticator.challenges(request)]
+        return self._reply(request, 401, *challenges)
+
+    def _path(self, asked: Asked) -> StreamPath:
+        if asked.target.path is None:
+            raise Refusal(404)
+        return asked.target.path
+
+    async def _authorize(self, asked: Asked, action: Any) -> StreamPath:
+        """The path, once for each action and path of the connection."""
+        path = self._path(asked)
+        if (action, path) not in self._authorized:
+            credentials = self._shared.authenticator.credentials(asked.request, asked.target.query)
+            await self._server.streams.authorize(self._session, action, path, credentials)
+            self._authorized.add((action, path))
+        return path
+
+    async def _on_options(self, asked: Asked) -> bytes:
+        return self._reply(asked.request, 200, ("Public", ", ".join(METHODS)))
+
+    async def _on_get_parameter(self, asked: Asked) -> bytes:
+        return self._reply(asked.request, 200)
+
+    async def _on_set_parameter(self, asked: Asked) -> bytes:
+        return self._reply(asked.request, 451 if asked.request.body.strip() else 200)
+
+    async def _on_describe(self, asked: Asked) -> bytes:
+        path = await self._authorize(asked, "read")
+        stream = await self._server.streams.open_authorized(self._session, path)
+        local = str(self._connection.sock.getsockname()[0]).removeprefix("::ffff:")
+        description, left_out = describe(
+            self._server.registry, stream.tracks, local, self._shared.random.getrandbits(31)
+        )
+        if left_out:
+            self._session.info["left_out"] = left_out
+            self._server.log.info("tracks left out", session=self._session.id, tracks=left_out)
+        if not description.media:
+            raise Refusal(415)
+        base = asked.request.url.rstrip("/") + "/"
+        return self._reply(
+            asked.request, 200, ("Content-Base", base), ("Content-Type", "application/sdp"), body=description.build()
+        )
+
+    async def _on_announce(self, asked: Asked) -> bytes:
+        path = await self._authorize(asked, "publish")
+        stream = self._server.streams.get(path)
+        if stream is not None and stream.publisher is not None and not stream.options.override:
+            raise AlreadyPublished(f"{path} is being published already")
+        kind = asked.request.headers.get("Content-Type") or ""
+        if kind and "application/sdp" not in kind.lower():
+            raise Refusal(415)
+        found, left_out = offered(self._server.registry, SessionDescription.parse(asked.request.body))
+        for reason in left_out:
+            self._server.log.warning("track left out", session=self._session.id, path=path, reason=reason)
+        if not found or len(found) > MAX_TRACKS:
+            raise Refusal(415)
+        self._offered = found
+        self._session.path, self._session.direction = path, "publish"
+        return self._reply(asked.request, 200)
+
+    async def _on_setup(self, asked: Asked) -> bytes:
+        header = asked.request.headers.get("Transport")
+        if header is None:
+            raise Refusal(400)
+        transports = parse_transports(header)
+        if self._offered:
+            reply = self._set_up_recording(asked, transports)
+        else:
+            reply = await self._set_up_playing(asked, transports)
+        if self._rtsp.session is None:
+            self._rtsp.session = SessionHeader(secrets.token_hex(8), self._shared.config.session_timeout)
+        return self._reply(asked.request, 200, ("Transport", reply.build()))
+
+    def _choose(self, transports: tuple[Transport, ...], mode: Mode) -> Transport:
+        """The first of the peer's alternatives that can be had. Raises `Refusal` 461 where there is none."""
+        for t in transports:
+            if t.profile != "AVP" or (t.mode is not None and t.mode is not mode):
+                continue
+            if t.lower is Lower.TCP:
+                return t
+            if t.multicast:
+                if self._udp and mode is Mode.PLAY and self._shared.multicast is not None:
+                    return t
+            elif self._udp and self._shared.ports is not None and t.client_port is not None:
+                return t
+        raise Refusal(461)
+
+    def _interleave(self, transport: Transport, number: int) -> Pair:
+        used = {c for pair in self._channels.values() for c in pair}
+        pair = transport.interleaved or (2 * number, 2 * number + 1)
+        while used & set(pair):
+            pair = (pair[0] + 2, pair[0] + 3)
+        if pair[1] > 255 or pair[1] != pair[0] + 1:
+            raise Refusal(461)
+        return pair
+
+    async def _set_up_playing(self, asked: Asked, transports: tuple[Transport, ...]) -> Transport:
+        path = await self._authorize(asked, "read")
+        player = self._player
+        if player is None:
+            stream = await self._server.streams.open_authorized(self._session, path)
+            player = Player(self._server, stream, self._session, self._shared.random)
+        elif player.stream.path != path or player.playing:
+            raise Refusal(455)
+        tracks = [t.id for t in player.stream.tracks]
+        track_id = asked.target.track if asked.target.track is not None else (tracks[0] if len(tracks) == 1 else None)
+        if track_id not in tracks or track_id is None:
+            raise Refusal(404)
+        if track_id in player.track_ids:
+            raise Refusal(455)
+        chosen = self._choose(transports, Mode.PLAY)
+        kinds = (bool(player.channels), bool(player.addresses), player.multicast is not None)
+        wanted = (chosen.lower is Lower.TCP, chosen.lower is Lower.UDP and not chosen.multicast, chosen.multicast)
+        if any(kinds) and kinds != wanted:
+            raise Refusal(461)
+        if chosen.lower is Lower.TCP:
+            pair = self._interleave(chosen, len(player.channels))
+            player.channels[track_id] = pair[0]
+            self._channels[track_id] = pair
+            reply = Transport(Lower.TCP, interleaved=pair)
+        elif chosen.multicast and self._shared.multicast is not None:
+            multicast = self._shared.multicast
+            player.multicast = multicast
+            port = multicast.track_port(tracks.index(track_id))
+            reply = Transport(
+                multicast=True, destination=multicast.address(path), port=(port, port + 1), ttl=multicast.ttl
+            )
+        else:
+            rtp, rtcp, reply = self._open_ports(track_id, chosen, lambda d, n: None, self._player_rtcp)
+            player.addresses[track_id] = rtp, rtcp
+        self._player = player
+        return reply
+
+    def _open_ports(self, number: int, chosen: Transport, rtp: Any, rtcp: Any) -> tuple[Any, Any, Transport]:
+        """Let both shared ports know the peer's. T9: never an address other than that of this connection."""
+        ports, pair = self._shared.ports, chosen.client_port
+        if ports is None or pair is None:
+            raise Refusal(461)
+        first = ports.rtp.add(self._host, pair[0], rtp)
+        if first is None:
+            raise Refusal(461)
+        second = ports.rtcp.add(self._host, pair[1], rtcp)
+        if second is None:
+            ports.rtp.remove(first)
+            raise Refusal(461)
+        self._ports.append((number, first, second))
+        self._session.info["transport"] = "udp"
+        return first, second, Transport(client_port=pair, server_port=(ports.rtp.number, ports.rtcp.number))
+
+    def _player_rtcp(self, data: bytes, now: int) -> Publisher | None:
+        self._alive = now / 1e9
+        return None
+
+    def _set_up_recording(self, asked: Asked, transports: tuple[Transport, ...]) -> Transport:
+        if asked.target.path is None or ("publish", asked.target.path) not in self._authorized:
+            raise Refusal(404)
+        index = self._offered_index(asked)
+        if index in self._set_up:
+            raise Refusal(455)
+        chosen = self._choose(transports, Mode.RECORD)
+        if chosen.lower is Lower.TCP:
+            pair = self._interleave(chosen, len(self._set_up))
+            self._channels[index] = pair
+            reply = Transport(Lower.TCP, interleaved=pair, mode=Mode.RECORD)
+        else:
+            _, _, reply = self._open_ports(
+                index, chosen, lambda d, n: self._rtp(index, d, n), lambda d, n: self._rtcp(index, d, n)
+            )
+            reply = Transport(client_port=reply.client_port, server_port=reply.server_port, mode=Mode.RECORD)
+        self._set_up[index] = None
+        return reply
+
+    def _offered_index(self, asked: Asked) -> int:
+        """Which of the announced tracks a SETUP means: by number, by the control that the peer gave, or by order."""
+        for number, offer in enumerate(self._offered):
+            control = offer.media.control
+            if control and (asked.request.url == control or asked.request.url.endswith("/" + control)):
+                return number
+        if asked.target.track is not None:
+            for number, offer in enumerate(self._offered):
+                if offer.index == asked.target.track:
+                    return number
+        rest = [i for i in range(len(self._offered)) if i not in self._set_up]
+        if asked.target.track is None and len(rest) == 1:
+            return rest[0]
+        raise Refusal(404)
+
+    def _rtp(self, index: int, data: bytes, now: int) -> Publisher | None:
+        track = self._set_up.get(index)
+        if track is None or self._ingest is None:
+            return None
+        self._session.bytes_in += len(data)
+        track.packet(data, now)
+        return self._ingest.publisher
+
+    def _rtcp(self, index: int, data: bytes, now: int) -> Publisher | None:
+        track = self._set_up.get(index)
+        if track is not None and self._ingest is not None:
+            self._ingest.rtcp(track, data)
+        return None
+
+    async def _on_play(self, asked: Asked) -> bytes | None:
+        player = self._player
+        if player is None:
+            raise Refusal(455)
+        if player.playing:
+            return self._reply(asked.request, 200)
+        self._deadline.deadline = float("inf")
+        request = asked.request
+        base = request.url.rstrip("/")
+
+        def reply(rtp_info: str) -> bytes:
+            headers = [("RTP-Info", rtp_info)] if rtp_info else []
+            return self._reply(request, 200, *headers)
+
+        player.play(self._connection, self._shared.ports, base, reply, self._ended)
+        return None
+
+    async def _on_record(self, asked: Asked) -> bytes:
+        if not self._set_up:
+            raise Refusal(455)
+        path = self._session.path
+        if path is None:
+            raise Refusal(455)
+        if self._ingest is None:
+            self._session.info["transport"] = "udp" if self._ports else "tcp"
+            publisher = self._server.streams.publish_authorized(self._session, path)
+            order = sorted(self._set_up)
+            self._ingest = Ingest(
+                publisher,
+                self._server.registry,
+                [self._offered[i] for i in order],
+                reorder=bool(self._ports),
+                random=self._shared.random,
+            )
+            for index, track in zip(order, self._ingest.tracks, strict=True):
+                self._set_up[index] = track
+        self._deadline.deadline = float("inf")
+        return self._reply(asked.request, 200)
+
+    async def _on_pause(self, asked: Asked) -> bytes:
+        if self._player is not None:
+            self._player.pause()
+        return self._reply(asked.request, 200)
+
+    async def _on_teardown(self, asked: Asked) -> bytes:
+        return self._reply(asked.request, 200)
+
+    # -- the end --------------------------------------------------------------
+
+    def _ended(self, reason: str) -> None:
+        self._session.kick(reason)
+
+    def _goodbye(self) -> None:
+        if self._player is not None:
+            self._player.pause()
+        if self._ingest is not None:
+            self._ingest.publisher.close(self._session.reason or "the publisher left")
+        ports = self._shared.ports
+        if ports is not None:
+            for _, rtp, rtcp in self._ports:
+                ports.rtp.remove(rtp)
+                ports.rtcp.remove(rtcp)
+        self._ports.clear()
+
+
+def _date() -> str:
+    return formatdate(usegmt=True)
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error of a task group, as itself."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:  # pyright: ignore[reportUnknownMemberType]
+        error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return error

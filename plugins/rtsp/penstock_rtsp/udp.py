@@ -1,0 +1,90 @@
+"""The two UDP sockets that all peers share: RTP and RTCP, told apart by the address and port of their SETUP."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+from anyio import wait_readable
+from anyio.lowlevel import checkpoint
+from penstock.publisher import Publisher
+
+BATCH = 64
+"""Datagrams read before other tasks get their turn."""
+MAX_DATAGRAM = 65_536
+
+Receive = Callable[[bytes, int], Publisher | None]
+"""Takes a datagram and its arrival; returns the publisher that has something to flush."""
+
+
+def sockaddr(sock: socket.socket, host: str, port: int) -> tuple[Any, ...]:
+    """The address of `host` as a socket of that family takes and gives it."""
+    if sock.family == socket.AF_INET6:
+        return (host if ":" in host else f"::ffff:{host}", port, 0, 0)
+    return (host.removeprefix("::ffff:"), port)
+
+
+class Port:
+    """One of the two sockets; datagrams of an address that nobody set up are dropped and counted."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.number: int = sock.getsockname()[1]
+        self.dropped = 0
+        self._peers: dict[tuple[Any, ...], Receive] = {}
+
+    def add(self, host: str, port: int, receive: Receive) -> tuple[Any, ...] | None:
+        """Listen to an address; returns it as the socket has it, None where another session has it."""
+        address = sockaddr(self.sock, host, port)
+        if address[:2] in self._peers:
+            return None
+        self._peers[address[:2]] = receive
+        return address
+
+    def remove(self, address: tuple[Any, ...]) -> None:
+        self._peers.pop(address[:2], None)
+
+    async def run(self) -> None:
+        """Read until cancelled; what a batch brought is flushed to the readers at its end."""
+        sock, peers = self.sock, self._peers
+        while True:
+            await wait_readable(sock)
+            touched: dict[Publisher, None] = {}
+            for _ in range(BATCH):
+                try:
+                    data, address = sock.recvfrom(MAX_DATAGRAM)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    # What came back for something that was sent (port unreachable) says nothing of the others.
+                    continue
+                receive = peers.get(address[:2])
+                if receive is None:
+                    self.dropped += 1
+                    continue
+                publisher = receive(data, time.monotonic_ns())
+                if publisher is not None:
+                    touched[publisher] = None
+            for publisher in touched:
+                await publisher.flush()
+            await checkpoint()
+
+
+class Ports:
+    """RTP and RTCP."""
+
+    def __init__(self, rtp: socket.socket, rtcp: socket.socket) -> None:
+        self.rtp = Port(rtp)
+        self.rtcp = Port(rtcp)
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.rtp.run)
+            tasks.start_soon(self.rtcp.run)
+
+    def close(self) -> None:
+        self.rtp.sock.close()
+        self.rtcp.sock.close()
