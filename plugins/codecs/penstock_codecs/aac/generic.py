@@ -174,9 +174,9 @@ class GenericDepacketizer:
 
     def _read_headers(self, bits: BitReader, length: int) -> list[int]:
         fmt = self._fmt
-        least = max(fmt.later_header_bits, 1)
+        least = fmt.later_header_bits
         sizes: list[int] = []
-        while not sizes or length - bits.position >= least:
+        while not sizes or 0 < least <= length - bits.position:
             sizes.append(bits.u(fmt.size_length))
             if len(sizes) == 1:
                 # RFC 3640 3.2.1.1: zero without interleaving, but some encoders count packets in it.

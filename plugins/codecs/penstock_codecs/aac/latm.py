@@ -47,7 +47,10 @@ class StreamMuxConfig:
             config = AacConfig.parse(asc.to_bytes((length + 7) // 8, "big"))
         else:
             config = read_config(bits, to_the_end=False)
-        if bits.u(3):
+        if kind := bits.u(3):
+            # GStreamer's rtpmp4apay has the SBR sync word behind the config, and none of the rest.
+            if kind == 2 and bits.left >= 8 and bits.u(8) == 0xB7:
+                return StreamMuxConfig(config, frames, 0)
             raise ProtocolViolation("LATM frames of fixed length are not supported", CLAUSE)
         bits.skip(8)
         other = 0

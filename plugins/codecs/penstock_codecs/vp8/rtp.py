@@ -72,9 +72,13 @@ class Vp8Depacketizer:
         return done
 
     def flush(self) -> list[AccessUnit]:
-        done = self._finish() if self._pending else []
-        self._drop(torn=True)
-        return done
+        try:
+            return self._finish() if self._pending else []
+        except ProtocolViolation:
+            # The stream ended inside a unit: as good as lost.
+            return []
+        finally:
+            self._drop(torn=True)
 
     def _drop(self, *, torn: bool) -> None:
         self._pending = bytearray()

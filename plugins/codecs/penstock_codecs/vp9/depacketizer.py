@@ -50,9 +50,13 @@ class Vp9Depacketizer:
         return done
 
     def flush(self) -> list[AccessUnit]:
-        done = self._finish() if self._layers and self._part is None else []
-        self._drop(torn=True)
-        return done
+        try:
+            return self._finish() if self._layers and self._part is None else []
+        except ProtocolViolation:
+            # The stream ended inside a unit: as good as lost.
+            return []
+        finally:
+            self._drop(torn=True)
 
     def _drop(self, *, torn: bool) -> None:
         self._layers = []
