@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 from functools import cache
+from typing import Any
 
 import pytest
 
 REQUIRE_ALL = "PENSTOCK_REQUIRE_ALL"
-"""Set to 1 where every client must be there (the project's own CI): a missing one fails instead of skipping."""
+"""Set to 1 where every client must be there (the project's own CI): a missing one fails instead of
+skipping.
+"""
 
 PACKAGES = {
     "ffmpeg": "ffmpeg",
@@ -29,10 +33,10 @@ def find(name: str) -> str | None:
     match name:
         case "ffmpeg-new":
             try:
-                from imageio_ffmpeg import get_ffmpeg_exe
+                module: Any = importlib.import_module("imageio_ffmpeg")
             except ImportError:
                 return None
-            return get_ffmpeg_exe()
+            return str(module.get_ffmpeg_exe())
         case "nginx-rtmp":
             nginx = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
             return nginx if nginx and os.path.exists(NGINX_RTMP) else None

@@ -1,4 +1,4 @@
-"""The real clients: how each publishes a clip to a URL, and how each plays one into a list of coded frames."""
+"""The real clients: how each publishes a clip, and how each plays a URL into a list of coded frames."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ GST_CAPS = {
     "pcm_alaw": "audio/x-alaw",
     "pcm_mulaw": "audio/x-mulaw",
 }
+# No bounds: a muxer waits for the picture of a stream with gaps while its sound goes on.
+GST_QUEUE = ("queue", "max-size-time=0", "max-size-bytes=0", "max-size-buffers=0")
 GST_DEPAY = {
     "h264": "rtph264depay ! h264parse",
     "hevc": "rtph265depay ! h265parse",
@@ -41,12 +43,19 @@ GST_DEPAY = {
     "pcm_mulaw": "rtppcmudepay",
 }
 # Times of a tenth of a millisecond; a cluster's 16 bit offset then reaches 3 s, so clusters must be shorter.
-GST_RECORD = "matroskamux name=m timecodescale=100000 max-cluster-duration=1000000000 ! filesink location={path}"
+GST_RECORD = (
+    "matroskamux name=m timecodescale=100000 max-cluster-duration=1000000000 ! filesink location={path}"
+)
+
+
+DEFAULT_RULES = Rules()
 
 
 @frozen
 class Client:
-    """A program over one protocol: ``rtmp``, ``rtsp-tcp``, ``rtsp-udp`` or ``rtsp-http``; `needs` are names for `binaries`."""
+    """A program over one protocol: ``rtmp``, ``rtsp-tcp``, ``rtsp-udp`` or ``rtsp-http``; `needs` are names
+    for `binaries`.
+    """
 
     program: str
     protocol: str
@@ -82,7 +91,7 @@ class Publisher(Client):
 class Player(Client):
     """Plays a URL until it ends or is stopped; `rules` says what its way of recording lets us compare."""
 
-    rules: Rules = Rules()
+    rules: Rules = DEFAULT_RULES
 
     @abstractmethod
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]: ...
@@ -102,16 +111,33 @@ class FFmpegPublisher(Publisher):
         return "ts" if clip.second_size else clip.base
 
     def argv(self, clip: Clip, url: str) -> list[str]:
-        out = ["-f", "flv"] if self.protocol == "rtmp" else ["-rtsp_transport", RTSP_TRANSPORTS[self.protocol], "-f", "rtsp"]
+        out = (
+            ["-f", "flv"]
+            if self.protocol == "rtmp"
+            else ["-rtsp_transport", RTSP_TRANSPORTS[self.protocol], "-f", "rtsp"]
+        )
         source = ["-re", "-i", str(clip.file(self.container(clip)))]
         # strict -2: FFmpeg calls its own VP9 and AV1 payload formats experimental.
-        return [path_of(self.needs[0]), "-nostdin", "-v", "warning", *source, "-c", "copy", "-strict", "-2", *out, url]
+        return [
+            path_of(self.needs[0]),
+            "-nostdin",
+            "-v",
+            "warning",
+            *source,
+            "-c",
+            "copy",
+            "-strict",
+            "-2",
+            *out,
+            url,
+        ]
 
 
 @frozen
 class GstPublisher(Publisher):
     def container(self, clip: Clip) -> str:
-        # flvdemux gives the decode times that flvmux needs. Otherwise MP4 without edit list: GStreamer's Matroska demuxer
+        # flvdemux gives the decode times that flvmux needs. Otherwise MP4 without edit list: GStreamer's
+        # Matroska demuxer
         # moves the first two frames, its MPEG-TS demuxer lets sound and picture start 700 ms apart.
         if self.protocol == "rtmp":
             return "flv"
@@ -122,12 +148,27 @@ class GstPublisher(Publisher):
         demuxer = "flvdemux" if container == "flv" else "qtdemux"
         words = ["filesrc", f"location={clip.file(container)}", "!", demuxer, "name=d"]
         for codec in clip.codecs:
-            words += ["d.", "!", GST_CAPS[codec], "!", "queue", "!", *GST_PARSE.get(codec, "identity").split(), "!", "clocksync"]
+            words += [
+                "d.",
+                "!",
+                GST_CAPS[codec],
+                "!",
+                *GST_QUEUE,
+                "!",
+                *GST_PARSE.get(codec, "identity").split(),
+                "!",
+                "clocksync",
+            ]
             words += ["!", "out."]
         if self.protocol == "rtmp":
             sink = ["flvmux", "name=out", "streamable=true", "!", "rtmp2sink", f"location={url}"]
         else:
-            sink = ["rtspclientsink", "name=out", f"protocols={RTSP_TRANSPORTS[self.protocol]}", f"location={url}"]
+            sink = [
+                "rtspclientsink",
+                "name=out",
+                f"protocols={RTSP_TRANSPORTS[self.protocol]}",
+                f"location={url}",
+            ]
         return [path_of("gst-launch-1.0"), "-q", *sink, *words]
 
 
@@ -139,7 +180,20 @@ class FFmpegPlayer(Player):
         video = clip.codecs[0] if clip.video else None
         audio = clip.codecs[-1] if clip.audio else None
         transport = ["-rtsp_transport", RTSP_TRANSPORTS[self.protocol]] if self.scheme == "rtsp" else []
-        head = [path_of(self.needs[0]), "-nostdin", "-y", "-v", "warning", "-copyts", *transport, "-i", url]
+        # Without it FFmpeg looks 5 s for the picture that an RTMP stream of sound alone does not have.
+        probe = ["-analyzeduration", "1500000"]
+        head = [
+            path_of(self.needs[0]),
+            "-nostdin",
+            "-y",
+            "-v",
+            "warning",
+            "-copyts",
+            *probe,
+            *transport,
+            "-i",
+            url,
+        ]
         return [*head, *dump_options(video, audio, work / "ffmpeg")]
 
     def frames(self, work: Path) -> FrameList:
@@ -160,16 +214,39 @@ class GstPlayer(Player):
             location = url.replace("rtsp://", "rtsph://", 1) if tunnel else url
             protocols = [] if tunnel else [f"protocols={RTSP_TRANSPORTS[self.protocol]}"]
             # buffer-mode=none: times from RTP alone, not smoothed by their arrival.
-            words += ["rtspsrc", "name=d", f"location={location}", *protocols, "buffer-mode=none", "latency=300"]
+            words += [
+                "rtspsrc",
+                "name=d",
+                f"location={location}",
+                *protocols,
+                "buffer-mode=none",
+                "latency=300",
+            ]
         for kind, codec in (("video", clip.codecs[0]), ("audio", clip.codecs[-1])):
             if (kind == "video" and not clip.video) or (kind == "audio" and not clip.audio):
                 continue
             if self.scheme == "rtmp":
                 parse = GST_PARSE.get(codec)
-                words += [f"d.{kind}", "!", "queue", "!", *((parse, "!") if parse else ()), "m."]
+                words += [f"d.{kind}", "!", *GST_QUEUE, "!", *((parse, "!") if parse else ()), "m."]
             else:
-                words += ["d.", "!", f"application/x-rtp,media={kind}", "!", "queue", "!", *GST_DEPAY[codec].split(), "!", "m."]
-        return [path_of("gst-launch-1.0"), "-q", "-e", *words, *GST_RECORD.format(path=work / "gst.mkv").split()]
+                words += [
+                    "d.",
+                    "!",
+                    f"application/x-rtp,media={kind}",
+                    "!",
+                    *GST_QUEUE,
+                    "!",
+                    *GST_DEPAY[codec].split(),
+                    "!",
+                    "m.",
+                ]
+        return [
+            path_of("gst-launch-1.0"),
+            "-q",
+            "-e",
+            *words,
+            *GST_RECORD.format(path=work / "gst.mkv").split(),
+        ]
 
     def frames(self, work: Path) -> FrameList:
         return read_frames(work / "gst.mkv", work, dts=False)
@@ -186,11 +263,23 @@ class RtmpdumpPlayer(Player):
 
 @frozen
 class VlcPlayer(Player):
-    """VLC writes times of its own clock, so only bytes and order are compared; Debian's has no RTSP client."""
+    """Only bytes and order are compared: VLC writes times of its own clock. Debian's has no RTSP client."""
+
+    def can(self, clip: Clip) -> bool:
+        # It looks 5 s for a picture before it plays sound alone, which is nearly the whole clip.
+        return bool(clip.video) and set(clip.codecs) <= self.codecs
 
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         record = f"#std{{access=file,mux=ts,dst={work / 'vlc.ts'}}}"
-        return [path_of("cvlc"), "--play-and-exit", "--network-caching=300", "--sout-mux-caching=300", url, "--sout", record]
+        return [
+            path_of("cvlc"),
+            "--play-and-exit",
+            "--network-caching=300",
+            "--sout-mux-caching=300",
+            url,
+            "--sout",
+            record,
+        ]
 
     @property
     def user(self) -> str | None:
@@ -202,7 +291,10 @@ class VlcPlayer(Player):
         return read_frames(work / "vlc.ts", work).without_last()
 
 
-FFMPEGS = (("ffmpeg 5.1", "ffmpeg", RTMP_OLD, RTSP_FFMPEG5), ("ffmpeg new", "ffmpeg-new", RTMP_ENHANCED, RTSP_FFMPEG9))
+FFMPEGS = (
+    ("ffmpeg 5.1", "ffmpeg", RTMP_OLD, RTSP_FFMPEG5),
+    ("ffmpeg new", "ffmpeg-new", RTMP_ENHANCED, RTSP_FFMPEG9),
+)
 GST_NEEDS = ("gst-launch-1.0",)
 
 PUBLISHERS: tuple[Publisher, ...] = (
@@ -221,7 +313,13 @@ RTSP_RULES = Rules(tail=3, same_dts=False)
 
 PLAYERS: tuple[Player, ...] = (
     *(
-        FFmpegPlayer(name, protocol, (binary,), rtmp if protocol == "rtmp" else rtsp, Rules(tail=1) if protocol == "rtmp" else RTSP_RULES)
+        FFmpegPlayer(
+            name,
+            protocol,
+            (binary,),
+            rtmp if protocol == "rtmp" else rtsp,
+            Rules(tail=1) if protocol == "rtmp" else RTSP_RULES,
+        )
         for name, binary, rtmp, rtsp in FFMPEGS
         for protocol in ("rtmp", *RTSP_TRANSPORTS)
     ),

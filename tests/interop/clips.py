@@ -19,7 +19,8 @@ X264_DEFAULTS = ("-c:v", "libx264")
 """Three B-frames, GOPs of up to 250 frames: what the seed's command encodes."""
 X264_PLAIN = ("-c:v", "libx264", "-profile:v", "baseline", "-preset", "veryfast", "-g", "25", "-bf", "0")
 X264_JOINABLE = ("-c:v", "libx264", "-preset", "veryfast", "-g", "30", "-bf", "3")
-# info=0: GStreamer's h265parse moves x265's own SEI about, so that what its publisher sends would not be known.
+# info=0: GStreamer's h265parse moves x265's own SEI about, so that what its publisher sends would not be
+# known.
 X265_PARAMS = "keyint=25:bframes=2:info=0:log-level=error"
 X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", X265_PARAMS, "-tag:v", "hvc1")
 # Noise and a moving test picture, so that no two frames are equal and a frame's bytes name its place.
@@ -29,7 +30,9 @@ PICTURE = "testsrc2=s={size}:r={fps}:d={seconds}"
 
 @frozen
 class Clip:
-    """One recipe. `video` and `audio` are encoder options, empty for none; `codecs` are FFmpeg's names of what comes out."""
+    """One recipe. `video` and `audio` are encoder options, empty for none; `codecs` are FFmpeg's names of
+    what comes out.
+    """
 
     name: str
     codecs: tuple[str, ...]
@@ -48,7 +51,9 @@ class Clip:
         return "mov" if SAMPLED & set(self.codecs) else "mp4"
 
     def file(self, container: str) -> Path:
-        """The clip in a container (its `base`, ``flv``, ``ts``, ``plain.mp4`` without edit list), made at first use."""
+        """The clip in a container (its `base`, ``flv``, ``ts``, ``plain.mp4`` without edit list), made at
+        first use.
+        """
         recipe = hashlib.sha256(f"{self!r} 4".encode()).hexdigest()[:12]
         path = cache_folder() / f"{self.name}-{recipe}.{container}"
         if path.exists():
@@ -70,19 +75,30 @@ class Clip:
     def _inputs(self) -> list[str]:
         options: list[str] = []
         if self.video:
-            options += ["-f", "lavfi", "-i", PICTURE.format(size=self.size, fps=self.fps, seconds=self.seconds)]
+            options += [
+                "-f",
+                "lavfi",
+                "-i",
+                PICTURE.format(size=self.size, fps=self.fps, seconds=self.seconds),
+            ]
         if self.audio:
             options += ["-f", "lavfi", "-i", NOISE.format(seed=7, rate=self.rate, seconds=self.seconds)]
         return options
 
     def _encoders(self) -> list[str]:
         # Every seventh picture left out, and one gap of a second: what a phone sends.
-        vary = ["-vf", "select='mod(n,7)*not(between(t,3,4))'", "-fps_mode", "vfr"] if self.vary and self.video else []
+        vary = (
+            ["-vf", "select='mod(n,7)*not(between(t,3,4))'", "-fps_mode", "vfr"]
+            if self.vary and self.video
+            else []
+        )
         pixels = ["-pix_fmt", "yuv420p"] if self.video else []
         return [*vary, *pixels, *self.video, *self.audio, "-threads", "2"]
 
     def _spliced(self, path: Path) -> Path:
-        """Two pictures sizes one after the other in one MPEG-TS, so that the second SPS comes in mid-stream."""
+        """Two pictures sizes one after the other in one MPEG-TS, so that the second SPS comes in mid-
+        stream.
+        """
         if path.suffix != ".ts":
             # FLV is the one other container that carries a second sequence header.
             return _make(path, ["-i", str(self.file("ts")), "-map", "0", "-c", "copy"])
@@ -96,7 +112,9 @@ class Clip:
         joined.write_bytes(b"".join(part.read_bytes() for part in parts))
         sound = ["-f", "lavfi", "-i", NOISE.format(seed=7, rate=self.rate, seconds=2 * half)]
         # Without B-frames every raw frame's time is its number, which -r in front of a raw input gives.
-        return _make(path, ["-r", self.fps, "-f", "h264", "-i", str(joined), *sound, "-c:v", "copy", *self.audio])
+        return _make(
+            path, ["-r", self.fps, "-f", "h264", "-i", str(joined), *sound, "-c:v", "copy", *self.audio]
+        )
 
 
 AAC = ("-c:a", "aac", "-ac", "2", "-b:a", "64k")
@@ -107,15 +125,24 @@ CLIPS = {
     for clip in (
         Clip("h264-aac", ("h264", "aac"), X264_PLAIN, AAC),
         Clip("h264b-aac44", ("h264", "aac"), X264_JOINABLE, AAC, fps="30000/1001", rate=44100),
-        Clip("defaults", ("h264", "aac"), X264_DEFAULTS, ("-c:a", "aac"), size="640x360", fps="30", rate=44100),
+        Clip(
+            "defaults", ("h264", "aac"), X264_DEFAULTS, ("-c:a", "aac"), size="640x360", fps="30", rate=44100
+        ),
         Clip("hevc-aac", ("hevc", "aac"), X265, AAC),
         Clip("hevc-opus", ("hevc", "opus"), X265, OPUS),
         Clip("h264-opus", ("h264", "opus"), X264_JOINABLE, OPUS),
         Clip("h264-pcma", ("h264", "pcm_alaw"), X264_PLAIN, ("-c:a", "pcm_alaw", "-ac", "1", "-ar", "8000")),
-        Clip("h264-pcmu", ("h264", "pcm_mulaw"), X264_PLAIN, ("-c:a", "pcm_mulaw", "-ac", "1", "-ar", "8000")),
+        Clip(
+            "h264-pcmu", ("h264", "pcm_mulaw"), X264_PLAIN, ("-c:a", "pcm_mulaw", "-ac", "1", "-ar", "8000")
+        ),
         Clip("h264-mp3", ("h264", "mp3"), X264_PLAIN, ("-c:a", "libmp3lame", "-b:a", "64k")),
         Clip("av1-opus", ("av1", "opus"), ("-c:v", "libsvtav1", "-preset", "12", "-g", "25"), OPUS),
-        Clip("vp9-opus", ("vp9", "opus"), ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "25"), OPUS),
+        Clip(
+            "vp9-opus",
+            ("vp9", "opus"),
+            ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "25"),
+            OPUS,
+        ),
         Clip("audio-only", ("aac",), (), AAC),
         Clip("video-only", ("h264",), X264_JOINABLE),
         Clip("vfr", ("h264", "aac"), X264_JOINABLE, AAC, vary=True),
@@ -126,7 +153,9 @@ CLIPS = {
 
 def cache_folder() -> Path:
     """``PENSTOCK_CLIPS`` or a folder of the user's own under the system's temporary one."""
-    folder = Path(os.environ.get("PENSTOCK_CLIPS") or Path(tempfile.gettempdir()) / f"penstock-clips-{os.getuid()}")
+    folder = Path(
+        os.environ.get("PENSTOCK_CLIPS") or Path(tempfile.gettempdir()) / f"penstock-clips-{os.getuid()}"
+    )
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)
     return folder
 

@@ -9,15 +9,19 @@ from .frames import MS, SAMPLED, CodedFrame, FrameList, FrameTrack
 IN_STEP_MS = 20.0
 """How far sound and picture may have moved against each other."""
 AUDIO_JOIN_MS = 250.0
-"""How long after the joining key frame the first sound may begin: one interleaving interval of any publisher here."""
+"""How long after the joining key frame the first sound may begin: one interleaving interval of any
+publisher here.
+"""
 
 
 @frozen
 class Rules:
     """What a pair of carriers and a client let us ask.
 
-    `tail` is how many frames may be missing at the end of each track (players that are stopped, or that drop what they hold);
-    `times` False compares bytes and order only, for clients that write times of their own; `from_start` asks that
+    `tail` is how many frames may be missing at the end of each track (players that are stopped, or that
+    drop what they hold);
+    `times` False compares bytes and order only, for clients that write times of their own; `from_start`
+    asks that
     nothing is missing at the start either; `same_dts` says that both carriers have decode times.
     """
 
@@ -31,7 +35,9 @@ class Rules:
 
 @frozen
 class TrackReport:
-    """One track's result: `joined` is the index in the source of the first frame received, `offset_ns` received minus published."""
+    """One track's result: `joined` is the index in the source of the first frame received, `offset_ns`
+    received minus published.
+    """
 
     kind: str
     codec: str
@@ -56,7 +62,8 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{t.kind} {t.codec}: {t.received} of {t.published} from frame {t.joined} on, tail {t.missing_tail}, "
+            f"{t.kind} {t.codec}: {t.received} of {t.published} from frame {t.joined} on, "
+            f"tail {t.missing_tail}, "
             f"offset {t.offset_ns / MS:.3f} ms, spread {t.spread_ms:.3f} ms"
             for t in self.tracks
         ]
@@ -87,7 +94,9 @@ def compare(published: FrameList, received: FrameList, rules: Rules | None = Non
     return Report(tuple(problems), tuple(tracks))
 
 
-def _compare_frames(source: FrameTrack, got: FrameTrack, rules: Rules, problems: list[str]) -> TrackReport | None:
+def _compare_frames(
+    source: FrameTrack, got: FrameTrack, rules: Rules, problems: list[str]
+) -> TrackReport | None:
     kind, frames, theirs = source.kind, source.frames, got.frames
     first = theirs[0]
     places = [i for i, frame in enumerate(frames) if frame.digest == first.digest]
@@ -97,7 +106,9 @@ def _compare_frames(source: FrameTrack, got: FrameTrack, rules: Rules, problems:
     # Equal frames (digital silence) may stand in many places: the place after which most is equal is meant.
     joined = max(places, key=lambda i: _run(frames, theirs, i))
     if kind == "video" and not frames[joined].key:
-        problems.append(f"{kind}: joined at frame {joined}, which is not a key frame ({_show(frames[joined])})")
+        problems.append(
+            f"{kind}: joined at frame {joined}, which is not a key frame ({_show(frames[joined])})"
+        )
     if rules.from_start and joined:
         problems.append(f"{kind}: {joined} frames are missing at the start")
     same = _run(frames, theirs, joined)
@@ -107,7 +118,9 @@ def _compare_frames(source: FrameTrack, got: FrameTrack, rules: Rules, problems:
     if missing > rules.tail:
         problems.append(f"{kind}: {missing} frames are missing at the end, at most {rules.tail} may be")
     if len(theirs) < rules.least:
-        problems.append(f"{kind}: only {len(theirs)} frames received, {rules.least} are the least that prove anything")
+        problems.append(
+            f"{kind}: only {len(theirs)} frames received, {rules.least} are the least that prove anything"
+        )
     pairs = list(zip(frames[joined : joined + same], theirs, strict=False))
     times = [(a.pts, b.pts, f"frame {joined + n}") for n, (a, b) in enumerate(pairs)]
     offset, spread = _check_pts(kind, times, rules, problems)
@@ -116,7 +129,9 @@ def _compare_frames(source: FrameTrack, got: FrameTrack, rules: Rules, problems:
     return TrackReport(kind, source.codec, len(frames), len(theirs), joined, max(missing, 0), offset, spread)
 
 
-def _compare_samples(source: FrameTrack, got: FrameTrack, rules: Rules, problems: list[str]) -> TrackReport | None:
+def _compare_samples(
+    source: FrameTrack, got: FrameTrack, rules: Rules, problems: list[str]
+) -> TrackReport | None:
     """G.711: one byte is one sample of 125 us, and carriers cut where they like."""
     head = got.samples[:400]
     joined = source.samples.find(head)
@@ -129,7 +144,9 @@ def _compare_samples(source: FrameTrack, got: FrameTrack, rules: Rules, problems
         problems.append(f"{source.kind}: samples differ from {at} of {len(got.samples)} received on")
     missing = len(rest) - len(got.samples)
     if missing > rules.tail * 160:
-        problems.append(f"{source.kind}: {missing} samples are missing at the end, at most {rules.tail * 160} may be")
+        problems.append(
+            f"{source.kind}: {missing} samples are missing at the end, at most {rules.tail * 160} may be"
+        )
     begin = source.frames[0].pts or 0
     times: list[tuple[int | None, int | None, str]] = []
     position = joined
@@ -160,15 +177,21 @@ def _first_mismatch(
     where = joined + same
     expected = _show(frames[where]) if where < len(frames) else "nothing"
     elsewhere = [i for i, frame in enumerate(frames) if frame.digest == bad.digest]
-    hint = f"; it was published as frame {elsewhere[0]}" if elsewhere else "; these bytes were never published"
+    hint = (
+        f"; it was published as frame {elsewhere[0]}" if elsewhere else "; these bytes were never published"
+    )
     return f"{kind}: frame {where} should be {expected}, is {_show(bad)}{hint}"
 
 
 def _check_pts(
     kind: str, times: list[tuple[int | None, int | None, str]], rules: Rules, problems: list[str]
 ) -> tuple[int, float]:
-    """The offset in ns (middle of the range, so that roundings to ms on both sides stay in) and the spread in ms."""
-    deltas = [(theirs - mine, where) for mine, theirs, where in times if mine is not None and theirs is not None]
+    """The offset in ns (middle of the range, so that roundings to ms on both sides stay in) and the spread
+    in ms.
+    """
+    deltas = [
+        (theirs - mine, where) for mine, theirs, where in times if mine is not None and theirs is not None
+    ]
     # FFmpeg's RTSP client gives its first packet no pts, and no other may be without.
     unknown = [where for mine, theirs, where in times[1:] if mine is not None and theirs is None]
     if rules.times and (unknown or not deltas):
@@ -181,10 +204,15 @@ def _check_pts(
         first = deltas[0][0]
         away = next((d for d in deltas if abs(d[0] - first) > rules.tolerance_ms * MS), high)
         problems.append(
-            f"{kind}: pts move by {spread:.3f} ms against the source, first at {away[1]} by {(away[0] - first) / MS:+.3f} ms"
+            f"{kind}: pts move by {spread:.3f} ms against the source, "
+            f"first at {away[1]} by {(away[0] - first) / MS:+.3f} ms"
         )
     # A long-term offset is what most frames have, not what one outlier makes of it.
-    middle = sorted(d for d, _ in deltas)[len(deltas) // 2] if spread > 2 * rules.tolerance_ms else (low[0] + high[0]) // 2
+    middle = (
+        sorted(d for d, _ in deltas)[len(deltas) // 2]
+        if spread > 2 * rules.tolerance_ms
+        else (low[0] + high[0]) // 2
+    )
     return middle, spread
 
 
@@ -205,7 +233,9 @@ def _check_dts(
         if rules.same_dts and mine.dts is not None:
             away = (theirs.dts - mine.dts - offset) / MS
             if abs(away) > rules.tolerance_ms:
-                problems.append(f"{kind}: dts is {away:+.3f} ms away {number} frames after joining ({_show(theirs)})")
+                problems.append(
+                    f"{kind}: dts is {away:+.3f} ms away {number} frames after joining ({_show(theirs)})"
+                )
                 return
 
 
@@ -217,7 +247,9 @@ def _check_join(published: FrameList, tracks: list[TrackReport], rules: Rules, p
     if rules.times:
         apart = (audio.offset_ns - video.offset_ns) / MS
         if abs(apart) > IN_STEP_MS:
-            problems.append(f"sound is {apart:+.1f} ms out of step with the picture, at most {IN_STEP_MS:.0f} may be")
+            problems.append(
+                f"sound is {apart:+.1f} ms out of step with the picture, at most {IN_STEP_MS:.0f} may be"
+            )
     key = published.video.frames[video.joined].pts or 0
     if published.audio.codec in SAMPLED:
         sound = (published.audio.frames[0].pts or 0) + audio.joined * 20 * MS
@@ -225,7 +257,9 @@ def _check_join(published: FrameList, tracks: list[TrackReport], rules: Rules, p
         sound = published.audio.frames[audio.joined].pts or 0
     late = (sound - key) / MS
     if late > AUDIO_JOIN_MS:
-        problems.append(f"sound begins {late:.0f} ms after the joining key frame, at most {AUDIO_JOIN_MS:.0f} may be")
+        problems.append(
+            f"sound begins {late:.0f} ms after the joining key frame, at most {AUDIO_JOIN_MS:.0f} may be"
+        )
 
 
 def _show(frame: CodedFrame) -> str:

@@ -33,5 +33,5 @@ def server(work: Path) -> Iterator[Penstock]:
 @pytest.fixture
 def folder(work: Path, request: pytest.FixtureRequest) -> Path:
     """A test's own folder below `work`."""
-    name = "".join(c if c.isalnum() or c in "-." else "-" for c in request.node.name)
+    name = "".join(c if c.isalnum() or c in "-." else "-" for c in str(getattr(request, "node").name))  # noqa: B009
     return work / name

@@ -36,7 +36,9 @@ class Endpoints:
 
 @frozen
 class Outcome:
-    """What one player got; `words` are the last lines that the publisher and it said, for a failure's message."""
+    """What one player got; `words` are the last lines that the publisher and it said, for a failure's
+    message.
+    """
 
     player: Player
     report: Report
@@ -49,10 +51,14 @@ class Outcome:
 def cross(
     endpoints: Endpoints, publisher: Publisher, clip: Clip, players: Sequence[Player], path: str, work: Path
 ) -> list[Outcome]:
-    """Publish `clip` once to `path`, play it with all `players`, compare; every child is ended before it returns."""
+    """Publish `clip` once to `path`, play it with all `players`, compare; every child is ended before it
+    returns.
+    """
     source = clip.frames(publisher.container(clip))
     argv = publisher.argv(clip, endpoints.url(publisher.scheme, path))
-    return cross_command(endpoints, argv, source, clip, players, path, work, same_dts=publisher.scheme == "rtmp")
+    return cross_command(
+        endpoints, argv, source, clip, players, path, work, same_dts=publisher.scheme == "rtmp"
+    )
 
 
 def cross_command(
@@ -91,7 +97,9 @@ def cross_command(
     outcomes: list[Outcome] = []
     for player, child, folder in running:
         report = compare(source, player.frames(folder), _rules(player, same_dts))
-        words = f"publisher: {' '.join(argv)}\n{sender.words()}\nplayer: {' '.join(child.argv)}\n{child.words()}"
+        words = (
+            f"publisher: {' '.join(argv)}\n{sender.words()}\nplayer: {' '.join(child.argv)}\n{child.words()}"
+        )
         outcomes.append(Outcome(player, report, words))
     return outcomes
 
@@ -99,5 +107,9 @@ def cross_command(
 def _rules(player: Player, same_dts: bool) -> Rules:
     rules = player.rules
     return Rules(
-        rules.tolerance_ms, rules.tail, rules.times, rules.same_dts and same_dts and player.scheme == "rtmp", rules.from_start
+        rules.tolerance_ms,
+        rules.tail,
+        rules.times,
+        rules.same_dts and same_dts and player.scheme == "rtmp",
+        rules.from_start,
     )

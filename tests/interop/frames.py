@@ -1,4 +1,6 @@
-"""The coded frames of a media file, or of a live URL, in the codec's normal form, as FFmpeg's hashing muxers see them."""
+"""The coded frames of a media file, or of a live URL, in the codec's normal form, as FFmpeg's hashing
+muxers see them.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ MS = 1_000_000
 """Nanoseconds in a millisecond."""
 
 NORMAL_FORM = {
-    # DESIGN 2: NAL units without parameter sets, delimiters and filler; SEI stays. H.264 types 7 SPS, 8 PPS, 9 AUD,
-    # 12 filler; H.265 types 32 VPS, 33 SPS, 34 PPS, 35 AUD, 38 filler. filter_units writes every start code anew, so that
+    # DESIGN 2: NAL units without parameter sets, delimiters and filler; SEI stays. H.264 types 7 SPS, 8
+    # PPS, 9 AUD,
+    # 12 filler; H.265 types 32 VPS, 33 SPS, 34 PPS, 35 AUD, 38 filler. filter_units writes every start
+    # code anew, so that
     # length-prefixed and Annex B sources give the same bytes.
     "h264": "h264_mp4toannexb,filter_units=remove_types=7|8|9|12",
     "hevc": "hevc_mp4toannexb,filter_units=remove_types=32|33|34|35|38",
@@ -79,7 +83,8 @@ class FrameList:
         """The same without the last frame of each track, for clients that leave it half written."""
         video, audio = self.video, self.audio
         return FrameList(
-            video and evolve(video, frames=video.frames[:-1]), audio and evolve(audio, frames=audio.frames[:-1])
+            video and evolve(video, frames=video.frames[:-1]),
+            audio and evolve(audio, frames=audio.frames[:-1]),
         )
 
     def without_dts(self) -> FrameList:
@@ -91,7 +96,8 @@ class FrameList:
 def dump_options(video: str | None, audio: str | None, stem: Path, *, flags: bool = False) -> list[str]:
     """FFmpeg output options that write hashes of the tracks to `stem`.{video,audio}.hash (and .crc, .raw).
 
-    With `flags` a second listing tells key frames. One file for each track, so that a live input that ends in the
+    With `flags` a second listing tells key frames. One file for each track, so that a live input that ends
+    in the
     middle of a line costs at most the last frame.
     """
     options: list[str] = []
@@ -117,7 +123,22 @@ def read_dump(stem: Path) -> FrameList:
 
 def probe(path: Path) -> tuple[str | None, str | None]:
     """The codecs (FFmpeg's names) of the first video and the first audio track of a file."""
-    command = [path_of("ffmpeg-new"), "-v", "error", "-i", str(path), "-map", "0", "-c", "copy", "-f", "framecrc", "-t", "0", "-"]
+    command = [
+        path_of("ffmpeg-new"),
+        "-v",
+        "error",
+        "-i",
+        str(path),
+        "-map",
+        "0",
+        "-c",
+        "copy",
+        "-f",
+        "framecrc",
+        "-t",
+        "0",
+        "-",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     found: dict[str, str] = {}
     kinds: dict[str, str] = {}
@@ -132,7 +153,9 @@ def probe(path: Path) -> tuple[str | None, str | None]:
 
 
 def read_frames(path: Path, work: Path, *, dts: bool = True) -> FrameList:
-    """The frames of a media file; `work` is a folder for intermediate listings, `dts` False drops decode times."""
+    """The frames of a media file; `work` is a folder for intermediate listings, `dts` False drops decode
+    times.
+    """
     video, audio = probe(path)
     stem = work / (path.name + ".frames")
     command = [path_of("ffmpeg-new"), "-v", "error", "-y", "-copyts", "-i", str(path)]

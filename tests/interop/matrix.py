@@ -1,6 +1,8 @@
-"""The matrix of publishers, players and codecs: a pairwise subset for pytest, and all of it for the README's table.
+"""The matrix of publishers, players and codecs: a pairwise subset for pytest, and all of it for the
+README's table.
 
-``python -m tests.interop.matrix --full --out docs/matrix.md`` runs every crossing, writes the dated table and copies it
+``python -m tests.interop.matrix --full --out docs/matrix.md`` runs every crossing, writes the dated table
+and copies it
 into README.md between its markers.
 """
 
@@ -48,7 +50,9 @@ class Crossing:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(need for client in (self.publisher, *self.players) for need in client.needs))
+        return tuple(
+            dict.fromkeys(need for client in (self.publisher, *self.players) for need in client.needs)
+        )
 
 
 def possible(clips: Iterable[str] = CODEC_SETS) -> list[Crossing]:
@@ -65,7 +69,8 @@ def pairwise(crossings: Sequence[Crossing], at_once: int = PLAYERS_AT_ONCE) -> l
     """A small choice, the same one every time, in which each possible pair of two of the five values occurs.
 
     The values are the publishing program, its protocol, the clip, the playing program, its protocol.
-    Greedy: the crossing that covers most pairs not yet covered comes next, the earlier one where two cover as many.
+    Greedy: the crossing that covers most pairs not yet covered comes next, the earlier one where two cover
+    as many.
     """
     open_pairs: set[tuple[str, str]] = set()
     for crossing in crossings:
@@ -80,7 +85,7 @@ def pairwise(crossings: Sequence[Crossing], at_once: int = PLAYERS_AT_ONCE) -> l
             players: list[Player] = []
             for _ in range(min(at_once, len(crossing.players))):
                 rest = [player for player in crossing.players if player not in players]
-                player = max(rest, key=lambda p: len((_pairs(crossing, p) & open_pairs) - covered))  # noqa: B023
+                player = max(rest, key=lambda p: len((_pairs(crossing, p) & open_pairs) - covered))
                 if not (_pairs(crossing, player) & open_pairs) - covered:
                     break
                 players.append(player)
@@ -106,12 +111,16 @@ def _pairs(crossing: Crossing, player: Player) -> set[tuple[str, str]]:
 
 
 def run_one(endpoints: Endpoints, crossing: Crossing, work: Path) -> list[Outcome]:
-    """One crossing against a running server; more players than `PLAYERS_AT_ONCE` take turns, each with a publish of its own."""
+    """One crossing against a running server; more players than `PLAYERS_AT_ONCE` take turns, each with a
+    publish of its own.
+    """
     outcomes: list[Outcome] = []
     for at in range(0, len(crossing.players), PLAYERS_AT_ONCE):
         players = crossing.players[at : at + PLAYERS_AT_ONCE]
         folder = work / f"{crossing.name}-{at}"
-        outcomes += cross(endpoints, crossing.publisher, crossing.clip, players, f"live/{crossing.name}-{at}", folder)
+        outcomes += cross(
+            endpoints, crossing.publisher, crossing.clip, players, f"live/{crossing.name}-{at}", folder
+        )
     return outcomes
 
 
@@ -135,9 +144,14 @@ def run_all(crossings: Sequence[Crossing], work: Path) -> list[tuple[Crossing, l
 
 
 def table(results: Sequence[tuple[Crossing, list[Outcome]]], date: datetime.date) -> str:
-    """Markdown: a row for each publisher and clip, a column for each player; "yes" only where frames crossed."""
+    """Markdown: a row for each publisher and clip, a column for each player; "yes" only where frames
+    crossed.
+    """
     players = [player for player in PLAYERS if any(player in crossing.players for crossing, _ in results)]
-    lines = [f"Last run: {date.isoformat()}. Rows publish, columns play; *yes*: every coded frame arrived, in order, in time."]
+    lines = [
+        f"Last run: {date.isoformat()}. Rows publish, columns play; "
+        "*yes*: every coded frame arrived, in order, in time."
+    ]
     lines += ["", "| publisher | tracks | " + " | ".join(p.name for p in players) + " |"]
     lines.append("|" + " --- |" * (len(players) + 2))
     for crossing, outcomes in results:
@@ -147,7 +161,11 @@ def table(results: Sequence[tuple[Crossing, list[Outcome]]], date: datetime.date
             outcome = by_name.get(player.name)
             cells.append("–" if outcome is None else "yes" if outcome.report.ok else "no")
         lines.append(f"| {crossing.publisher.name} | {crossing.clip.name} | " + " | ".join(cells) + " |")
-    lines += ["", "–: the client has no such codec there. Of VLC, which writes times of its own, bytes and order are compared."]
+    lines += [
+        "",
+        "–: the client has no such codec there. Of VLC, which writes times of its own, "
+        "bytes and order are compared.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -168,7 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.interop.matrix", description=__doc__)
     parser.add_argument("--full", action="store_true", help="every crossing instead of the pairwise subset")
     parser.add_argument("--list", action="store_true", help="only say what would run")
-    parser.add_argument("--clip", action="append", choices=sorted(CLIPS), help="only these clips; may be repeated")
+    parser.add_argument(
+        "--clip", action="append", choices=sorted(CLIPS), help="only these clips; may be repeated"
+    )
     parser.add_argument("--publisher", help="only publishers whose name contains this")
     parser.add_argument("--player", help="only players whose name contains this")
     parser.add_argument("--out", type=Path, help="write the table here and into README.md")

@@ -48,7 +48,9 @@ class Child:
         return True
 
     def stop(self, how: signal.Signals = signal.SIGINT, seconds: float = 5.0) -> None:
-        """Ask it to end with the signal that a user's Ctrl+C sends, and kill it when it does not within `seconds`."""
+        """Ask it to end with the signal that a user's Ctrl+C sends, and kill it when it does not within
+        `seconds`.
+        """
         if self.running:
             self.process.send_signal(how)
             if not self.wait(seconds):

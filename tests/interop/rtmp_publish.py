@@ -1,7 +1,10 @@
-"""A small RTMP publisher that sends an FLV file with its timestamps moved, as a program: URL FILE OFFSET_MS [omit].
+"""A small RTMP publisher that sends an FLV file with its timestamps moved, as a program: URL FILE OFFSET_MS
+[omit].
 
-FFmpeg writes 31 bits of timestamp and GStreamer starts at 0, so neither reaches the wrap at 2^32 ms. Written apart from
-penstock's own RTMP, on purpose. With ``omit`` continued chunks leave the extended timestamp out, as librtmp's family reads
+FFmpeg writes 31 bits of timestamp and GStreamer starts at 0, so neither reaches the wrap at 2^32 ms.
+Written apart from
+penstock's own RTMP, on purpose. With ``omit`` continued chunks leave the extended timestamp out, as
+librtmp's family reads
 it; without, they repeat it, as the specification's 5.3.1.3 and FFmpeg have it.
 """
 
@@ -28,7 +31,9 @@ def main(url: str, path: Path, offset: int, *, omit: bool) -> None:
         threading.Thread(target=_drain, args=(peer,), daemon=True).start()
         peer.sendall(_message(2, 1, 0, 0, struct.pack("!I", CHUNK), omit=omit))
         tc_url = f"rtmp://{host}/{app}"
-        connect = _string("connect") + _number(1) + _object({"app": app, "type": "nonprivate", "tcUrl": tc_url})
+        connect = (
+            _string("connect") + _number(1) + _object({"app": app, "type": "nonprivate", "tcUrl": tc_url})
+        )
         peer.sendall(_message(3, 20, 0, 0, connect, omit=omit))
         peer.sendall(_message(3, 20, 0, 0, _string("createStream") + _number(2) + b"\x05", omit=omit))
         # The replies are not parsed: time enough for them, and every server gives the first stream the id 1.
@@ -105,7 +110,9 @@ def _string(text: str) -> bytes:
 
 
 def _object(members: dict[str, str]) -> bytes:
-    body = b"".join(struct.pack("!H", len(key)) + key.encode() + _string(value) for key, value in members.items())
+    body = b"".join(
+        struct.pack("!H", len(key)) + key.encode() + _string(value) for key, value in members.items()
+    )
     return b"\x03" + body + b"\x00\x00\x09"
 
 

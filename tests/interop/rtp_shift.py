@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from attrs import define, field
@@ -19,7 +19,9 @@ SEQUENCE_START = 65_480
 
 @define
 class Shift:
-    """What is added on one RTP channel, fixed by the first time seen so that the wrap comes `lead` ticks later."""
+    """What is added on one RTP channel, fixed by the first time seen so that the wrap comes `lead` ticks
+    later.
+    """
 
     lead: int
     time: int | None = None
@@ -93,7 +95,7 @@ class Rewriter:
 
 
 @contextmanager
-def shifting_proxy(host: str, port: int, leads: tuple[int, ...]) -> Iterator[int]:
+def shifting_proxy(host: str, port: int, leads: tuple[int, ...]) -> Generator[int]:
     """A proxy for one connection to `host`:`port`; yields its own port on loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(20)

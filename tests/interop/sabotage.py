@@ -1,4 +1,5 @@
-"""penstock with one fault built in, as a program: FAULT SERVE-ARGUMENTS...; the comparison must see each of them.
+"""penstock with one fault built in, as a program: FAULT SERVE-ARGUMENTS...; the comparison must see each of
+them.
 
 The faults live here, not in the product: `Publisher.write` is wrapped before the server starts.
 """
@@ -11,7 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 FAULTS = ("drop", "late", "swap", "sound", "flip")
-"""Drop one picture, move its pts by 40 ms, write one track's frame as another's, shift all sound by 60 ms, flip one bit."""
+"""Drop one picture, move its pts by 40 ms, write one track's frame as another's, shift all sound by 60 ms,
+flip one bit.
+"""
 AT = 90
 """Which picture is hurt: after the players have joined, before the clip ends."""
 MS = 1_000_000

@@ -1,4 +1,6 @@
-"""The servers under test: penstock as a child process, and nginx-rtmp, against which the harness itself is proven."""
+"""The servers under test: penstock as a child process, and nginx-rtmp, against which the harness itself is
+proven.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +40,7 @@ class Penstock:
         return list(_json_lines(self.child.log))
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
+    def explained(self) -> Generator[None]:
         """Add the end of the server's log to whatever fails inside."""
         try:
             yield
@@ -50,8 +52,10 @@ class Penstock:
 @contextmanager
 def penstock(
     work: Path, *settings: str, program: tuple[str, ...] = ("-m", "penstock", "serve")
-) -> Iterator[Penstock]:
-    """``penstock serve`` with `settings` (``key=value``) besides `SETTINGS`; `program` is what Python runs instead."""
+) -> Generator[Penstock]:
+    """``penstock serve`` with `settings` (``key=value``) besides `SETTINGS`; `program` is what Python runs
+    instead.
+    """
     argv = [sys.executable, *program]
     for setting in (*SETTINGS, *settings):
         argv += ["--set", setting]
@@ -63,7 +67,7 @@ def penstock(
 
 
 @contextmanager
-def nginx_rtmp(work: Path) -> Iterator[Endpoints]:
+def nginx_rtmp(work: Path) -> Generator[Endpoints]:
     """Debian's nginx with its RTMP module, on a free port."""
     port = free_port()
     config = work / "nginx.conf"
@@ -86,7 +90,9 @@ def nginx_rtmp(work: Path) -> Iterator[Endpoints]:
 
 
 def _wait_until_it_listens(child: Child) -> Endpoints:
-    """Both endpoints, or after `SETTLE` the one that there is: a test that needs the other one says so by itself."""
+    """Both endpoints, or after `SETTLE` the one that there is: a test that needs the other one says so by
+    itself.
+    """
     deadline = time.monotonic() + START_LIMIT
     settled: float | None = None
     while time.monotonic() < deadline and child.running:
@@ -94,7 +100,9 @@ def _wait_until_it_listens(child: Child) -> Endpoints:
         for line in _json_lines(child.log):
             # UDP endpoints of the same protocol are listed too: clients learn those from SETUP.
             if line.get("event") == "listening" and line.get("transport", "tcp") == "tcp":
-                found[str(line.get("what"))] = f"{line.get('what')}://{line.get('address')}:{line.get('port')}"
+                found[str(line.get("what"))] = (
+                    f"{line.get('what')}://{line.get('address')}:{line.get('port')}"
+                )
         now = time.monotonic()
         settled = settled or (now + SETTLE if found else None)
         if {"rtmp", "rtsp"} <= found.keys() or (settled and now > settled):

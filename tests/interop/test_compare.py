@@ -24,7 +24,9 @@ def _source() -> FrameList:
 
 def _shift(track: FrameTrack, ms: float, *, first: int = 0) -> FrameTrack:
     frames = tuple(
-        evolve(f, pts=(f.pts or 0) + round(ms * MS), dts=None if f.dts is None else f.dts + round(ms * MS)) if n >= first else f
+        evolve(f, pts=(f.pts or 0) + round(ms * MS), dts=None if f.dts is None else f.dts + round(ms * MS))
+        if n >= first
+        else f
         for n, f in enumerate(track.frames)
     )
     return evolve(track, frames=frames)
@@ -54,7 +56,11 @@ def test_a_constant_offset_and_roundings_to_milliseconds_agree() -> None:
         return evolve(
             track,
             frames=tuple(
-                evolve(f, pts=round((f.pts or 0) / MS) * MS + 777 * MS, dts=round((f.dts or 0) / MS) * MS + 777 * MS)
+                evolve(
+                    f,
+                    pts=round((f.pts or 0) / MS) * MS + 777 * MS,
+                    dts=round((f.dts or 0) / MS) * MS + 777 * MS,
+                )
                 for f in track.frames
             ),
         )
@@ -87,7 +93,9 @@ def test_a_bounded_tail_may_be_missing() -> None:
 @pytest.mark.parametrize("at", [1, 60, 120])
 def test_a_dropped_frame_is_seen(kind: str, at: int) -> None:
     track: FrameTrack = getattr(_source(), kind)
-    report = compare(_source(), _edit(_source(), kind, track.frames[:at] + track.frames[at + 1 :]), Rules(tail=5))
+    report = compare(
+        _source(), _edit(_source(), kind, track.frames[:at] + track.frames[at + 1 :]), Rules(tail=5)
+    )
     assert f"{kind}: frame {at} should be" in str(report)
 
 
@@ -157,7 +165,9 @@ def test_joining_at_no_key_frame_is_seen() -> None:
 
 def test_sound_that_begins_late_is_seen() -> None:
     video, audio = _tracks(_source())
-    assert "sound begins" in str(compare(_source(), FrameList(video, evolve(audio, frames=audio.frames[20:]))))
+    assert "sound begins" in str(
+        compare(_source(), FrameList(video, evolve(audio, frames=audio.frames[20:])))
+    )
 
 
 def test_dts_faults_are_seen() -> None:
@@ -180,10 +190,15 @@ def test_too_little_proves_nothing() -> None:
 
 
 def _g711(cut: int, *, begin: int = 0, samples: bytes | None = None, ms: float = 0.0) -> FrameList:
-    row = samples if samples is not None else b"".join(hashlib.md5(bytes([n % 256, n // 256])).digest() for n in range(2000))
+    row = (
+        samples
+        if samples is not None
+        else b"".join(hashlib.md5(bytes([n % 256, n // 256])).digest() for n in range(2000))
+    )
     row = row[begin:]
     frames = tuple(
-        CodedFrame(round((begin + at) * 125_000 + ms * MS), None, len(row[at : at + cut]), "-") for at in range(0, len(row), cut)
+        CodedFrame(round((begin + at) * 125_000 + ms * MS), None, len(row[at : at + cut]), "-")
+        for at in range(0, len(row), cut)
     )
     return FrameList(None, FrameTrack("audio", "pcm_alaw", frames, row))
 

@@ -1,4 +1,6 @@
-"""The harness, proven against servers that are not penstock: nginx-rtmp, gst-rtsp-server, and FFmpeg as an RTSP receiver."""
+"""The harness, proven against servers that are not penstock: nginx-rtmp, gst-rtsp-server, and FFmpeg as an
+RTSP receiver.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from .clips import CLIPS
 from .compare import Rules, compare
 from .crossing import Endpoints, cross, cross_command
 from .frames import MS
-from .matrix import CODEC_SETS, pairwise, possible, table
+from .matrix import CODEC_SETS, Crossing, pairwise, possible, table
 from .process import Child, stop_all, wait_all
 from .rtp_shift import Rewriter, shifting_proxy
 from .server import free_port, nginx_rtmp
@@ -39,11 +41,17 @@ def nginx(work: Path) -> Iterator[Endpoints]:
         yield endpoints
 
 
-@pytest.mark.parametrize("publisher", [p for p in PUBLISHERS if p.protocol == "rtmp"], ids=lambda p: p.program)
-def test_every_rtmp_client_is_frame_exact_through_nginx(publisher: Publisher, nginx: Endpoints, folder: Path) -> None:
+@pytest.mark.parametrize(
+    "publisher", [p for p in PUBLISHERS if p.protocol == "rtmp"], ids=lambda p: p.program
+)
+def test_every_rtmp_client_is_frame_exact_through_nginx(
+    publisher: Publisher, nginx: Endpoints, folder: Path
+) -> None:
     players = _players("rtmp", "h264b-aac44")
     require(*publisher.needs, *(need for player in players for need in player.needs))
-    outcomes = cross(nginx, publisher, CLIPS["h264b-aac44"], players, f"live/{publisher.program}".replace(" ", ""), folder)
+    outcomes = cross(
+        nginx, publisher, CLIPS["h264b-aac44"], players, f"live/{publisher.program}".replace(" ", ""), folder
+    )
     assert len(outcomes) == 5
     assert all(outcome.report.ok for outcome in outcomes), "\n".join(map(str, outcomes))
 
@@ -56,23 +64,29 @@ def test_a_second_sequence_header_passes_nginx(nginx: Endpoints, folder: Path) -
 
 
 @pytest.mark.parametrize("start", [0, 2**24 - 2000])
-def test_the_crafted_publisher_is_frame_exact_through_nginx(start: int, nginx: Endpoints, folder: Path) -> None:
+def test_the_crafted_publisher_is_frame_exact_through_nginx(
+    start: int, nginx: Endpoints, folder: Path
+) -> None:
     clip = CLIPS["h264-aac"]
     script = Path(__file__).with_name("rtmp_publish.py")
     url = nginx.url("rtmp", f"live/crafted{start}")
     argv = [sys.executable, str(script), url, str(clip.file("flv")), str(start)]
     players = [player for player in PLAYERS if player.name in ("ffmpeg new rtmp", "rtmpdump rtmp")]
     require(*(need for player in players for need in player.needs))
-    outcomes = cross_command(nginx, argv, clip.frames("flv"), clip, players, f"live/crafted{start}", folder, same_dts=True)
+    outcomes = cross_command(
+        nginx, argv, clip.frames("flv"), clip, players, f"live/crafted{start}", folder, same_dts=True
+    )
     assert all(outcome.report.ok for outcome in outcomes), "\n".join(map(str, outcomes))
 
 
 @pytest.mark.parametrize(
     ("name", "program"),
     [
-        # Sound and picture begin at the same instant here, as gst-rtsp-server's RTP-Info claims they always do.
+        # Sound and picture begin at the same instant here, as gst-rtsp-server's RTP-Info claims they
+        # always do.
         pytest.param("h264-pcma", "", id="h264-pcma"),
-        # Here they do not, and GStreamer's player corrects itself at the first sender report; FFmpeg's does not look.
+        # Here they do not, and GStreamer's player corrects itself at the first sender report; FFmpeg's
+        # does not look.
         pytest.param("hevc-opus", "ffmpeg", id="hevc-opus"),
     ],
 )
@@ -113,7 +127,9 @@ def test_every_rtsp_player_is_frame_exact_from_gst_rtsp_server(name: str, progra
     source = clip.frames(container).without_dts().head(LENGTH)
     failed: list[str] = []
     for player, child, own in running:
-        report = compare(source, player.frames(own).head(LENGTH), Rules(tail=0, same_dts=False, from_start=True))
+        report = compare(
+            source, player.frames(own).head(LENGTH), Rules(tail=0, same_dts=False, from_start=True)
+        )
         if not report.ok:
             failed.append(f"--- {player.name}\n{report}\n{' '.join(child.argv)}\n{child.words()}")
     assert not failed, "\n".join(failed)
@@ -121,7 +137,9 @@ def test_every_rtsp_player_is_frame_exact_from_gst_rtsp_server(name: str, progra
 
 @pytest.mark.parametrize("protocol", ["rtsp-tcp", "rtsp-udp"])
 @pytest.mark.parametrize("program", ["ffmpeg 5.1", "ffmpeg new"])
-def test_ffmpeg_publishes_frame_exact_to_a_listening_ffmpeg(program: str, protocol: str, folder: Path) -> None:
+def test_ffmpeg_publishes_frame_exact_to_a_listening_ffmpeg(
+    program: str, protocol: str, folder: Path
+) -> None:
     require("ffmpeg", "ffmpeg-new")
     _listen_and_publish(program, protocol, folder, None)
 
@@ -144,12 +162,16 @@ def _listen_and_publish(program: str, protocol: str, folder: Path, leads: tuple[
     try:
         time.sleep(0.7)
         if leads is None:
-            sender = Child.start(program, publisher.argv(clip, f"rtsp://127.0.0.1:{port}/live/s"), folder / "publisher.log")
+            sender = Child.start(
+                program, publisher.argv(clip, f"rtsp://127.0.0.1:{port}/live/s"), folder / "publisher.log"
+            )
             sender.wait(clip.seconds + 8)
             sender.stop()
         else:
             with shifting_proxy("127.0.0.1", port, leads) as own:
-                sender = Child.start(program, publisher.argv(clip, f"rtsp://127.0.0.1:{own}/live/s"), folder / "publisher.log")
+                sender = Child.start(
+                    program, publisher.argv(clip, f"rtsp://127.0.0.1:{own}/live/s"), folder / "publisher.log"
+                )
                 sender.wait(clip.seconds + 8)
                 sender.stop()
         listening.wait(2)
@@ -176,7 +198,9 @@ def test_rtp_is_shifted_wherever_the_bytes_are_cut() -> None:
     report = b"$\x01\x00\x1c" + b"\x80\xc8\x00\x06" + b"ssrc" + b"n" * 8 + b"\x00\x00\x00\x07" + b"\0" * 8
     whole = Rewriter((100,)).feed(request + rtp + report)
     assert whole.startswith(request)
-    assert whole[len(request) + 6 : len(request) + 12] == (65_480).to_bytes(2, "big") + (2**32 - 100).to_bytes(4, "big")
+    assert whole[len(request) + 6 : len(request) + 12] == (65_480).to_bytes(2, "big") + (
+        2**32 - 100
+    ).to_bytes(4, "big")
     assert (2**32 - 98).to_bytes(4, "big") in whole[len(request) + len(rtp) :]
     one_by_one = Rewriter((100,))
     assert b"".join(one_by_one.feed(bytes([b])) for b in request + rtp + report) == whole
@@ -187,19 +211,18 @@ def test_the_subset_covers_every_pair_and_is_the_same_each_time() -> None:
     chosen = pairwise(crossings)
     assert [c.name for c in chosen] == [c.name for c in pairwise(possible())]
 
-    def pairs(of: object, clip: object, to: object) -> set[tuple[object, object]]:
-        return {(of, clip), (clip, to), (of, to)}
-
-    def covered(chosen_from: list[object]) -> set[tuple[object, object]]:
-        return set().union(*chosen_from)  # type: ignore[arg-type]
-
-    def everything(these: object) -> set[tuple[object, object]]:
-        found: list[object] = []
-        for c in these:  # type: ignore[attr-defined]
+    def everything(these: list[Crossing]) -> set[tuple[str, str, str]]:
+        found: set[tuple[str, str, str]] = set()
+        for c in these:
             for p in c.players:
-                found += [pairs(c.publisher.protocol, c.clip.name, p.protocol), pairs(c.publisher.program, c.clip.name, p.program)]
-                found += [pairs(c.publisher.program, c.clip.name, p.protocol), pairs(c.publisher.protocol, c.clip.name, p.program)]
-        return covered(found)
+                for of in (c.publisher.program, c.publisher.protocol):
+                    for to in (p.program, p.protocol):
+                        found |= {
+                            ("of to", of, to),
+                            ("of clip", of, c.clip.name),
+                            ("clip to", c.clip.name, to),
+                        }
+        return found
 
     assert everything(chosen) == everything(crossings)
     assert len(chosen) < len(crossings) / 2
@@ -227,7 +250,10 @@ def test_every_clip_has_the_codecs_it_names_and_key_frames_to_join_at(name: str)
     assert frames.codecs == "+".join(clip.codecs)
     if frames.video is not None:
         assert frames.video.frames[0].key
-        assert frames.audio is None or abs((frames.audio.frames[0].pts or 0) - (frames.video.frames[0].pts or 0)) < 100 * MS
+        assert (
+            frames.audio is None
+            or abs((frames.audio.frames[0].pts or 0) - (frames.video.frames[0].pts or 0)) < 100 * MS
+        )
         joins = sum(frame.key for frame in frames.video.frames)
         assert joins == 1 if name == "defaults" else joins > 3
 

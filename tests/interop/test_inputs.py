@@ -1,4 +1,6 @@
-"""Inputs that are hard in one way each: the seed's own commands, wraps of time stamps, a new SPS, a picture for who joins."""
+"""Inputs that are hard in one way each: the seed's own commands, wraps of time stamps, a new SPS, a picture
+for who joins.
+"""
 
 from __future__ import annotations
 
@@ -58,13 +60,22 @@ def test_the_seeds_own_command_unchanged(name: str, server: Penstock, folder: Pa
     output = Clip("seed", codecs, ("encoded",), ("encoded",), seconds=clip.seconds)
     players = [player for player in _players(*EVERYWHERE) if player.can(output)]
     outcomes = cross_command(
-        server.endpoints, argv, source, output, players, f"live/seed-{name}", folder / "crossing", same_dts=scheme == "rtmp"
+        server.endpoints,
+        argv,
+        source,
+        output,
+        players,
+        f"live/seed-{name}",
+        folder / "crossing",
+        same_dts=scheme == "rtmp",
     )
     _assert_crossed(outcomes, players)
 
 
 def _same_encoding(argv: list[str], folder: Path) -> FrameList:
-    """What the command sends: x264, x265 and FFmpeg's AAC give the same bytes for the same input and options each time."""
+    """What the command sends: x264, x265 and FFmpeg's AAC give the same bytes for the same input and
+    options each time.
+    """
     output = folder / ("encoded.flv" if "flv" in argv else "encoded.mov")
     until = argv.index("-rtsp_transport") if "-rtsp_transport" in argv else argv.index("-f")
     options = [word for word in argv[1:until] if word not in ("-re", "-nostdin")]
@@ -80,10 +91,20 @@ def test_rtmp_times_that_pass_a_border(start: int, manner: str, server: Penstock
     clip = CLIPS["h264-aac"]
     path = f"live/wrap-{start}-{manner}"
     script = str(Path(__file__).with_name("rtmp_publish.py"))
-    argv = [sys.executable, script, server.endpoints.url("rtmp", path), str(clip.file("flv")), str(start), manner]
+    argv = [
+        sys.executable,
+        script,
+        server.endpoints.url("rtmp", path),
+        str(clip.file("flv")),
+        str(start),
+        manner,
+    ]
     players = [p for p in _players(*EVERYWHERE) if p.scheme == "rtsp" or start < 2**31 - 10_000]
-    # FFmpeg's own FLV reader has 31 bits of time stamp, so RTMP players can follow over the first border only.
-    outcomes = cross_command(server.endpoints, argv, clip.frames("flv"), clip, players, path, folder, same_dts=True)
+    # FFmpeg's own FLV reader has 31 bits of time stamp, so RTMP players can follow over the first border
+    # only.
+    outcomes = cross_command(
+        server.endpoints, argv, clip.frames("flv"), clip, players, path, folder, same_dts=True
+    )
     _assert_crossed(outcomes, players)
 
 
@@ -108,25 +129,54 @@ def test_a_new_sps_in_mid_stream(protocol: str, server: Penstock, folder: Path) 
     publisher = next(p for p in PUBLISHERS if p.name == f"ffmpeg new {protocol}")
     # GStreamer's players write Matroska here, which cannot change its picture size.
     players = _players("ffmpeg new rtmp", "rtmpdump rtmp", "ffmpeg 5.1 rtsp-tcp", "ffmpeg new rtsp-udp")
-    _assert_crossed(cross(server.endpoints, publisher, clip, players, f"live/sps-{protocol}", folder), players)
+    _assert_crossed(
+        cross(server.endpoints, publisher, clip, players, f"live/sps-{protocol}", folder), players
+    )
 
 
 @pytest.mark.parametrize("protocol", ["rtmp", "rtsp-tcp"])
 def test_pictures_of_both_sizes_are_decoded(protocol: str, server: Penstock, folder: Path) -> None:
-    """Equal slices prove nothing about parameter sets, since the normal form leaves those out: decoding does."""
+    """Equal slices prove nothing about parameter sets, since the normal form leaves those out: decoding
+    does.
+    """
     clip = CLIPS["sps-change"]
     folder.mkdir(parents=True)
     path = f"live/sizes-{protocol}"
     publisher = next(p for p in PUBLISHERS if p.name == f"ffmpeg new {protocol}")
-    sender = Child.start("publisher", publisher.argv(clip, server.endpoints.url(publisher.scheme, path)), folder / "publisher.log")
+    sender = Child.start(
+        "publisher",
+        publisher.argv(clip, server.endpoints.url(publisher.scheme, path)),
+        folder / "publisher.log",
+    )
     players: list[tuple[str, Child]] = []
     try:
         sender.wait(1.2)
         for scheme in ("rtmp", "rtsp"):
             transport = ["-rtsp_transport", "tcp"] if scheme == "rtsp" else []
             url = server.endpoints.url(scheme, path)
-            decode = ["-map", "0:v", "-autoscale", "0", "-fps_mode", "passthrough", "-f", "framemd5", "-flush_packets", "1"]
-            argv = [path_of("ffmpeg-new"), "-nostdin", "-v", "error", *transport, "-i", url, *decode, str(folder / scheme)]
+            decode = [
+                "-map",
+                "0:v",
+                "-autoscale",
+                "0",
+                "-fps_mode",
+                "passthrough",
+                "-f",
+                "framemd5",
+                "-flush_packets",
+                "1",
+            ]
+            argv = [
+                path_of("ffmpeg-new"),
+                "-nostdin",
+                "-v",
+                "error",
+                *transport,
+                "-i",
+                url,
+                *decode,
+                str(folder / scheme),
+            ]
             players.append((scheme, Child.start(f"ffmpeg {scheme}", argv, folder / f"{scheme}.log")))
         sender.wait(clip.seconds + 10)
         for _, child in players:
@@ -136,9 +186,12 @@ def test_pictures_of_both_sizes_are_decoded(protocol: str, server: Penstock, fol
         for _, child in players:
             child.stop()
     for scheme, child in players:
-        sizes = [int(line.split(",")[4]) for line in (folder / scheme).read_text().splitlines() if line[:1] == "0"]
+        sizes = [
+            int(line.split(",")[4]) for line in (folder / scheme).read_text().splitlines() if line[:1] == "0"
+        ]
         small, large = 320 * 180 * 3 // 2, 480 * 272 * 3 // 2
-        # The second half is 100 pictures, and who joined at a key frame within the first saw at least 50 of that.
+        # The second half is 100 pictures, and who joined at a key frame within the first saw at least 50
+        # of that.
         assert sizes.count(small) >= 50, f"{scheme}: {child.words()}"
         assert sizes.count(large) >= 95, f"{scheme}: {child.words()}"
         assert sizes == sorted(sizes), f"{scheme}: sizes alternate"

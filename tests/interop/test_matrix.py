@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,12 @@ SUBSET = pairwise(possible())
 
 
 @pytest.fixture(scope="module")
-def crossed(server: Penstock, work: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[list[Outcome]]]]:
+def crossed(
+    server: Penstock, work: Path, request: pytest.FixtureRequest
+) -> Iterator[dict[str, Future[list[Outcome]]]]:
     """All crossings of the tests selected, begun at once, `LANES` at a time; each test waits for its own."""
-    wanted = {item.callspec.params["crossing"].name for item in request.session.items if hasattr(item, "callspec") and "crossing" in item.callspec.params}
+    calls: list[Any] = [getattr(item, "callspec", None) for item in request.session.items]
+    wanted: set[str] = {call.params["crossing"].name for call in calls if call and "crossing" in call.params}
     here = [crossing for crossing in SUBSET if crossing.name in wanted and missing(*crossing.needs) is None]
     for crossing in here:
         # Made beforehand: encoding beside a running crossing would take its two cores.
@@ -30,7 +34,9 @@ def crossed(server: Penstock, work: Path, request: pytest.FixtureRequest) -> Ite
 
 
 @pytest.mark.parametrize("crossing", SUBSET, ids=lambda crossing: crossing.name)
-def test_every_frame_crosses(crossing: Crossing, crossed: dict[str, Future[list[Outcome]]], server: Penstock) -> None:
+def test_every_frame_crosses(
+    crossing: Crossing, crossed: dict[str, Future[list[Outcome]]], server: Penstock
+) -> None:
     require(*crossing.needs)
     with server.explained():
         outcomes = crossed[crossing.name].result()

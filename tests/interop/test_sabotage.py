@@ -1,4 +1,6 @@
-"""A server with one fault built in: a comparison that did not see it would prove nothing about the real one."""
+"""A server with one fault built in: a comparison that did not see it would prove nothing about the real
+one.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,14 @@ def test_the_comparison_sees(fault: str, work: Path, folder: Path) -> None:
     folder.mkdir()
     players = [player for player in PLAYERS if player.name in ("ffmpeg new rtmp", "ffmpeg new rtsp-tcp")]
     publisher = next(p for p in PUBLISHERS if p.name == "ffmpeg new rtmp")
-    with penstock(folder, program=("-m", "tests.interop.sabotage", fault, "serve")) as server, server.explained():
+    with (
+        penstock(folder, program=("-m", "tests.interop.sabotage", fault, "serve")) as server,
+        server.explained(),
+    ):
         if server.endpoints.rtsp is None:
             players = players[:1]
-        outcomes = cross(server.endpoints, publisher, CLIPS["h264-aac"], players, "live/hurt", folder / "crossing")
+        outcomes = cross(
+            server.endpoints, publisher, CLIPS["h264-aac"], players, "live/hurt", folder / "crossing"
+        )
         for outcome in outcomes:
             assert SEEN_AS[fault] in str(outcome.report), str(outcome)
