@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from penstock.registry import VideoInfo
 from penstock_codecs.av1 import Av1Config
 from penstock_codecs.av1.flv import Av1Flv
 from penstock_codecs.av1.obu import leb128, split, with_size, write_leb128
@@ -12,6 +13,7 @@ from penstock_codecs.av1.rtp import Av1Rtp
 from penstock_codecs.vp8.flv import RECORD, Vp8Flv
 from penstock_codecs.vp8.header import Vp8Config
 from penstock_codecs.vp8.header import parse_frame as parse_vp8
+from penstock_codecs.vp8.info import Vp8Info
 from penstock_codecs.vp8.rtp import Vp8Rtp
 from penstock_codecs.vp9 import Vp9Config
 from penstock_codecs.vp9.flv import Vp9Flv
@@ -55,12 +57,16 @@ _PROFILES = [
     b"\x30\0",
 ]
 _SEQUENCE = Av1Config.parse(_HEADERS[0])
-_KEY, _INTER, _TILES = b"\x32\x10" + bytes(60), b"\x30\x30" + bytes(80), b"\x22\x04abcd"
-_KEY = b"\x30\x10" + bytes(60)
+_KEY, _INTER, _TILES = b"\x30\x10" + bytes(60), b"\x30\x30" + bytes(80), b"\x22\x04abcd"
 _VP8_KEY = b"\x10\2\0\x9d\1\x2a\xa0\0\x78\0" + bytes(60)
 _VP8_INTER = b"\x11\2\0" + bytes(60)
 _VP9_KEY = bytes.fromhex("82498342000 9f0077 0".replace(" ", "")) + bytes(60)
 _VP9_INTER = b"\x86\0" + bytes(60)
+
+
+def _described_vp8(data: bytes) -> VideoInfo | None:
+    found = parse_vp8(data)
+    return Vp8Info().describe(found) if found else None
 
 
 CASES = [
@@ -149,7 +155,7 @@ CASES = [
     ),
     ParserCase(
         name="VP8 frame header",
-        parse=parse_vp8,
+        parse=_described_vp8,
         valid=[_VP8_KEY, _VP8_INTER, _VP8_KEY[:6] + bytes(9), b"\x10\0\0" + bytes(9), b"\1"],
         modules=["penstock_codecs.vp8.header"],
     ),

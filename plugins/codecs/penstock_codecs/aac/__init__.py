@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
-from penstock_formats.flv import FLV
-from penstock_formats.rtp import RTP
-
 from penstock_codecs.aac.config import AAC, AacConfig
 from penstock_codecs.aac.flv import AacFlv
 from penstock_codecs.aac.info import AacInfo
 from penstock_codecs.aac.rtp import AacRtp
+from penstock_formats.flv import FLV
+from penstock_formats.rtp import RTP
 
 __all__ = ["AAC", "AacConfig", "AacPlugin", "plugin"]
 

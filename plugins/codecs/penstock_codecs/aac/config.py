@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from attrs import evolve, frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind
-from penstock_formats.bits import BitReader
-
 from penstock_codecs.aac.program import program_config_channels
+from penstock_formats.bits import BitReader
 
 AAC = Codec("aac", Kind.AUDIO)
 

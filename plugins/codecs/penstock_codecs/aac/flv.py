@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig, Frame
-from penstock_formats.flv import FlvUnit
-
 from penstock_codecs.aac.config import AacConfig
+from penstock_formats.flv import FlvUnit
 
 
 class AacFlv:

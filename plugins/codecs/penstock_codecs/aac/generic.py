@@ -6,6 +6,7 @@ import struct
 from collections.abc import Mapping
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Frame
 from penstock_formats.bits import BitReader

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from penstock.media import CodecConfig
 from penstock.registry import AudioInfo
-
 from penstock_codecs.aac.config import PS, SBR, AacConfig
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
+from penstock_codecs.aac.config import MAX_ASC, AacConfig, read_config
 from penstock_formats.bits import BitReader
 from penstock_formats.rtp import AccessUnit
-
-from penstock_codecs.aac.config import MAX_ASC, AacConfig, read_config
 
 CLAUSE = "ISO/IEC 14496-3 1.7.3"
 MAX_ELEMENT = 1 << 20

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Track
-from penstock_formats.rtp import Depacketizer, RtpFormat
-
 from penstock_codecs.aac.config import AAC, MAX_RATE, AacConfig
 from penstock_codecs.aac.generic import GenericDepacketizer, GenericFormat, GenericPacketizer
 from penstock_codecs.aac.latm import LatmDepacketizer, StreamMuxConfig
+from penstock_formats.rtp import Depacketizer, RtpFormat
 
 LATM = "MP4A-LATM"
 _FMTP = {

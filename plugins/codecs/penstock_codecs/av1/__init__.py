@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
-from penstock_formats.flv import FLV
-from penstock_formats.rtp import RTP
-
 from penstock_codecs.av1.flv import Av1Flv
 from penstock_codecs.av1.info import Av1Info
 from penstock_codecs.av1.rtp import Av1Rtp
 from penstock_codecs.av1.sequence import AV1, Av1Config
+from penstock_formats.flv import FLV
+from penstock_formats.rtp import RTP
 
 __all__ = ["AV1", "Av1Config", "Av1Plugin", "plugin"]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
-from penstock_formats.rtp import AccessUnit
-
 from penstock_codecs.av1.obu import (
     MAX_OBUS,
     PADDING,
@@ -19,6 +17,7 @@ from penstock_codecs.av1.obu import (
 )
 from penstock_codecs.av1.packetizer import CONTINUED, CONTINUES, NEW_SEQUENCE
 from penstock_codecs.av1.sequence import Av1Config
+from penstock_formats.rtp import AccessUnit
 
 CLAUSE = "AV1 RTP 4.4"
 MAX_UNIT = 8 << 20

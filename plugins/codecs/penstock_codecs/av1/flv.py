@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig, Frame
-from penstock_formats.flv import FlvUnit
-
 from penstock_codecs.av1.obu import is_key, sort, split, with_size
 from penstock_codecs.av1.record import parse_record, write_record
 from penstock_codecs.av1.sequence import Av1Config
+from penstock_formats.flv import FlvUnit
 
 
 class Av1Flv:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from penstock.media import Frame
-
 from penstock_codecs.av1.obu import write_leb128
 from penstock_codecs.av1.sequence import Av1Config
 

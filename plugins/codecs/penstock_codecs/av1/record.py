@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
-
 from penstock_codecs.av1.obu import sort, split, with_size
 from penstock_codecs.av1.sequence import Av1Config, Color
 

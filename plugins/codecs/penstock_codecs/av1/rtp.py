@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Track
-from penstock_formats.rtp import RtpFormat
-
 from penstock_codecs.av1.depacketizer import Av1Depacketizer
 from penstock_codecs.av1.packetizer import Av1Packetizer
 from penstock_codecs.av1.sequence import AV1, Av1Config
+from penstock_formats.rtp import RtpFormat
 
 CLOCK_RATE = 90_000
 

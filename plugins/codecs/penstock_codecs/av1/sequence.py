@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind
-from penstock_formats.bits import BitReader
-
 from penstock_codecs.av1.obu import SEQUENCE_HEADER, kind, without_size
+from penstock_formats.bits import BitReader
 
 AV1 = Codec("av1", Kind.VIDEO)
 

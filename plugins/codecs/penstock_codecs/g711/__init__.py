@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
-from penstock_formats.flv import FLV
-from penstock_formats.rtp import RTP
-
 from penstock_codecs.g711.config import PCMA, PCMU, G711Config
 from penstock_codecs.g711.flv import G711Flv
 from penstock_codecs.g711.info import G711Info
 from penstock_codecs.g711.rtp import G711Rtp
+from penstock_formats.flv import FLV
+from penstock_formats.rtp import RTP
 
 __all__ = ["PCMA", "PCMU", "G711Config", "G711Plugin", "plugin"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig, Frame
-from penstock_formats.flv import FlvUnit
-
 from penstock_codecs.g711.config import G711Config
+from penstock_formats.flv import FlvUnit
 
 RATE = 8000
 """FLV 10.1 E.4.2.1: the rate flag does not apply to G.711."""

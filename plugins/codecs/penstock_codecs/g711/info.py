@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from attrs import frozen
+
 from penstock.media import CodecConfig
 from penstock.registry import AudioInfo
-
 from penstock_codecs.g711.config import G711Config
 
 

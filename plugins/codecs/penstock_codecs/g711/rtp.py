@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Frame, Track
-from penstock_formats.rtp import AccessUnit, RtpFormat
-
 from penstock_codecs.g711.config import G711Config
+from penstock_formats.rtp import AccessUnit, RtpFormat
 
 
 class G711Packetizer:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
-from penstock_formats.flv import FLV
-from penstock_formats.rtp import RTP
-
 from penstock_codecs.mp3.flv import Mp3Flv
 from penstock_codecs.mp3.header import MP3, FrameHeader, Mp3Config
 from penstock_codecs.mp3.info import Mp3Info
 from penstock_codecs.mp3.rtp import Mp3Rtp
+from penstock_formats.flv import FLV
+from penstock_formats.rtp import RTP
 
 __all__ = ["MP3", "FrameHeader", "Mp3Config", "Mp3Plugin", "plugin"]
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig, Frame
-from penstock_formats.flv import FlvUnit
-
 from penstock_codecs.mp3.header import FrameHeader, split
+from penstock_formats.flv import FlvUnit
 
 
 class Mp3Flv:

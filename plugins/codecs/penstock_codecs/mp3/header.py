@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind
 

@@ -6,9 +6,8 @@ import struct
 
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Frame, Track
-from penstock_formats.rtp import AccessUnit, RtpFormat
-
 from penstock_codecs.mp3.header import MP3, FrameHeader, Mp3Config, split
+from penstock_formats.rtp import AccessUnit, RtpFormat
 
 CLAUSE = "RFC 2250 3.5"
 CLOCK_RATE = 90_000

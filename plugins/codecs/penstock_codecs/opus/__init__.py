@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
-from penstock_formats.flv import FLV
-from penstock_formats.rtp import RTP
-
 from penstock_codecs.opus.config import OPUS, OpusConfig
 from penstock_codecs.opus.flv import OpusFlv
 from penstock_codecs.opus.info import OpusInfo
 from penstock_codecs.opus.packet import duration
 from penstock_codecs.opus.rtp import OpusRtp
+from penstock_formats.flv import FLV
+from penstock_formats.rtp import RTP
 
 __all__ = ["OPUS", "OpusConfig", "OpusPlugin", "duration", "plugin"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from attrs import evolve, frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind
 

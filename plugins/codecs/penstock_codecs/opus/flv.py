@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from penstock.media import CodecConfig, Frame
-from penstock_formats.flv import FlvUnit
-
 from penstock_codecs.opus.config import OpusConfig, parse_head, write_head
 from penstock_codecs.opus.packet import duration
+from penstock_formats.flv import FlvUnit
 
 
 class OpusFlv:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Frame, Track
-from penstock_formats.rtp import AccessUnit, RtpFormat
-
 from penstock_codecs.opus.config import CLOCK_RATE, OPUS, OpusConfig
 from penstock_codecs.opus.packet import duration
+from penstock_formats.rtp import AccessUnit, RtpFormat
 
 _CLAUSE = "RFC 7587 7"
 

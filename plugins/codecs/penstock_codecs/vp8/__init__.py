@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
-from penstock_formats.flv import FLV
-from penstock_formats.rtp import RTP
-
 from penstock_codecs.vp8.flv import Vp8Flv
 from penstock_codecs.vp8.header import VP8, Vp8Config
 from penstock_codecs.vp8.info import Vp8Info
 from penstock_codecs.vp8.rtp import Vp8Rtp
+from penstock_formats.flv import FLV
+from penstock_formats.rtp import RTP
 
 __all__ = ["VP8", "Vp8Config", "Vp8Plugin", "plugin"]
 

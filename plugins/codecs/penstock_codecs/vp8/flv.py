@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig, Frame
-from penstock_formats.flv import FlvUnit
-
 from penstock_codecs.vp8.header import Vp8Config, parse_frame
+from penstock_formats.flv import FlvUnit
 
 # vpcC: version 1; profile and level 0; 8 bits 4:2:0; colours unspecified; no initialization data.
 RECORD = bytes((1, 0, 0, 0, 0, 0, 8 << 4 | 1 << 1, 2, 2, 2, 0, 0))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Frame, Track
-from penstock_formats.rtp import AccessUnit, RtpFormat
-
 from penstock_codecs.vp8.header import VP8, Vp8Config, parse_frame
+from penstock_formats.rtp import AccessUnit, RtpFormat
 
 CLAUSE = "RFC 7741 4.2"
 CLOCK_RATE = 90_000

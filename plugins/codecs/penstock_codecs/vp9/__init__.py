@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
-from penstock_formats.flv import FLV
-from penstock_formats.rtp import RTP
-
 from penstock_codecs.vp9.flv import Vp9Flv
 from penstock_codecs.vp9.header import VP9, Vp9Config
 from penstock_codecs.vp9.info import Vp9Info
 from penstock_codecs.vp9.rtp import Vp9Rtp
+from penstock_formats.flv import FLV
+from penstock_formats.rtp import RTP
 
 __all__ = ["VP9", "Vp9Config", "Vp9Plugin", "plugin"]
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
-from penstock_formats.rtp import AccessUnit
-
 from penstock_codecs.vp9.header import Vp9Config, parse_frame
 from penstock_codecs.vp9.packetizer import BEGINS, ENDS, FLEXIBLE, INTER, LAYERS, PICTURE_ID, SCALABILITY
+from penstock_formats.rtp import AccessUnit
 
 CLAUSE = "RFC 9628 4.2"
 MAX_PICTURE = 8 << 20

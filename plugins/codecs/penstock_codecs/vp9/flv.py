@@ -6,9 +6,8 @@ import struct
 
 from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig, Frame
-from penstock_formats.flv import FlvUnit
-
 from penstock_codecs.vp9.header import CHROMA_444, Vp9Config, parse_frame
+from penstock_formats.flv import FlvUnit
 
 CLAUSE = "VPCodecConfigurationRecord"
 _FULL_BOX = b"\1\0\0\0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attrs import evolve, frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind
 from penstock_formats.bits import BitReader

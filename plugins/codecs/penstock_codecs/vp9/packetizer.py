@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 
 from penstock.media import Frame
-
 from penstock_codecs.vp9.header import Vp9Config
 
 PICTURE_ID, INTER, LAYERS, FLEXIBLE, BEGINS, ENDS, SCALABILITY = 0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02

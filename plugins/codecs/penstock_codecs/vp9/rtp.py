@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Track
-from penstock_formats.rtp import RtpFormat
-
 from penstock_codecs.vp9.depacketizer import Vp9Depacketizer
 from penstock_codecs.vp9.header import VP9, Vp9Config
 from penstock_codecs.vp9.packetizer import Vp9Packetizer
+from penstock_formats.rtp import RtpFormat
 
 CLOCK_RATE = 90_000
 
