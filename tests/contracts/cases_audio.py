@@ -59,16 +59,6 @@ def rtp_parse(make: Callable[[], Depacketizer]) -> Callable[[bytes], list[Any]]:
     return parse
 
 
-def rtp_seeded(make: Callable[[], Depacketizer]) -> Callable[[bytes], Any]:
-    """What one payload gives, refused as a whole."""
-
-    def parse(data: bytes) -> Any:
-        depacketizer = make()
-        return depacketizer.push(data, 0, True, False) + depacketizer.flush()
-
-    return parse
-
-
 def round_trip(binding: RtpBinding, fmt: RtpFormat, known: CodecConfig, most: int) -> Callable[[bytes], Any]:
     """Framed packets to units, those to packets of at most `most` bytes, and back to the same units."""
     parse = rtp_parse(lambda: binding.depacketizer(fmt))
