@@ -84,7 +84,11 @@ class Publisher(Client):
         """Which file of the clip it reads, so that the frames published are known."""
 
     @abstractmethod
-    def argv(self, clip: Clip, url: str) -> list[str]: ...
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]: ...
+
+    def sent(self, clip: Clip, work: Path) -> FrameList:
+        """What it has sent, once it has ended."""
+        return clip.frames(self.container(clip))
 
 
 @frozen
@@ -110,7 +114,7 @@ class FFmpegPublisher(Publisher):
     def container(self, clip: Clip) -> str:
         return "ts" if clip.second_size else clip.base
 
-    def argv(self, clip: Clip, url: str) -> list[str]:
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         out = (
             ["-f", "flv"]
             if self.protocol == "rtmp"
@@ -143,7 +147,7 @@ class GstPublisher(Publisher):
             return "flv"
         return clip.base if SAMPLED & set(clip.codecs) else "plain.mp4"
 
-    def argv(self, clip: Clip, url: str) -> list[str]:
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         container = self.container(clip)
         demuxer = "flvdemux" if container == "flv" else "qtdemux"
         words = ["filesrc", f"location={clip.file(container)}", "!", demuxer, "name=d"]
@@ -161,7 +165,10 @@ class GstPublisher(Publisher):
             ]
             words += ["!", "out."]
         if self.protocol == "rtmp":
-            sink = ["flvmux", "name=out", "streamable=true", "!", "rtmp2sink", f"location={url}"]
+            # Its flvmux writes times of its own for the first frames: what it sends is kept to compare with.
+            sink = ["flvmux", "name=out", "streamable=true", "!", "tee", "name=t", "!", "queue", "!"]
+            sink += ["rtmp2sink", f"location={url}", "t.", "!", "queue", "!"]
+            sink += ["filesink", f"location={work / 'sent.flv'}"]
         else:
             sink = [
                 "rtspclientsink",
@@ -170,6 +177,11 @@ class GstPublisher(Publisher):
                 f"location={url}",
             ]
         return [path_of("gst-launch-1.0"), "-q", *sink, *words]
+
+    def sent(self, clip: Clip, work: Path) -> FrameList:
+        if self.protocol != "rtmp":
+            return clip.frames(self.container(clip))
+        return read_frames(work / "sent.flv", work)
 
 
 @frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -54,8 +54,11 @@ def cross(
     """Publish `clip` once to `path`, play it with all `players`, compare; every child is ended before it
     returns.
     """
-    source = clip.frames(publisher.container(clip))
-    argv = publisher.argv(clip, endpoints.url(publisher.scheme, path))
+    argv = publisher.argv(clip, endpoints.url(publisher.scheme, path), work)
+
+    def source() -> FrameList:
+        return publisher.sent(clip, work)
+
     return cross_command(
         endpoints, argv, source, clip, players, path, work, same_dts=publisher.scheme == "rtmp"
     )
@@ -64,7 +67,7 @@ def cross(
 def cross_command(
     endpoints: Endpoints,
     argv: list[str],
-    source: FrameList,
+    source: FrameList | Callable[[], FrameList],
     clip: Clip,
     players: Sequence[Player],
     path: str,
@@ -73,7 +76,7 @@ def cross_command(
     same_dts: bool,
     join_after: float = JOIN_AFTER,
 ) -> list[Outcome]:
-    """The same for any publishing command; `source` is what it is known to send."""
+    """The same for any publishing command; `source` is what it sends, or tells so afterwards."""
     work.mkdir(parents=True, exist_ok=True)
     work.chmod(0o755)
     sender = Child.start("publisher", argv, work / "publisher.log")
@@ -94,9 +97,10 @@ def cross_command(
     finally:
         sender.stop()
         stop_all([child for _, child, _ in running])
+    published = source() if callable(source) else source
     outcomes: list[Outcome] = []
     for player, child, folder in running:
-        report = compare(source, player.frames(folder), _rules(player, same_dts))
+        report = compare(published, player.frames(folder), _rules(player, same_dts))
         words = (
             f"publisher: {' '.join(argv)}\n{sender.words()}\nplayer: {' '.join(child.argv)}\n{child.words()}"
         )

@@ -173,10 +173,13 @@ def test_sound_that_begins_late_is_seen() -> None:
 def test_dts_faults_are_seen() -> None:
     video, _ = _tracks(_source())
     f = video.frames
-    above = evolve(f[20], dts=(f[20].pts or 0) + MS)
-    assert "above pts" in str(compare(_source(), _edit(_source(), "video", (*f[:20], above, *f[21:]))))
-    back = evolve(f[20], dts=f[19].dts)
-    assert "not increase" in str(compare(_source(), _edit(_source(), "video", (*f[:20], back, *f[21:]))))
+    other = Rules(same_dts=False)
+    above = _edit(_source(), "video", (*f[:20], evolve(f[20], dts=(f[20].pts or 0) + MS), *f[21:]))
+    assert "above pts" in str(compare(_source(), above, other))
+    back = _edit(_source(), "video", (*f[:20], evolve(f[20], dts=f[19].dts), *f[21:]))
+    assert "not increase" in str(compare(_source(), back, other))
+    assert not compare(_source(), above).ok
+    assert not compare(_source(), back).ok
     away = evolve(f[20], dts=(f[20].dts or 0) - 10 * MS)
     changed = _edit(_source(), "video", (*f[:20], away, *f[21:]))
     assert "dts is -10.000 ms away" in str(compare(_source(), changed))

@@ -163,14 +163,18 @@ def _listen_and_publish(program: str, protocol: str, folder: Path, leads: tuple[
         time.sleep(0.7)
         if leads is None:
             sender = Child.start(
-                program, publisher.argv(clip, f"rtsp://127.0.0.1:{port}/live/s"), folder / "publisher.log"
+                program,
+                publisher.argv(clip, f"rtsp://127.0.0.1:{port}/live/s", folder),
+                folder / "publisher.log",
             )
             sender.wait(clip.seconds + 8)
             sender.stop()
         else:
             with shifting_proxy("127.0.0.1", port, leads) as own:
                 sender = Child.start(
-                    program, publisher.argv(clip, f"rtsp://127.0.0.1:{own}/live/s"), folder / "publisher.log"
+                    program,
+                    publisher.argv(clip, f"rtsp://127.0.0.1:{own}/live/s", folder),
+                    folder / "publisher.log",
                 )
                 sender.wait(clip.seconds + 8)
                 sender.stop()

@@ -117,7 +117,7 @@ def test_rtp_times_and_numbers_that_wrap(program: str, server: Penstock, folder:
     path = f"live/rtp-wrap-{program.partition(' ')[0]}"
     host, _, port = server.endpoints.url("rtsp", "").removeprefix("rtsp://").rstrip("/").rpartition(":")
     with shifting_proxy(host, int(port), (3 * 90_000, 3 * 44_100)) as own:
-        argv = publisher.argv(clip, f"rtsp://127.0.0.1:{own}/{path}")
+        argv = publisher.argv(clip, f"rtsp://127.0.0.1:{own}/{path}", folder)
         source = clip.frames(publisher.container(clip))
         outcomes = cross_command(server.endpoints, argv, source, clip, players, path, folder, same_dts=False)
     _assert_crossed(outcomes, players)
@@ -145,7 +145,7 @@ def test_pictures_of_both_sizes_are_decoded(protocol: str, server: Penstock, fol
     publisher = next(p for p in PUBLISHERS if p.name == f"ffmpeg new {protocol}")
     sender = Child.start(
         "publisher",
-        publisher.argv(clip, server.endpoints.url(publisher.scheme, path)),
+        publisher.argv(clip, server.endpoints.url(publisher.scheme, path), folder),
         folder / "publisher.log",
     )
     players: list[tuple[str, Child]] = []
@@ -206,7 +206,7 @@ def test_who_joins_in_mid_gop_gets_it_from_its_key_frame(scheme: str, server: Pe
     players = _players("ffmpeg 5.1 rtmp", *EVERYWHERE)
     source = clip.frames(publisher.container(clip))
     path = f"live/mid-gop-{scheme}"
-    argv = publisher.argv(clip, server.endpoints.url(publisher.scheme, path))
+    argv = publisher.argv(clip, server.endpoints.url(publisher.scheme, path), folder)
     outcomes = cross_command(
         server.endpoints, argv, source, clip, players, path, folder, same_dts=scheme == "rtmp", join_after=3.0
     )
