@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .clients import Player, Publisher
 from .clips import Clip
@@ -60,7 +60,15 @@ def cross(
         return publisher.sent(clip, work)
 
     return cross_command(
-        endpoints, argv, source, clip, players, path, work, same_dts=publisher.scheme == "rtmp"
+        endpoints,
+        argv,
+        source,
+        clip,
+        players,
+        path,
+        work,
+        same_dts=publisher.scheme == "rtmp",
+        unsent_sound=publisher.unsent_sound(clip),
     )
 
 
@@ -74,6 +82,7 @@ def cross_command(
     work: Path,
     *,
     same_dts: bool,
+    unsent_sound: int = 0,
     join_after: float = JOIN_AFTER,
 ) -> list[Outcome]:
     """The same for any publishing command; `source` is what it sends, or tells so afterwards."""
@@ -100,7 +109,9 @@ def cross_command(
     published = source() if callable(source) else source
     outcomes: list[Outcome] = []
     for player, child, folder in running:
-        report = compare(published, player.frames(folder), _rules(player, same_dts))
+        report = compare(
+            published, player.frames(folder), evolve(_rules(player, same_dts), unsent_sound=unsent_sound)
+        )
         words = (
             f"publisher: {' '.join(argv)}\n{sender.words()}\nplayer: {' '.join(child.argv)}\n{child.words()}"
         )

@@ -13,11 +13,12 @@ gi: Any = importlib.import_module("gi")
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-repository: Any = importlib.import_module("gi.repository")
+gst: Any = importlib.import_module("gi.repository.Gst")
+glib: Any = importlib.import_module("gi.repository.GLib")
+server_library: Any = importlib.import_module("gi.repository.GstRtspServer")
 
 
 def main(port: str, launch: str) -> None:
-    gst, server_library = repository.Gst, repository.GstRtspServer
     gst.init(None)
     server = server_library.RTSPServer.new()
     server.set_service(port)
@@ -27,7 +28,7 @@ def main(port: str, launch: str) -> None:
     server.get_mount_points().add_factory("/live/file", factory)
     server.attach(None)
     print("ready", flush=True)
-    repository.GLib.MainLoop().run()
+    glib.MainLoop().run()
 
 
 if __name__ == "__main__":

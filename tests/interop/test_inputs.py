@@ -68,6 +68,7 @@ def test_the_seeds_own_command_unchanged(name: str, server: Penstock, folder: Pa
         f"live/seed-{name}",
         folder / "crossing",
         same_dts=scheme == "rtmp",
+        unsent_sound=12 * (scheme != "rtmp"),
     )
     _assert_crossed(outcomes, players)
 
@@ -119,7 +120,9 @@ def test_rtp_times_and_numbers_that_wrap(program: str, server: Penstock, folder:
     with shifting_proxy(host, int(port), (3 * 90_000, 3 * 44_100)) as own:
         argv = publisher.argv(clip, f"rtsp://127.0.0.1:{own}/{path}", folder)
         source = clip.frames(publisher.container(clip))
-        outcomes = cross_command(server.endpoints, argv, source, clip, players, path, folder, same_dts=False)
+        outcomes = cross_command(
+            server.endpoints, argv, source, clip, players, path, folder, same_dts=False, unsent_sound=12
+        )
     _assert_crossed(outcomes, players)
 
 
@@ -208,7 +211,16 @@ def test_who_joins_in_mid_gop_gets_it_from_its_key_frame(scheme: str, server: Pe
     path = f"live/mid-gop-{scheme}"
     argv = publisher.argv(clip, server.endpoints.url(publisher.scheme, path), folder)
     outcomes = cross_command(
-        server.endpoints, argv, source, clip, players, path, folder, same_dts=scheme == "rtmp", join_after=3.0
+        server.endpoints,
+        argv,
+        source,
+        clip,
+        players,
+        path,
+        folder,
+        same_dts=scheme == "rtmp",
+        unsent_sound=12 * (scheme != "rtmp"),
+        join_after=3.0,
     )
     _assert_crossed(outcomes, players)
     assert all(outcome.report.tracks[0].joined == 0 for outcome in outcomes)
