@@ -177,6 +177,9 @@ class Reader:
         for track_id, number in self._place.items():
             self.skipped[track_id] = self.skipped.get(track_id, 0) + number - left_off.get(track_id, 0)
 
+    def held(self) -> None:
+        self.lane.disturbed = True
+
     def wait(self) -> None:
         """Nothing to start from is at hand: wait for the next key unit."""
         self.state = "waiting"

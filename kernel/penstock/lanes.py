@@ -7,6 +7,7 @@ buffer to every socket in a flat loop. No queue, wake-up or await per frame and 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from anyio.lowlevel import checkpoint
@@ -60,6 +61,8 @@ class Lane:
         self.waiting: dict[Reader, float] = {}
         self.changed = False
         """Whether `ready` has changed since this was last set to false."""
+        self.disturbed = False
+        """Whether control bytes came to wait at the socket of a reader."""
 
     def takes(self, sink: ReaderSink) -> bool:
         raise NotImplementedError
@@ -124,6 +127,7 @@ class ByteLane(Lane):
         self._oldest = 0
         self._picture = False
         self._last = 0
+        self._entries: list[tuple[Callable[[bytes], int], Reader]] = []
 
     def takes(self, sink: ReaderSink) -> bool:
         return isinstance(sink, ByteSink)
@@ -154,29 +158,50 @@ class ByteLane(Lane):
         buffer = b"".join([p for unit in units for p in unit.payloads])
         size = len(buffer)
         self.sent += size
-        readers = list(self.ready)
-        for i in range(0, len(readers), BATCH):
+        if self.changed or self.disturbed:
+            self._prepare(first, size)
+        entries = self._entries
+        for i in range(0, len(entries), BATCH):
             if i:
                 await checkpoint()
-            for reader in readers[i : i + BATCH]:
-                sink: ByteSink = reader.sink  # type: ignore[assignment]
-                if sink.blocked or reader.state != "ready":
-                    self._behind(reader, first, size)
-                    continue
+                if self.changed or self.disturbed:
+                    self._finish(entries[i:], buffer, first)
+                    return
+            # Nothing else runs within a batch, so that nothing about its readers needs to be looked at.
+            for send, reader in entries[i : i + BATCH]:
                 try:
-                    sent = sink.send(buffer)
+                    sent = send(buffer)
                 except BlockingIOError:
                     sent = 0
                 except OSError as e:
-                    sink.close(e.strerror or "connection broken")
+                    reader.sink.close(e.strerror or "connection broken")
                     continue
                 if sent != size:
                     self._short(reader, buffer, sent)
 
-    def _behind(self, reader: Reader, first: int, size: int) -> None:
-        """Control bytes wait at its socket: it takes this pass's units from the ring, after them."""
-        if reader.state == "ready":
-            reader.lag(first, unsent=size)
+    def _prepare(self, first: int, size: int) -> None:
+        """List the readers to serve; those at whose socket control bytes wait take this pass's units after them."""
+        self.changed = self.disturbed = False
+        entries: list[tuple[Callable[[bytes], int], Reader]] = []
+        for reader in tuple(self.ready):
+            sink: ByteSink = reader.sink  # type: ignore[assignment]
+            if sink.blocked:
+                reader.lag(first, unsent=size)
+            else:
+                entries.append((sink.send, reader))
+        self._entries = entries
+
+    def _finish(self, entries: list[tuple[Callable[[bytes], int], Reader]], buffer: bytes, first: int) -> None:
+        """The rest of a pass in the middle of which readers came, left or were written to by others."""
+        size = len(buffer)
+        for _, reader in entries:
+            if reader.state != "ready":
+                continue
+            sink: ByteSink = reader.sink  # type: ignore[assignment]
+            if sink.blocked:
+                reader.lag(first, unsent=size)
+            elif (sent := sink.try_send(buffer)) != size and not sink.closed:
+                self._short(reader, buffer, sent)
 
     def _short(self, reader: Reader, buffer: bytes, sent: int) -> None:
         """The socket is full: what was begun is finished first."""

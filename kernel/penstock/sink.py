@@ -30,6 +30,10 @@ class Source(Protocol):
         """The next bytes for this peer, None once it is at the head of its feed."""
         ...
 
+    def held(self) -> None:
+        """Bytes wait at the socket: nothing may be sent past them."""
+        ...
+
     def ended(self, reason: str) -> None:
         """The sink is closed."""
         ...
@@ -96,6 +100,8 @@ class ByteSink:
         """Start the task that writes what waits, unless it runs."""
         if not self._draining and not self._closed:
             self._draining = True
+            if self.source is not None:
+                self.source.held()
             self._spawn(self._drain)
 
     def _queue(self, data: bytes | memoryview) -> None:
