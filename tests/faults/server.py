@@ -1,0 +1,125 @@
+"""The server under test, as a process whose memory, descriptors and log are looked at from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import define
+
+from tests.interop.process import Child
+
+START_LIMIT = 20.0
+STOP_LIMIT = 15.0
+MIB = 1 << 20
+
+SETTINGS = (
+    "rtmp.listen=127.0.0.1:0",
+    "rtsp.listen=127.0.0.1:0",
+    "rtsp.rtp=127.0.0.1:0",
+    "rtsp.rtcp=127.0.0.1:0",
+    "server.handshake_timeout=1",
+    "server.stall_timeout=1.5",
+    "server.publisher_timeout=2",
+    "server.reconnect_grace=1",
+    "server.wait_for_stream=0.5",
+    "server.log_format=json",
+)
+"""Ports that the system chooses, and times short enough for tests."""
+
+
+@define
+class FaultServer:
+    """A running penstock. `ports` are by what listens there: rtmp, rtsp, rtp, rtcp, rtmps, rtsps."""
+
+    child: Child
+    ports: dict[str, int]
+
+    @property
+    def pid(self) -> int:
+        return self.child.process.pid
+
+    @property
+    def rtmp(self) -> int:
+        return self.ports["rtmp"]
+
+    @property
+    def rtsp(self) -> int:
+        return self.ports["rtsp"]
+
+    def log(self) -> list[dict[str, Any]]:
+        """Its log lines so far, without what it shows at its start."""
+        return [json.loads(line) for line in self.raw_log() if line.startswith(b"{")]
+
+    def raw_log(self) -> list[bytes]:
+        return self.child.log.read_bytes().splitlines()
+
+    @property
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    @property
+    def rss(self) -> int:
+        """Bytes of resident memory now."""
+        return self._status("VmRSS")
+
+    @property
+    def peak(self) -> int:
+        """The most bytes of resident memory since `forget_peak`."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time so far."""
+        times = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _status(self, key: str) -> int:
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) * 1024
+        raise RuntimeError(f"the server is gone: {self.child.words(4000)}")
+
+
+@contextmanager
+def fault_server(work: Path, *settings: str, config: str = "") -> Generator[FaultServer]:
+    """``penstock serve`` with `SETTINGS`, those of `config` (the text of a TOML file) and `settings`, each more
+    binding than the one before."""
+    file = work / "penstock.toml"
+    file.write_text(config)
+    argv = [sys.executable, "-m", "penstock", "serve", "--config", str(file)]
+    for setting in (*SETTINGS, *settings):
+        argv += ["--set", setting]
+    child = Child.start("penstock", argv, work / "penstock.log")
+    try:
+        yield FaultServer(child, _ports(child))
+    except BaseException as error:
+        error.add_note(f"server log:\n{child.words(3000)}")
+        raise
+    finally:
+        child.stop(signal.SIGTERM, STOP_LIMIT)
+
+
+def _ports(child: Child) -> dict[str, int]:
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline and child.running:
+        found: dict[str, int] = {}
+        for line in child.log.read_text(errors="replace").splitlines():
+            if line.startswith("{") and line.endswith("}"):
+                values = json.loads(line)
+                if values.get("event") == "listening":
+                    found[values["what"]] = values["port"]
+        if {"rtmp", "rtsp", "rtp", "rtcp"} <= found.keys():
+            return found
+        time.sleep(0.05)
+    raise RuntimeError(f"penstock did not listen within {START_LIMIT} s:\n{child.words(4000)}")
