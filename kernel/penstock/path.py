@@ -8,6 +8,8 @@ from urllib.parse import unquote_to_bytes
 from penstock.errors import ProtocolViolation
 
 MAX_BYTES = 255
+MAX_DECOMPOSED = 4 * MAX_BYTES
+"""Characters before NFC, which takes quadratic time to sort combining marks: no letter has more parts than this allows."""
 RESERVED_FIRST = frozenset({"api", "metrics", "rtc", "index", "whip"})
 RESERVED_LAST = frozenset({"whip", "whep", "publish"})
 
@@ -23,11 +25,13 @@ class StreamPath(str):
 
         Raises `ProtocolViolation` for what is no path.
         """
-        raw = text.split("?", 1)[0].encode("utf-8", "surrogateescape")
         try:
-            decoded = unquote_to_bytes(raw).decode("utf-8")
-        except UnicodeDecodeError:
+            decoded = unquote_to_bytes(text.split("?", 1)[0].encode("utf-8", "surrogateescape")).decode("utf-8")
+        except UnicodeError:
+            # Encoding fails too: at the surrogates that JSON's \ud800 makes, which stand for no byte.
             raise ProtocolViolation("the stream path is not UTF-8") from None
+        if len(decoded) > MAX_DECOMPOSED:
+            raise ProtocolViolation(f"the stream path is longer than {MAX_BYTES} bytes")
         path = unicodedata.normalize("NFC", decoded).removeprefix("/").removesuffix("/")
         if not path:
             raise ProtocolViolation("the stream path is empty")
