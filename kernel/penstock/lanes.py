@@ -27,6 +27,9 @@ KEY_WAIT = 5.0
 PICTURE_WAIT_NS = 40_000_000
 """The longest that sound waits for the next picture."""
 
+SOUND_WAIT_NS = 20_000_000
+"""Sound alone goes with the next frame after this, which is every other one: about each 40 ms."""
+
 
 class ReaderSink(Protocol):
     """What a feed needs of any sink."""
@@ -142,7 +145,10 @@ class ByteLane(Lane):
     def due_at(self) -> int:
         window = self.feed.window
         if window is None:
-            return 0 if self._picture else self._oldest + min(PICTURE_WAIT_NS, self.feed.stream.frame_interval)
+            if self._picture:
+                return 0
+            stream = self.feed.stream
+            return self._oldest + (min(PICTURE_WAIT_NS, stream.frame_interval) if stream.has_video else SOUND_WAIT_NS)
         return self._last + int(window * 1_000_000) if window else 0
 
     @property

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import anyio
-from anyio import wait_readable, wait_writable
+from anyio import wait_writable
 
 from penstock.errors import Closed, UserError
 from penstock.sink import ByteSink, Spawn, TlsSink
@@ -21,34 +22,67 @@ ACCEPT_BATCH = 64
 SEND_BUFFER = 256 << 10
 """SO_SNDBUF of a connection: about a second of a 2 Mbit/s stream, so that a join does not wait for the peer."""
 RECEIVE_BYTES = 64 << 10
+EAGER_READS = 8
+"""Reads from one connection without a pause before other tasks get their turn."""
 DATAGRAM_BYTES = 65_536
 UDP_BUFFER = 2 << 20
 """SO_RCVBUF and SO_SNDBUF of a shared UDP socket."""
 
 
+async def wait_readable(sock: socket.socket) -> None:
+    """Wait until `sock` can be read or accepted from; only the task that closes it may wait for it.
+
+    On asyncio and uvloop this is a third of what `anyio.wait_readable` costs, which matters for each batch of frames
+    that comes in: no extra turn of the loop, and one future in place of an event and two look-ups.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        await anyio.wait_readable(sock)
+        return
+    descriptor = sock.fileno()
+    future: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(descriptor, _readable, future)
+    try:
+        await future
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _readable(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 def format_address(address: Any) -> str:
     """``127.0.0.1:1935`` or ``[::1]:1935``."""
-    if not isinstance(address, tuple) or len(address) < 2:  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(address, str) or not address or len(address) < 2:
         return str(address)
-    host, port = str(address[0]), str(address[1])  # pyright: ignore[reportUnknownArgumentType]
+    host, port = str(address[0]), str(address[1])
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Connection:
     """One peer's TCP connection: what comes in by `receive`, what goes out through `sink`."""
 
-    __slots__ = ("address", "bytes_in", "peer", "secure", "sink", "sock")
+    __slots__ = ("_eager", "address", "bytes_in", "peer", "secure", "sink", "sock")
 
     def __init__(self, sock: socket.socket, peer: Any, spawn: Spawn, stall_timeout: float) -> None:
         self.sock = sock
         self.peer = peer
         self.address = format_address(peer)
         self.bytes_in = 0
+        self._eager = 0
         self.secure = isinstance(sock, ssl.SSLSocket)
         self.sink = (TlsSink if isinstance(sock, ssl.SSLSocket) else ByteSink)(sock, spawn, stall_timeout)  # type: ignore[arg-type]
 
     async def receive(self, most: int = RECEIVE_BYTES) -> bytes:
         """The next bytes; empty at the peer's end. Raises `Closed` where the connection broke."""
+        self._eager += 1
+        if self._eager > EAGER_READS:
+            # A peer that sends faster than it is read never makes us wait: the others get their turn all the same.
+            self._eager = 0
+            await anyio.lowlevel.checkpoint()
         try:
             while True:
                 try:
@@ -56,6 +90,7 @@ class Connection:
                 except (BlockingIOError, ssl.SSLWantReadError):
                     if self.sink.closed:
                         raise Closed(self.sink.closed) from None
+                    self._eager = 0
                     await wait_readable(self.sock)
                 except ssl.SSLWantWriteError:
                     await wait_writable(self.sock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -29,6 +29,8 @@ Handler = Callable[[net.Connection, Session], Awaitable[None]]
 """What a protocol does with one connection; it may raise `ProtocolViolation`, `Closed` or `StreamError`."""
 
 PUBLISHER_CHECK_SECONDS = 1.0
+LATE_SECONDS = 0.1
+"""How often feeds are looked at in which something waits that no frame came to flush."""
 
 
 class Server:
@@ -41,6 +43,7 @@ class Server:
     def __init__(self, config: Config | Mapping[str, Any] | None = None, *, plugins: PluginSet | None = None) -> None:
         self.plugins = plugins if plugins is not None else PluginSet.discover()
         self.config = config if isinstance(config, Config) else Config.from_mapping(config or {}, self.plugins.configs)
+        self.plugins.server = self
         self.registry = self.plugins.registry
         self.log = structlog.get_logger("penstock")
         self.sessions = Sessions()
@@ -69,7 +72,7 @@ class Server:
         return result
 
     @asynccontextmanager
-    async def _run(self) -> AsyncIterator[None]:
+    async def _run(self) -> AsyncGenerator[None]:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._flush_late)
@@ -124,7 +127,7 @@ class Server:
             raise Closed("the server does not run")
         return self._tasks
 
-    def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a short task of the kernel's own, such as a sink that drains."""
         if self._tasks is not None:
             self._tasks.start_soon(work)
@@ -145,10 +148,13 @@ class Server:
         """Accept connections until cancelled; each runs `handle` in a session of its own."""
         try:
             async with anyio.create_task_group() as tasks:
+
+
+                def accepted(sock: socket.socket, peer: Any) -> None:
+                    self._accepted(tasks, sock, peer, protocol, handle, tls)
+
                 for listener in listeners:
-                    tasks.start_soon(
-                        net.accept, listener, lambda s, p: self._accepted(tasks, s, p, protocol, handle, tls)
-                    )
+                    tasks.start_soon(net.accept, listener, accepted)
         finally:
             for listener in listeners:
                 listener.close()
@@ -241,12 +247,14 @@ class Server:
             self._late_wake.set()
 
     async def _flush_late(self) -> None:
+        # Whoever writes frames flushes what is due; this is for publishers that pause with something pending, and
+        # so it need not be exact, which would cost a wake-up for each picture.
         while True:
             if not self._late:
                 self._late_wake = anyio.Event()
                 await self._late_wake.wait()
+            await anyio.sleep(LATE_SECONDS)
             now = time.monotonic_ns()
-            soonest: int | None = None
             for feed in tuple(self._late):
                 due = feed.due_at
                 if due is not None and due <= now:
@@ -254,15 +262,14 @@ class Server:
                     due = feed.due_at
                 if due is None:
                     self._late.discard(feed)
-                elif soonest is None or due < soonest:
-                    soonest = due
-            if soonest is not None:
-                await anyio.sleep(max(0.005, (soonest - time.monotonic_ns()) / 1e9))
 
     async def _watch_publishers(self) -> None:
         """A publisher that fell silent, as a half-open connection does, is closed; so are streams that wait in vain."""
         while True:
             await anyio.sleep(PUBLISHER_CHECK_SECONDS)
+            for session in self.sessions:
+                if not session.direction and session.begin_by is not None and time.monotonic() > session.begin_by:
+                    session.kick(f"the peer asked for nothing within {self.config.server.handshake_timeout:g} s")
             now, limit = time.monotonic_ns(), self.config.server.publisher_timeout
             for stream in self.streams:
                 publisher = stream.publisher

@@ -8,16 +8,22 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-from anyio import wait_readable
+import structlog
 from anyio.lowlevel import checkpoint
+from penstock.net import wait_readable
 from penstock.publisher import Publisher
 
 BATCH = 64
 """Datagrams read before other tasks get their turn."""
 MAX_DATAGRAM = 65_536
 
+_log = structlog.get_logger("penstock")
+
 Receive = Callable[[bytes, int], Publisher | None]
-"""Takes a datagram and its arrival; returns the publisher that has something to flush."""
+"""Takes a datagram and its arrival; returns the publisher that has something to flush.
+
+What it raises ends `Port.run`, so that at the shared ports it raises nothing.
+"""
 
 
 def sockaddr(sock: socket.socket, host: str, port: int) -> tuple[Any, ...]:
@@ -69,7 +75,12 @@ class Port:
                 if publisher is not None:
                     touched[publisher] = None
             for publisher in touched:
-                await publisher.flush()
+                try:
+                    await publisher.flush()
+                except Exception:
+                    # A bug in one stream's way out must not close the port of all the others.
+                    _log.exception("flush failed", session=publisher.session.id)
+                    publisher.session.kick("internal error")
             await checkpoint()
 
 
