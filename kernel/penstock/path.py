@@ -9,7 +9,7 @@ from penstock.errors import ProtocolViolation
 
 MAX_BYTES = 255
 MAX_DECOMPOSED = 4 * MAX_BYTES
-"""Characters before NFC, which takes quadratic time to sort combining marks: no letter has more parts than this allows."""
+"""Characters before NFC, which takes quadratic time to sort combining marks: no letter has more parts."""
 RESERVED_FIRST = frozenset({"api", "metrics", "rtc", "index", "whip"})
 RESERVED_LAST = frozenset({"whip", "whep", "publish"})
 
