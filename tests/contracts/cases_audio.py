@@ -229,7 +229,7 @@ CASES = [
     ),
     *(
         ParserCase(
-            name=f"AAC in RTP, MPEG4-GENERIC with {', '.join(fields)}",
+            name=f"AAC in RTP, MPEG4-GENERIC with {', '.join(f'{k} {v}' for k, v in fields.items())}",
             parse=rtp_parse(_generic(**fields)),
             valid=[framed((b"\0\x20" + struct.pack(">HH", 10 << 3, 30 << 3) + _UNIT, 5)), framed((_UNIT, 5))],
             modules=[],
