@@ -67,7 +67,7 @@ class DecodingTimes:
         self._last: int | None = None
 
     def dts(self, pts: int, interval: int) -> int:
-        """The dts of the next frame in decoding order; `interval` is the expected frame duration in ns, for the start."""
+        """The dts of the next frame in decoding order; `interval` is the frame duration in ns to expect at the start."""
         if self.depth == 0:
             dts = pts
         else:

@@ -47,6 +47,9 @@ class PacedSink:
     def control(self, data: bytes) -> None:
         raise NotImplementedError
 
+    def lane(self, feed: Feed) -> Lane:
+        raise NotImplementedError
+
     def close(self, reason: str) -> None:
         """Nothing more is sent; the reader is told once."""
         if not self._closed:
@@ -172,7 +175,7 @@ class PacedLane(Lane):
 
 
 class DatagramLane(PacedLane):
-    """The same packets for all: one prepared fan-out for each (socket, track, channel), made anew when readers change."""
+    """The same packets for all: a prepared fan-out for each (socket, track, channel), made anew when readers change."""
 
     def __init__(self, feed: Feed, spawn: Spawn) -> None:
         super().__init__(feed, spawn)

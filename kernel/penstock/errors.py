@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 
 class PenstockError(Exception):
     """Base of all errors that Penstock raises on purpose."""
@@ -50,3 +52,16 @@ class Denied(StreamError):
 
 class Closed(PenstockError):
     """The connection, sink or stream is closed; the argument says why."""
+
+
+def leading(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error of a task group that says most, as itself: a bug before what a peer did, and that before the rest."""
+    found = group.subgroup(_is_bug) or group.subgroup(Exception) or group
+    error: BaseException = found
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
+
+
+def _is_bug(error: BaseException) -> bool:
+    return isinstance(error, Exception) and not isinstance(error, PenstockError | OSError | BaseExceptionGroup)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from penstock.errors import Closed, NotFound, PenstockError
+from penstock.errors import Closed, NotFound, leading
 from penstock.path import StreamPath
 from penstock.publisher import Publisher
 from penstock.session import Session
@@ -128,11 +128,11 @@ class Relay:
     async def _keep_pushing(self, stream: Stream, url: str) -> None:
         try:
             attempt = 0
-            while stream.publisher is not None and not self._stopped:
+            while stream.published and not self._stopped:
                 began = time.monotonic()
                 await self._push_once(stream, url)
                 attempt = 0 if time.monotonic() - began > STEADY_SECONDS else attempt + 1
-                if stream.publisher is not None:
+                if stream.published:
                     await anyio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
         finally:
             self._pushing.discard((stream.path, url))
@@ -166,13 +166,8 @@ class Relay:
 
 
 async def _single(work: Callable[[], Awaitable[None]]) -> None:
-    """Raise what a task group has one of as itself."""
+    """Raise the leading error of a task group as itself."""
     try:
         await work()
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if isinstance(error, PenstockError):
-            raise error from None
-        raise
+        raise leading(group) from None

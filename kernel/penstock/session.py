@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import md5
 from types import MappingProxyType
@@ -26,7 +26,7 @@ class Credentials:
     user: str = ""
     password: str | None = None
     query: Mapping[str, str] = MappingProxyType({})
-    _verify_ha1: Callable[[str], bool] | None = None
+    _verify_ha1: Callable[[str], bool] | None = field(default=None, alias="verify_ha1")
     realm: str = ""
 
     @property
@@ -62,6 +62,8 @@ class Session:
     count_out: Callable[[], int] = lambda: 0
     info: dict[str, object] = field(factory=dict[str, object])
     reason: str = ""
+    begin_by: float | None = None
+    """Monotonic seconds by which it has to publish or read, or is kicked."""
     _scope: anyio.CancelScope = field(factory=anyio.CancelScope, repr=False)
 
     @property
@@ -75,7 +77,7 @@ class Session:
         self._scope.cancel()
 
     @contextmanager
-    def scope(self) -> Iterator[None]:
+    def scope(self) -> Generator[None]:
         """Run the session's work so that `kick` ends it."""
         with self._scope:
             yield
@@ -102,5 +104,5 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._open)
 
-    def get(self, id: str) -> Session | None:  # noqa: A002
+    def get(self, id: str) -> Session | None:
         return self._open.get(id)

@@ -6,8 +6,8 @@ import errno
 import socket
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio import wait_writable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_CONTROL = 1 << 20
 """Bytes of replies that may wait for one peer: one that asks and never reads is closed."""
 
-Spawn = Callable[[Callable[[], Awaitable[None]]], None]
+Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
 """Starts a task that the sink needs only while its peer's socket is full."""
 
 
@@ -92,7 +92,7 @@ class ByteSink:
             return 0
 
     def block(self, rest: bytes | memoryview) -> None:
-        """`rest` did not fit the socket: send it, and then whatever the reader must catch up on, in a task of its own."""
+        """`rest` did not fit the socket: a task of its own sends it, and then what the reader must catch up on."""
         self._queue(rest)
         self.drain()
 

@@ -53,11 +53,12 @@ class Streams:
         )
 
     async def authorize(self, session: Session, action: Action, path: str, credentials: Credentials = ANYBODY) -> StreamPath:
-        """The canonical path, if `session` may do `action` there. Raises `Denied`, or `ProtocolViolation` for a bad path."""
+        """The canonical path, if `session` may do `action` there.
+
+        Raises `Denied`, or `ProtocolViolation` for a bad path.
+        """
         canonical = path if isinstance(path, StreamPath) else StreamPath.parse(path)
-        reason = await self._server.plugins.ask_authorize(session, action, canonical, credentials)
-        if reason:
-            raise Denied(reason, anonymous=credentials.anonymous)
+        await self._server.plugins.ask_authorize(session, action, canonical, credentials)
         session.user = session.user or credentials.user
         return canonical
 
@@ -115,13 +116,13 @@ class Streams:
         with anyio.move_on_after(timeout):
             while True:
                 stream = self._streams.get(canonical)
-                if stream is None or stream.publisher is None:
+                if stream is None or not stream.published:
                     await self._wait_published(canonical)
                     continue
                 await self._wait_ready(stream)
                 if stream.is_ready:
                     return stream
-                if stream.publisher is not None:
+                if stream.published:
                     # Ready means that there is at least one track; until then, look again.
                     await anyio.sleep(0.05)
         raise NotFound(f"nobody publishes {canonical}")

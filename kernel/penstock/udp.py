@@ -89,8 +89,9 @@ if sys.platform == "linux":
 
 def _sockaddr(family: int, address: Address) -> bytes:
     if family == socket.AF_INET6:
-        host, port, flow, scope = (*address, 0, 0)[:4]
-        return struct.pack("=H", family) + struct.pack("!HI", port, flow) + socket.inet_pton(family, host) + struct.pack("=I", scope)
+        flow, scope = (*address[2:], 0, 0)[:2]
+        ip = socket.inet_pton(family, address[0])
+        return struct.pack("=H", family) + struct.pack("!HI", address[1], flow) + ip + struct.pack("=I", scope)
     return struct.pack("=H", family) + struct.pack("!H", address[1]) + socket.inet_pton(family, address[0]) + bytes(8)
 
 
@@ -116,7 +117,8 @@ class Fanout:
         # struct cmsghdr (length, level, type), then the segment size, padded to a whole word.
         self._control = ctypes.create_string_buffer(struct.pack("=Qii8x", 18, SOL_UDP, UDP_SEGMENT), 24)
         self._messages = (_Mmsghdr * count)()
-        base, iov, control = ctypes.addressof(self._names), ctypes.addressof(self._iovec), ctypes.addressof(self._control)
+        base, iov = ctypes.addressof(self._names), ctypes.addressof(self._iovec)
+        control = ctypes.addressof(self._control)
         for i, message in enumerate(self._messages):
             header = message.header
             header.name, header.namelen = base + i * width, width
@@ -127,7 +129,10 @@ class Fanout:
         return len(self.addresses)
 
     def send(self, run: Run, first: int = 0) -> int:
-        """Send one run to the addresses from `first` on; returns the number served, less than all where the socket is full."""
+        """Send one run to the addresses from `first` on.
+
+        Returns the number served: less than all where the socket is full.
+        """
         data, size = run
         if not self._native:
             for address in self.addresses[first:]:

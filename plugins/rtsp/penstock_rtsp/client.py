@@ -15,14 +15,14 @@ import anyio
 from attrs import define, field
 from penstock import net
 from penstock.datagram import DatagramSink
-from penstock.errors import Closed, PenstockError, ProtocolViolation
+from penstock.errors import Closed, PenstockError, ProtocolViolation, leading
 from penstock.feed import Cursor
 from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
 
-from penstock_rtsp.description import Offered, describe, offered
+from penstock_rtsp.description import describe, offered
 from penstock_rtsp.ingest import Ingest, TrackIngest
 from penstock_rtsp.message import InterleavedFrame, Request, interleaved_header
 from penstock_rtsp.muxer import RtpMuxer
@@ -275,7 +275,7 @@ class _Link:
                         by_channel[rtcp] = ingest.tracks[index], True
                 await self._take(by_channel, ingest)
         except BaseExceptionGroup as group:
-            raise _first(group) from None
+            raise leading(group) from None
 
     async def _take(self, by_channel: dict[int, tuple[TrackIngest, bool]], ingest: Ingest | None) -> None:
         size = 0
@@ -403,10 +403,3 @@ class _Link:
         for pair in self.tracks.values():
             pair.close()
         self.connection.close()
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and error.exceptions:  # pyright: ignore[reportUnknownMemberType]
-        error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 from random import SystemRandom
 from secrets import token_bytes
 
@@ -54,8 +56,8 @@ class RtspService:
                     port = listeners[0].getsockname()[1]
                     shown = "" if port == (322 if secure else 554) else f":{port}"
                     url = f"{name}://{{host}}{shown}/live/stream"
-                    endpoints.insert(len(endpoints), Endpoint(name, host or "", port, "tcp", (url,)))
-                    tasks.start_soon(lambda n=name, found=listeners, tls=context: server.serve_tcp(found, n, serve, tls=tls))
+                    endpoints.append(Endpoint(name, host or "", port, "tcp", (url,)))
+                    tasks.start_soon(partial(server.serve_tcp, listeners, name, serve, tls=context))
                 started(sorted(endpoints, key=lambda e: e.transport))
                 await anyio.sleep_forever()
             finally:
@@ -64,7 +66,7 @@ class RtspService:
                     shared.ports.close()
 
     def _open_ports(self, endpoints: list[Endpoint]) -> Ports:
-        found = []
+        found: list[socket.socket] = []
         for what, listen in (("rtp", self._config.rtp), ("rtcp", self._config.rtcp)):
             host, port = parse_listen(listen)
             sock = open_udp(host, port, what=what.upper(), key=f"rtsp.{what}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 import anyio
-from penstock.errors import Closed, ProtocolViolation
+from penstock.errors import Closed, ProtocolViolation, leading
 from penstock.net import Connection
 from penstock.session import Session
 
@@ -34,6 +34,8 @@ class Inbox:
         self._size = 0
         self._changed = anyio.Event()
         self._ended = False
+        self.post = anyio.CancelScope()
+        """What reads the POST; it has nothing to wait for once the session is over."""
 
     async def put(self, data: bytes) -> None:
         while self._size > MAX_WAITING_BYTES and not self._ended:
@@ -44,6 +46,7 @@ class Inbox:
 
     def end(self) -> None:
         self._ended = True
+        self.post.cancel()
         self._wake()
 
     @property
@@ -133,7 +136,7 @@ class Tunnels:
                 finally:
                     tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
+            raise leading(group) from None
         finally:
             self._pairs.close(request.cookie)
             inbox.end()
@@ -153,19 +156,23 @@ class Tunnels:
         except ProtocolViolation:
             connection.sink.control(build_refusal(400, "Bad Request"))
             raise
-        decoder = Base64Stream()
         try:
-            data = rest
-            while not inbox.ended:
-                if data:
-                    decoder.receive_data(data)
-                    while (plain := decoder.next_event()) is not None:
-                        await inbox.put(plain)
-                data = await connection.receive(READ)
-                if not data:
-                    # Some clients close the POST between requests and open another; the session lives by its GET.
-                    self._pairs.reopen(request.cookie, inbox)
-                    return
+            inbox.post = anyio.CancelScope()
+            with inbox.post:
+                await self._decode(connection, inbox, rest)
         except (ProtocolViolation, Closed):
             inbox.end()
             raise
+        if not inbox.ended:
+            # Some clients close the POST between requests and open another; the session lives by its GET.
+            self._pairs.reopen(request.cookie, inbox)
+
+    async def _decode(self, connection: Connection, inbox: Inbox, data: bytes) -> None:
+        """Hand the session what the POST brings, until its end."""
+        decoder = Base64Stream()
+        while True:
+            decoder.receive_data(data)
+            while (plain := decoder.next_event()) is not None:
+                await inbox.put(plain)
+            if not (data := await connection.receive(READ)):
+                return
