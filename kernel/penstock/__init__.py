@@ -19,6 +19,7 @@ from penstock.errors import (
 )
 from penstock.feed import Cursor, Feed, Muxer, Reader
 from penstock.hooks import API_VERSION, Action, Endpoint, Plugin, Scheme, Service, hookimpl, hookspec, option
+from penstock.listener import TcpService
 from penstock.media import (
     NS,
     Codec,
@@ -88,6 +89,7 @@ __all__ = [
     "Stream",
     "StreamError",
     "StreamPath",
+    "TcpService",
     "TlsSink",
     "Track",
     "TrackAdded",

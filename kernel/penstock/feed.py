@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import anyio
 
@@ -29,7 +29,11 @@ class Muxer(Protocol):
         ...
 
     def mux(self, event: Event) -> Sequence[Unit]:
-        """The units of one event; empty for what this carrier has no use for."""
+        """The units of one event; empty for what this carrier has no use for.
+
+        A frame's `track` is the value in force: where its config is not the one before, `config`'s unit goes first.
+        Only video frames at which decoding may start make units with `key`; a stream of sound is joined anywhere.
+        """
         ...
 
     def config(self, track: Track, time: int) -> Unit | None:
@@ -71,7 +75,7 @@ class Cursor:
 
 
 class Reader:
-    """One sink's place in a feed."""
+    """One sink's place in a feed; used in a ``with`` statement it is detached at the end."""
 
     __slots__ = ("_bytes", "_generation", "_place", "_resume", "_since", "cursor", "feed", "lane", "on_end", "session", "sink", "skipped", "state")
 
@@ -200,6 +204,12 @@ class Reader:
         self.feed.left(self, reason)
         self.on_end(reason)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.detach()
+
     def detach(self, reason: str = "left") -> None:
         """Take the sink out of the feed, leaving it open; what the socket has begun is still finished."""
         self.sink.source = None
@@ -248,9 +258,9 @@ class Feed:
         return min((lane.due_at for lane in self.lanes if lane.pending), default=None)
 
     @property
-    def rest(self) -> int:
-        """Nanoseconds that every lane allows to gather at the ingest; 0 where some lane wants each frame at once."""
-        return min((lane.rest for lane in self.lanes), default=0)
+    def rest_until(self) -> int:
+        """Until when (monotonic ns) every lane lets frames gather at the ingest; 0 where some lane wants each at once."""
+        return min((lane.rest_until for lane in self.lanes), default=0)
 
     async def flush(self, now: int) -> None:
         """Serve every lane that is due; one pass at a time."""

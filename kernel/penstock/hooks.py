@@ -28,7 +28,7 @@ hookimpl = pluggy.HookimplMarker("penstock")
 
 @frozen
 class Endpoint:
-    """Something that listens: what is shown at the start. `urls` are templates with ``{host}`` for the reader to fill."""
+    """Something that listens: what is shown at the start. `urls` are templates; the reader fills in ``{host}``."""
 
     what: str
     address: str
@@ -55,7 +55,7 @@ class Scheme(Protocol):
     """Both directions of a URL scheme, as used by ``source`` and ``push``; each runs until the peer ends or fails."""
 
     async def pull(self, url: str, publish: Callable[[Session], Publisher], session: Session) -> None:
-        """Read `url` into what `publish(session)` returns, called once the peer has accepted. Returns at the peer's end."""
+        """Read `url` into what `publish(session)` returns, called once the peer has accepted, until the peer ends."""
         ...
 
     async def push(self, url: str, stream: Stream, session: Session) -> None:
@@ -83,7 +83,11 @@ class Plugin:
 
 
 class HookSpecs:
-    """Every hook of the kernel. Implementations take only the arguments they need."""
+    """Every hook of the kernel. Implementations take only the arguments they need.
+
+    `server` and `config` are the server that asks and the plugin's own configuration, an instance of its config class:
+    a plugin is one object for all servers of a process, and keeps nothing of them in itself.
+    """
 
     @hookspec
     def register(self, registry: Registry) -> None:
@@ -91,7 +95,7 @@ class HookSpecs:
 
     @hookspec
     def services(self, server: Server, config: Any) -> Iterable[Service]:  # type: ignore[empty-body]
-        """The services of the plugin, made anew each time it is enabled; `config` is an instance of its config class."""
+        """The services of the plugin, made anew each time it is enabled; `config` is an instance of its class."""
 
     @hookspec
     def schemes(self, server: Server, config: Any) -> Mapping[str, Scheme]:  # type: ignore[empty-body]
@@ -99,7 +103,13 @@ class HookSpecs:
 
     @hookspec
     async def authorize(
-        self, session: Session, action: Action, path: StreamPath, credentials: Credentials
+        self,
+        session: Session,
+        action: Action,
+        path: StreamPath,
+        credentials: Credentials,
+        server: Server,
+        config: Any,
     ) -> bool | str | None:
         """May `session` do `action`? True allows, False or a reason denies, None leaves it to the next.
 
@@ -108,39 +118,41 @@ class HookSpecs:
         """
 
     @hookspec(firstresult=True)
-    def secret(self, path: StreamPath) -> str | None:
+    def secret(self, path: StreamPath, server: Server, config: Any) -> str | None:
         """The pre-shared key of a path (SRT passphrase)."""
 
     @hookspec
-    def stream_wanted(self, path: StreamPath) -> None:
+    def stream_wanted(self, path: StreamPath, server: Server, config: Any) -> None:
         """Somebody asks for what nobody publishes."""
 
     @hookspec
-    def session_opened(self, session: Session) -> None: ...
+    def session_opened(self, session: Session, server: Server, config: Any) -> None: ...
 
     @hookspec
-    def session_closed(self, session: Session, reason: str) -> None: ...
+    def session_closed(self, session: Session, reason: str, server: Server, config: Any) -> None: ...
 
     @hookspec
-    def stream_published(self, stream: Stream) -> None: ...
+    def stream_published(self, stream: Stream, server: Server, config: Any) -> None: ...
 
     @hookspec
-    def stream_unpublished(self, stream: Stream, reason: str) -> None: ...
+    def stream_unpublished(self, stream: Stream, reason: str, server: Server, config: Any) -> None: ...
 
     @hookspec
-    def track_added(self, stream: Stream, track: Track) -> None: ...
+    def track_added(self, stream: Stream, track: Track, server: Server, config: Any) -> None: ...
 
     @hookspec
-    def track_changed(self, stream: Stream, track: Track) -> None: ...
+    def track_changed(self, stream: Stream, track: Track, server: Server, config: Any) -> None: ...
 
     @hookspec
-    def reader_joined(self, stream: Stream, session: Session) -> None: ...
+    def reader_joined(self, stream: Stream, session: Session, server: Server, config: Any) -> None: ...
 
     @hookspec
-    def reader_left(self, stream: Stream, session: Session, reason: str) -> None: ...
+    def reader_left(
+        self, stream: Stream, session: Session, reason: str, server: Server, config: Any
+    ) -> None: ...
 
 
-def option(default: Any, help: str, **kwargs: Any) -> Any:  # noqa: A002
+def option(default: Any, help: str, **kwargs: Any) -> Any:
     """A config field: a default and what it means, which ``penstock config`` prints."""
     if isinstance(default, (list, dict)):
         value: Any = default  # pyright: ignore[reportUnknownVariableType]

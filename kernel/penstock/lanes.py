@@ -83,8 +83,8 @@ class Lane:
         return 0
 
     @property
-    def rest(self) -> int:
-        """Nanoseconds that the ingest may sleep between two passes."""
+    def rest_until(self) -> int:
+        """Until when (monotonic ns) the ingest may sleep and let frames gather; 0 where each should go out at once."""
         return 0
 
     async def flush(self) -> None:
@@ -152,8 +152,8 @@ class ByteLane(Lane):
         return self._last + int(window * 1_000_000) if window else 0
 
     @property
-    def rest(self) -> int:
-        return int((self.feed.window or 0) * 1_000_000)
+    def rest_until(self) -> int:
+        return self._last + int(self.feed.window * 1_000_000) if self.feed.window else 0
 
     async def flush(self) -> None:
         first = self.head

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Self
 
 from attrs import evolve, frozen
 
@@ -30,6 +31,13 @@ class CodecConfig:
     """Base of each codec's configuration: an immutable value, compared by value (an ``attrs.frozen`` class)."""
 
     __slots__ = ()
+
+    @classmethod
+    def of(cls, config: CodecConfig | None) -> Self:
+        """`config`, which is known to be of this class. Raises `TypeError` where it is not: that is a bug."""
+        if not isinstance(config, cls):
+            raise TypeError(f"not a {cls.__name__}: {config!r}")
+        return config
 
 
 @frozen

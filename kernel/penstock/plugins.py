@@ -23,6 +23,7 @@ from penstock.structure import nearest
 
 if TYPE_CHECKING:
     from penstock.path import StreamPath
+    from penstock.server import Server
     from penstock.session import Credentials, Session
 
 GROUP = "penstock.plugins"
@@ -71,6 +72,9 @@ class PluginSet:
         self.manager.add_hookspecs(HookSpecs)
         self.records: list[LoadedPlugin] = list(records)
         self.limited = LimitedLog(_log)
+        self.server: Server | None = None
+        """The server that asks, once there is one; hooks may have it as an argument."""
+        self._config = Config()
         self._active = False
         self._calls: dict[str, tuple[tuple[LoadedPlugin, HookImpl], ...]] = {}
         for record in self.records:
@@ -125,6 +129,7 @@ class PluginSet:
         if self._active:
             return
         self._active = True
+        self._config = config
         for record in self.records:
             # Of two plugins that share a name, the table is the first one's.
             table = config.plugin(record.name) if self.get(record.name) is record else PluginTable()
@@ -189,7 +194,7 @@ class PluginSet:
         """Call every implementation of a notice; an exception is logged and counted, and goes no further."""
         for record, impl in self._implementations(hook_name):
             try:
-                impl.function(*[arguments[name] for name in impl.argnames])
+                impl.function(*self._arguments(record, impl, arguments))
             except Exception as error:  # noqa: BLE001 - a plugin's mistake must not end what it was told of
                 self._note(record, hook_name, error)
 
@@ -209,14 +214,14 @@ class PluginSet:
     def _call(self, plugin_name: str, hook_name: str, arguments: Mapping[str, Any]) -> Any:
         for record, impl in self._implementations(hook_name):
             if record.name == plugin_name:
-                return impl.function(*[arguments[name] for name in impl.argnames])
+                return impl.function(*self._arguments(record, impl, arguments))
         return None
 
     def first(self, hook_name: str, /, **arguments: Any) -> Any:
         """The first answer that is not None, in order. Raises `Denied` where a plugin fails to answer."""
         for record, impl in self._implementations(hook_name):
             try:
-                answer = impl.function(*[arguments[name] for name in impl.argnames])
+                answer = impl.function(*self._arguments(record, impl, arguments))
             except Exception as error:  # noqa: BLE001 - who cannot answer must not open the door
                 self._note(record, hook_name, error)
                 raise Denied(f"the plugin {record.name} failed to answer") from None
@@ -231,7 +236,7 @@ class PluginSet:
         given = {"session": session, "action": action, "path": path, "credentials": credentials}
         for record, impl in self._implementations("authorize"):
             try:
-                answer: Any = impl.function(*[given[name] for name in impl.argnames])
+                answer: Any = impl.function(*self._arguments(record, impl, given))
                 if inspect.isawaitable(answer):
                     answer = await answer
             except Denied:
@@ -259,6 +264,11 @@ class PluginSet:
         record.errors += 1
         record.last_error = f"{hook_name}: {why(error)}"
         _log.error("plugin error", plugin=record.name, hook=hook_name, exc_info=error)
+
+    def _arguments(self, record: LoadedPlugin, impl: HookImpl, given: Mapping[str, Any]) -> list[Any]:
+        """What an implementation asks for: what the call gives, the server, and the plugin's own configuration."""
+        own = {"server": self.server, "config": self._config.plugin(record.name).config}
+        return [given[name] if name in given else own[name] for name in impl.argnames]
 
     def _implementations(self, hook_name: str) -> tuple[tuple[LoadedPlugin, HookImpl], ...]:
         found = self._calls.get(hook_name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import anyio
 
@@ -41,7 +41,8 @@ class _Input:
 class Publisher:
     """One session that feeds a stream. Times given to `write` are ns on the source's own clock.
 
-    They are moved by whole seconds to the stream's clock, so that any wire clock's ticks stay exact.
+    They are moved by whole seconds to the stream's clock, so that any wire clock's ticks stay exact. Used in a
+    ``with`` statement it is closed at the end. After the frames of each read from the peer, call `flush`.
     """
 
     def __init__(self, stream: Stream, session: Session) -> None:
@@ -185,6 +186,12 @@ class Publisher:
         """Let the readers have what is due. With `rest` the caller's socket may wait while a window gathers:
         the task then sleeps here instead of waking for each frame."""
         await self.stream.flush(rest=rest)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close(self.session.reason or "the publisher left")
 
     def _check(self) -> None:
         if self._closed:

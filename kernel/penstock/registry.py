@@ -42,11 +42,14 @@ class AudioInfo:
 
 
 class CodecInfo(Protocol):
-    """What the kernel and every carrier may ask of any codec. Each method raises `ProtocolViolation` on a bad config."""
+    """What the kernel and every carrier may ask of any codec. Each method raises `ProtocolViolation` on a bad config.
+
+    As a base class it says what holds for most: nothing to describe, no reordering, no duration.
+    """
 
     def describe(self, config: CodecConfig) -> VideoInfo | AudioInfo | None:
         """Dimensions or rates, None for data."""
-        ...
+        return None
 
     def codecs_string(self, config: CodecConfig) -> str:
         """The RFC 6381 ``codecs=`` value, such as ``avc1.64001f``."""
@@ -54,11 +57,11 @@ class CodecInfo(Protocol):
 
     def reorder(self, config: CodecConfig) -> int:
         """By how many frames output order may lag behind decoding order (0 for audio)."""
-        ...
+        return 0
 
     def samples(self, units: tuple[bytes, ...], config: CodecConfig) -> int | None:
         """Duration of an audio frame in ticks of the track's clock; None where it is not known, and for video."""
-        ...
+        return None
 
 
 INFO: Capability[CodecInfo] = Capability("info")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
-from attrs import frozen
+from attrs import field, frozen
 
 from penstock.clock import StreamClock
 from penstock.feed import Feed, Muxer, Reader
@@ -32,7 +32,7 @@ __all__ = ["Publisher", "Stream", "StreamOptions"]
 class StreamOptions:
     """What a stream takes from the config."""
 
-    bounds: Bounds = Bounds()
+    bounds: Bounds = field(factory=Bounds)
     max_backlog: float = 5.0
     window: float | None = None
     reconnect_grace: float = 10.0
@@ -96,6 +96,11 @@ class Stream:
     @property
     def has_video(self) -> bool:
         return any(t.codec.kind is Kind.VIDEO for t in self._tracks.values())
+
+    @property
+    def published(self) -> bool:
+        """Whether it has a publisher at the moment."""
+        return self.publisher is not None
 
     @property
     def readers(self) -> int:
@@ -271,9 +276,9 @@ class Stream:
             if feed.due_at is not None:
                 self._host.late(feed)
         if rest:
-            windows = [f.rest for f in feeds]
-            if all(windows):
-                await rest_until(now + min(windows))
+            moment = min(feed.rest_until for feed in feeds)
+            if moment > now:
+                await rest_until(moment)
 
     def publisher_left(self, publisher: Publisher, reason: str) -> None:
         """Wait for a new publisher while there are readers; otherwise end now."""

@@ -109,9 +109,8 @@ def cross_command(
     published = source() if callable(source) else source
     outcomes: list[Outcome] = []
     for player, child, folder in running:
-        report = compare(
-            published, player.frames(folder), evolve(_rules(player, same_dts), unsent_sound=unsent_sound)
-        )
+        rules = _rules(player, same_dts=same_dts, unsent_sound=unsent_sound)
+        report = compare(published, player.frames(folder), rules)
         words = (
             f"publisher: {' '.join(argv)}\n{sender.words()}\nplayer: {' '.join(child.argv)}\n{child.words()}"
         )
@@ -119,12 +118,6 @@ def cross_command(
     return outcomes
 
 
-def _rules(player: Player, same_dts: bool) -> Rules:
+def _rules(player: Player, *, same_dts: bool, unsent_sound: int) -> Rules:
     rules = player.rules
-    return Rules(
-        rules.tolerance_ms,
-        rules.tail,
-        rules.times,
-        rules.same_dts and same_dts and player.scheme == "rtmp",
-        rules.from_start,
-    )
+    return evolve(rules, same_dts=rules.same_dts and same_dts and player.scheme == "rtmp", unsent_sound=unsent_sound)

@@ -19,8 +19,11 @@ from penstock_rtsp.auth import (
     parse_authorization,
 )
 from penstock_rtsp.message import Request
+from penstock_rtsp.url import Target
 
 MAX_QUERY = 4096
+MAX_FIELDS = 64
+"""Characters and fields of a query: one with more has no credentials for us."""
 MAX_PAUSE = 0.2
 """Seconds, at random, before a refusal: guessing costs time, and the time tells nothing."""
 
@@ -35,7 +38,7 @@ class Authenticator:
 
     def credentials(self, request: Request, query: str) -> Credentials:
         """The peer's credentials; a bad Authorization header raises `ProtocolViolation`, a stale one counts as none."""
-        values = dict(parse_qsl(query, max_num_fields=64)) if len(query) <= MAX_QUERY else {}
+        values = dict(parse_qsl(query)) if len(query) <= MAX_QUERY and query.count("&") < MAX_FIELDS else {}
         header = request.headers.single("Authorization")
         if header is None:
             return Credentials(values.get("user", ""), values.get("pass", values.get("password")), values)
@@ -43,6 +46,10 @@ class Authenticator:
         if isinstance(given, BasicCredentials):
             return Credentials(given.user, given.secret, values)
         if self._state(given.nonce) is not NonceState.FRESH or given.realm != self._realm:
+            return Credentials(query=values)
+        # RFC 7616 3.4.6: an answer to one question is none to another. Clients write the URL in many ways, with
+        # or without track, host and query, so that the path is what has to be the same.
+        if not _same_path(given.url, request.url):
             return Credentials(query=values)
         # An algorithm other than the one that was asked for is no answer to the challenge.
         if given.algorithm is not Algorithm.MD5:
@@ -75,3 +82,10 @@ class Authenticator:
     def pause(self, request: Request) -> float:
         """Seconds to wait before a refusal: none where no credentials were given."""
         return self._random.uniform(0, MAX_PAUSE) if "Authorization" in request.headers else 0.0
+
+
+def _same_path(one: str, other: str) -> bool:
+    try:
+        return Target.parse(one).path == Target.parse(other).path
+    except ProtocolViolation:
+        return False

@@ -38,6 +38,7 @@ class Multicast:
         self._ports = ports
         self._random = random
         self._groups: dict[StreamPath, Group] = {}
+        self._claims: dict[StreamPath, tuple[str, set[Session]]] = {}
         self.port = config.multicast_port
         self.ttl = config.multicast_ttl
         try:
@@ -54,12 +55,27 @@ class Multicast:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, self.ttl)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
 
-    def address(self, path: StreamPath) -> str:
-        """The group that a stream has or would get. Raises `StreamError` where all are in use."""
-        group = self._groups.get(path)
-        if group is not None:
-            return group.address
-        used = {g.address for g in self._groups.values()}
+    def claim(self, path: StreamPath, session: Session) -> str:
+        """The group of a stream, kept for it until every session that was told of it is gone.
+
+        Raises `StreamError` where all are in use.
+        """
+        claimed = self._claims.get(path)
+        if claimed is None:
+            claimed = self._claims[path] = self._free(path), set()
+        claimed[1].add(session)
+        return claimed[0]
+
+    def release(self, path: StreamPath, session: Session) -> None:
+        """`session` has no use for the stream's group any more."""
+        claimed = self._claims.get(path)
+        if claimed is not None:
+            claimed[1].discard(session)
+            if not claimed[1]:
+                del self._claims[path]
+
+    def _free(self, path: StreamPath) -> str:
+        used = {address for address, _ in self._claims.values()}
         # A stream keeps its group when it comes back, as long as no other took it.
         start = Random(str(path)).randrange(len(self._addresses))
         for i in range(len(self._addresses)):
@@ -76,7 +92,7 @@ class Multicast:
         """Count `session` as a member of the stream's group; the first one starts it."""
         group = self._groups.get(stream.path)
         if group is None:
-            address = self.address(stream.path)
+            address = self.claim(stream.path, session)
             muxer = RtpMuxer(self._server.registry, stream.tracks, stream.clock, self._random)
             sink = DatagramSink(
                 {

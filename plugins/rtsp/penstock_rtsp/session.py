@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 from attrs import define, field
-from penstock.errors import AlreadyPublished, Closed, Denied, NotFound, ProtocolViolation, StreamError
+from penstock.errors import AlreadyPublished, Closed, Denied, NotFound, ProtocolViolation, StreamError, leading
 from penstock.net import Connection
 from penstock.path import StreamPath
 from penstock.publisher import Publisher
@@ -22,15 +22,17 @@ from penstock_formats.sdp import SessionDescription
 from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.connection import Asked, Refused, ServerConnection
 from penstock_rtsp.credentials import Authenticator
-from penstock_rtsp.description import Offered, describe, offered
-from penstock_rtsp.ingest import Ingest, TrackIngest
+from penstock_rtsp.description import describe, offered
+from penstock_rtsp.ingest import Ingest
 from penstock_rtsp.message import InterleavedFrame, Request, interleaved_header
 from penstock_rtsp.multicast import Multicast
 from penstock_rtsp.player import Player
+from penstock_rtsp.recorder import Recorder
 from penstock_rtsp.session_header import SessionHeader
 from penstock_rtsp.state import METHODS
 from penstock_rtsp.transport import Lower, Mode, Pair, Transport, parse_transports
 from penstock_rtsp.udp import Ports
+from penstock_rtsp.udp import Receive as Datagram
 
 NAME = "Penstock"
 RECEIVE = 256 << 10
@@ -75,13 +77,12 @@ class RtspSession:
         self._udp = not (tunnelled or connection.secure)
         self._rtsp = ServerConnection(NAME)
         self._host = str(connection.peer[0])
-        self._base = ""
         self._player: Player | None = None
-        self._offered: list[Offered] = []
-        self._set_up: dict[int, TrackIngest | None] = {}
+        self._recorder: Recorder | None = None
         self._channels: dict[int, tuple[int, int]] = {}
         self._ports: list[tuple[int, Any, Any]] = []
-        self._ingest: Ingest | None = None
+        self._failure: Exception | None = None
+        self._failed = anyio.Event()
         self._authorized: set[tuple[str, StreamPath]] = set()
         self._alive = time.monotonic()
         self._deadline = anyio.CancelScope()
@@ -94,13 +95,14 @@ class RtspSession:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._tick)
+                tasks.start_soon(self._raise)
                 with self._deadline:
                     await self._loop()
                 tasks.cancel_scope.cancel()
             if self._deadline.cancelled_caught:
                 raise ProtocolViolation(f"the peer neither played nor recorded within {limit:g} s")
         except BaseExceptionGroup as group:
-            raise _only(group) from None
+            raise leading(group) from None
         finally:
             self._goodbye()
 
@@ -124,32 +126,51 @@ class RtspSession:
             except ProtocolViolation:
                 self._connection.sink.control(rtsp.farewell())
                 raise
-            if self._ingest is not None:
-                await self._ingest.publisher.flush(rest=len(data) < RECEIVE)
-                if self._ingest.publisher.closed:
+            if (ingest := self._ingest) is not None:
+                if ingest.publisher.closed:
                     return
+                await ingest.publisher.flush(rest=len(data) < RECEIVE)
+
+    @property
+    def _ingest(self) -> Ingest | None:
+        return self._recorder.ingest if self._recorder is not None else None
+
+    @property
+    def _must_show_life(self) -> bool:
+        """Whether nothing else tells that the peer is gone: a stalled connection, or a publisher's silence."""
+        if self._rtsp.session is None or self._ingest is not None:
+            return False
+        return self._player is None or not (self._player.playing and self._player.channels)
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self._failed.set()
+
+    async def _raise(self) -> None:
+        """End the session with what went wrong at the shared ports."""
+        await self._failed.wait()
+        if self._failure is not None:
+            raise self._failure
 
     async def _tick(self) -> None:
-        """Reports to a publisher, and the end of peers over UDP that show no sign of life."""
+        """Reports to a publisher, and the end of peers that show no sign of life."""
         reported = time.monotonic()
-        over_udp = lambda: bool(self._ports)  # noqa: E731
         while True:
-            recording = self._ingest is not None
-            await anyio.sleep(TICK_SECONDS if recording and over_udp() else 1.0)
+            await anyio.sleep(TICK_SECONDS if self._ingest is not None and self._ports else 1.0)
             now = time.monotonic()
-            if self._ingest is not None:
-                self._ingest.handle_timeout(time.monotonic_ns())
-                await self._ingest.publisher.flush()
+            if (ingest := self._ingest) is not None and not ingest.publisher.closed:
+                ingest.handle_timeout(time.monotonic_ns())
+                await ingest.publisher.flush()
                 if now - reported >= REPORT_SECONDS:
                     reported = now
-                    self._report(self._ingest)
-            if over_udp() and self._ingest is None and now - self._alive > self._shared.config.session_timeout:
+                    self._report(ingest)
+            if self._must_show_life and now - self._alive > self._shared.config.session_timeout:
                 self._session.kick(f"no sign of life for {self._shared.config.session_timeout} s")
                 return
 
     def _report(self, ingest: Ingest) -> None:
         now = time.monotonic_ns()
-        for index, track in self._set_up.items():
+        for index, track in self._recorder.set_up.items() if self._recorder is not None else ():
             data = ingest.receiver_report(track, now) if track is not None else None
             if data is None:
                 continue
@@ -163,18 +184,16 @@ class RtspSession:
                         pass
 
     def _interleaved(self, frame: InterleavedFrame, now: int) -> None:
-        """A packet inside the connection: media of a publisher, reports of a player; anything else is dropped."""
-        if self._ingest is None:
+        """A packet inside the connection: media of a publisher; anything else is dropped."""
+        recorder = self._recorder
+        if recorder is None or recorder.ingest is None or recorder.ingest.publisher.closed:
             return
         for index, (rtp, rtcp) in self._channels.items():
-            track = self._set_up.get(index)
-            if track is None:
-                continue
             if frame.channel == rtp:
-                track.packet(frame.payload, now)
+                recorder.packet(index, frame.payload, now)
                 return
             if frame.channel == rtcp:
-                self._ingest.rtcp(track, frame.payload)
+                recorder.rtcp(index, frame.payload)
                 return
 
     # -- requests -------------------------------------------------------------
@@ -193,6 +212,9 @@ class RtspSession:
         except AlreadyPublished:
             self._connection.sink.control(self._reply(request, 403))
             raise
+        except StreamError as error:
+            self._server.log.info("request refused", session=self._session.id, method=request.method, reason=str(error))
+            reply = self._reply(request, 503)
         except ProtocolViolation as violation:
             self._server.log.info("request refused", session=self._session.id, method=request.method, reason=str(violation))
             reply = self._reply(request, 400)
@@ -239,6 +261,8 @@ class RtspSession:
     async def _on_describe(self, asked: Asked) -> bytes:
         path = await self._authorize(asked, "read")
         stream = await self._server.streams.open_authorized(self._session, path)
+        if self._player is not None:
+            self._session.path = self._player.stream.path
         local = str(self._connection.sock.getsockname()[0]).removeprefix("::ffff:")
         description, left_out = describe(
             self._server.registry, stream.tracks, local, self._shared.random.getrandbits(31)
@@ -266,7 +290,7 @@ class RtspSession:
             self._server.log.warning("track left out", session=self._session.id, path=path, reason=reason)
         if not found or len(found) > MAX_TRACKS:
             raise Refusal(415)
-        self._offered = found
+        self._recorder = Recorder(self._server, self._session, path, found, self._shared.random, self._fail)
         self._session.path, self._session.direction = path, "publish"
         return self._reply(asked.request, 200)
 
@@ -275,8 +299,8 @@ class RtspSession:
         if header is None:
             raise Refusal(400)
         transports = parse_transports(header)
-        if self._offered:
-            reply = self._set_up_recording(asked, transports)
+        if self._recorder is not None:
+            reply = self._set_up_recording(asked, transports, self._recorder)
         else:
             reply = await self._set_up_playing(asked, transports)
         if self._rtsp.session is None:
@@ -314,9 +338,11 @@ class RtspSession:
             player = Player(self._server, stream, self._session, self._shared.random)
         elif player.stream.path != path or player.playing:
             raise Refusal(455)
+        elif player.stream.ended:
+            raise NotFound(f"{path} has ended")
         tracks = [t.id for t in player.stream.tracks]
         track_id = asked.target.track if asked.target.track is not None else (tracks[0] if len(tracks) == 1 else None)
-        if track_id not in tracks or track_id is None:
+        if track_id not in tracks:
             raise Refusal(404)
         if track_id in player.track_ids:
             raise Refusal(455)
@@ -335,15 +361,15 @@ class RtspSession:
             player.multicast = multicast
             port = multicast.track_port(tracks.index(track_id))
             reply = Transport(
-                multicast=True, destination=multicast.address(path), port=(port, port + 1), ttl=multicast.ttl
+                multicast=True, destination=multicast.claim(path, self._session), port=(port, port + 1), ttl=multicast.ttl
             )
         else:
-            rtp, rtcp, reply = self._open_ports(track_id, chosen, lambda d, n: None, self._player_rtcp)
+            rtp, rtcp, reply = self._open_ports(track_id, chosen, _ignore, self._player_rtcp)
             player.addresses[track_id] = rtp, rtcp
         self._player = player
         return reply
 
-    def _open_ports(self, number: int, chosen: Transport, rtp: Any, rtcp: Any) -> tuple[Any, Any, Transport]:
+    def _open_ports(self, number: int, chosen: Transport, rtp: Datagram, rtcp: Datagram) -> tuple[Any, Any, Transport]:
         """Let both shared ports know the peer's. T9: never an address other than that of this connection."""
         ports, pair = self._shared.ports, chosen.client_port
         if ports is None or pair is None:
@@ -363,53 +389,27 @@ class RtspSession:
         self._alive = now / 1e9
         return None
 
-    def _set_up_recording(self, asked: Asked, transports: tuple[Transport, ...]) -> Transport:
-        if asked.target.path is None or ("publish", asked.target.path) not in self._authorized:
+    def _set_up_recording(self, asked: Asked, transports: tuple[Transport, ...], recorder: Recorder) -> Transport:
+        index = recorder.index(asked)
+        if index is None:
             raise Refusal(404)
-        index = self._offered_index(asked)
-        if index in self._set_up:
+        if index in recorder.set_up:
             raise Refusal(455)
         chosen = self._choose(transports, Mode.RECORD)
         if chosen.lower is Lower.TCP:
-            pair = self._interleave(chosen, len(self._set_up))
+            pair = self._interleave(chosen, len(recorder.set_up))
             self._channels[index] = pair
             reply = Transport(Lower.TCP, interleaved=pair, mode=Mode.RECORD)
         else:
             _, _, reply = self._open_ports(
-                index, chosen, lambda d, n: self._rtp(index, d, n), lambda d, n: self._rtcp(index, d, n)
+                index,
+                chosen,
+                lambda data, now: recorder.datagram(index, data, now),
+                lambda data, now: recorder.datagram_rtcp(index, data),
             )
             reply = Transport(client_port=reply.client_port, server_port=reply.server_port, mode=Mode.RECORD)
-        self._set_up[index] = None
+        recorder.set_up[index] = None
         return reply
-
-    def _offered_index(self, asked: Asked) -> int:
-        """Which of the announced tracks a SETUP means: by number, by the control that the peer gave, or by order."""
-        for number, offer in enumerate(self._offered):
-            control = offer.media.control
-            if control and (asked.request.url == control or asked.request.url.endswith("/" + control)):
-                return number
-        if asked.target.track is not None:
-            for number, offer in enumerate(self._offered):
-                if offer.index == asked.target.track:
-                    return number
-        rest = [i for i in range(len(self._offered)) if i not in self._set_up]
-        if asked.target.track is None and len(rest) == 1:
-            return rest[0]
-        raise Refusal(404)
-
-    def _rtp(self, index: int, data: bytes, now: int) -> Publisher | None:
-        track = self._set_up.get(index)
-        if track is None or self._ingest is None:
-            return None
-        self._session.bytes_in += len(data)
-        track.packet(data, now)
-        return self._ingest.publisher
-
-    def _rtcp(self, index: int, data: bytes, now: int) -> Publisher | None:
-        track = self._set_up.get(index)
-        if track is not None and self._ingest is not None:
-            self._ingest.rtcp(track, data)
-        return None
 
     async def _on_play(self, asked: Asked) -> bytes | None:
         player = self._player
@@ -417,7 +417,8 @@ class RtspSession:
             raise Refusal(455)
         if player.playing:
             return self._reply(asked.request, 200)
-        self._deadline.deadline = float("inf")
+        if player.stream.ended:
+            raise NotFound(f"{player.stream.path} has ended")
         request = asked.request
         base = request.url.rstrip("/")
 
@@ -426,27 +427,16 @@ class RtspSession:
             return self._reply(request, 200, *headers)
 
         player.play(self._connection, self._shared.ports, base, reply, self._ended)
+        self._deadline.deadline = float("inf")
         return None
 
     async def _on_record(self, asked: Asked) -> bytes:
-        if not self._set_up:
+        recorder = self._recorder
+        if recorder is None or not recorder.set_up:
             raise Refusal(455)
-        path = self._session.path
-        if path is None:
-            raise Refusal(455)
-        if self._ingest is None:
+        if recorder.ingest is None:
             self._session.info["transport"] = "udp" if self._ports else "tcp"
-            publisher = self._server.streams.publish_authorized(self._session, path)
-            order = sorted(self._set_up)
-            self._ingest = Ingest(
-                publisher,
-                self._server.registry,
-                [self._offered[i] for i in order],
-                reorder=bool(self._ports),
-                random=self._shared.random,
-            )
-            for index, track in zip(order, self._ingest.tracks, strict=True):
-                self._set_up[index] = track
+            recorder.record(reorder=bool(self._ports))
         self._deadline.deadline = float("inf")
         return self._reply(asked.request, 200)
 
@@ -464,25 +454,23 @@ class RtspSession:
         self._session.kick(reason)
 
     def _goodbye(self) -> None:
-        if self._player is not None:
-            self._player.pause()
-        if self._ingest is not None:
-            self._ingest.publisher.close(self._session.reason or "the publisher left")
         ports = self._shared.ports
         if ports is not None:
             for _, rtp, rtcp in self._ports:
                 ports.rtp.remove(rtp)
                 ports.rtcp.remove(rtcp)
         self._ports.clear()
+        if self._player is not None:
+            self._player.pause()
+            if self._player.multicast is not None:
+                self._player.multicast.release(self._player.stream.path, self._session)
+        if self._recorder is not None:
+            self._recorder.close(self._session.reason or "the publisher left")
+
+
+def _ignore(_data: bytes, _now: int) -> None:
+    """What a player sends to the RTP port only opens its firewall."""
 
 
 def _date() -> str:
     return formatdate(usegmt=True)
-
-
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error of a task group, as itself."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and error.exceptions:  # pyright: ignore[reportUnknownMemberType]
-        error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return error

@@ -19,7 +19,7 @@ class TunnelPairs(Generic[T]):
 
     def __init__(self) -> None:
         self._waiting: dict[str, T] = {}
-        self._joined: set[str] = set()
+        self._joined: dict[str, T] = {}
 
     def open(self, cookie: str, get: T) -> None:
         """A GET came; raises `ProtocolViolation` where its cookie is in use or too many wait."""
@@ -33,16 +33,15 @@ class TunnelPairs(Generic[T]):
         """A POST came: what was kept of its GET; raises `ProtocolViolation` where none waits."""
         if cookie not in self._waiting:
             raise ProtocolViolation("tunnel POST without its GET, or a second one", CLAUSE)
-        self._joined.add(cookie)
-        return self._waiting.pop(cookie)
+        self._joined[cookie] = get = self._waiting.pop(cookie)
+        return get
 
     def reopen(self, cookie: str, get: T) -> None:
         """The POST ended while its GET goes on: another may come, as clients do that end it between requests."""
-        if cookie in self._joined:
-            self._joined.discard(cookie)
-            self._waiting[cookie] = get
+        if self._joined.get(cookie) is get:
+            self._waiting[cookie] = self._joined.pop(cookie)
 
     def close(self, cookie: str) -> None:
         """The GET is closed, and the tunnel with it."""
         self._waiting.pop(cookie, None)
-        self._joined.discard(cookie)
+        self._joined.pop(cookie, None)

@@ -1,5 +1,13 @@
 """RTP (RFC 3550): what codecs bind to be carried, packets, and reordering."""
 
-from penstock_formats.rtp.binding import RTP, AccessUnit, Depacketizer, Packetizer, RtpBinding, RtpFormat
+from penstock_formats.rtp.binding import (
+    RTP,
+    AccessUnit,
+    Depacketizer,
+    Packetizer,
+    RtpBinding,
+    RtpFormat,
+    rtp_reader,
+)
 
-__all__ = ["RTP", "AccessUnit", "Depacketizer", "Packetizer", "RtpBinding", "RtpFormat"]
+__all__ = ["RTP", "AccessUnit", "Depacketizer", "Packetizer", "RtpBinding", "RtpFormat", "rtp_reader"]

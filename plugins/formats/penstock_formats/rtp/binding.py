@@ -7,8 +7,9 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Frame, Track
-from penstock.registry import Capability
+from penstock.registry import Capability, Registry
 
 
 def _fmtp(value: Mapping[str, str]) -> Mapping[str, str]:
@@ -25,6 +26,13 @@ class RtpFormat:
     fmtp: Mapping[str, str] = field(factory=dict[str, str], converter=_fmtp)
     payload_type: int | None = None
     """The static payload type of RFC 3551, or the one that the SDP gave; None lets the sender choose a dynamic one."""
+
+    def number(self, name: str, most: int = 0xFFFF) -> int:
+        """A parameter that is a decimal number up to `most`. Raises `ProtocolViolation` where it is not, or missing."""
+        text = self.fmtp.get(name, "")
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
+            raise ProtocolViolation(f"{self.encoding} needs {name}, a number up to {most}")
+        return int(text)
 
 
 @frozen
@@ -64,7 +72,7 @@ class Depacketizer(Protocol):
 
     def flush(self) -> list[AccessUnit]:
         """The unit that was complete but for its marker, at the end of the stream."""
-        ...
+        return []
 
 
 class RtpBinding(Protocol):
@@ -97,3 +105,11 @@ class RtpBinding(Protocol):
 
 
 RTP: Capability[RtpBinding] = Capability("rtp")
+
+
+def rtp_reader(registry: Registry, encoding: str) -> RtpBinding:
+    """The binding that reads an rtpmap encoding name. Raises `ProtocolViolation` where there is none."""
+    for _, binding in registry.having(RTP):
+        if encoding.upper() in binding.encodings:
+            return binding
+    raise ProtocolViolation(f"no plugin knows the RTP encoding {encoding}")

@@ -1,0 +1,105 @@
+"""The publishing side of a session: what was announced, which of it is set up, and what it brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from attrs import define, field
+from penstock.path import StreamPath
+from penstock.publisher import Publisher
+from penstock.server import Server
+from penstock.session import Session
+
+from penstock_rtsp.connection import Asked
+from penstock_rtsp.description import Offered
+from penstock_rtsp.ingest import Ingest, TrackIngest
+from penstock_rtsp.url import Target
+
+
+@define(eq=False)
+class Recorder:
+    """The announced tracks by number; `ingest` is there from RECORD on. `fail` ends the session."""
+
+    server: Server
+    session: Session
+    path: StreamPath
+    offered: list[Offered]
+    random: Random
+    fail: Callable[[Exception], None]
+    set_up: dict[int, TrackIngest | None] = field(factory=dict[int, TrackIngest | None])
+    ingest: Ingest | None = None
+
+    def index(self, asked: Asked) -> int | None:
+        """Which track a SETUP means: by the control that the peer gave, by number, or by order; None for none."""
+        url = asked.request.url
+        for number, offer in enumerate(self.offered):
+            control = offer.media.control
+            if control and url == control and asked.target.path == self.path:
+                return number
+            if control and url.endswith("/" + control):
+                target = Target.parse(url.removesuffix(control).rstrip("/"))
+                if target.path == self.path:
+                    return number
+        if asked.target.path != self.path:
+            return None
+        if asked.target.track is not None:
+            return next((n for n, o in enumerate(self.offered) if o.index == asked.target.track), None)
+        rest = [i for i in range(len(self.offered)) if i not in self.set_up]
+        return rest[0] if len(rest) == 1 else None
+
+    def record(self, *, reorder: bool) -> None:
+        """Publish what is set up. Raises `AlreadyPublished`, or `ProtocolViolation` for a config that will not do."""
+        publisher = self.server.streams.publish_authorized(self.session, self.path)
+        order = sorted(self.set_up)
+        try:
+            ingest = Ingest(
+                publisher,
+                self.server.registry,
+                [self.offered[i] for i in order],
+                reorder=reorder,
+                random=self.random,
+            )
+        except BaseException:
+            publisher.close("what was announced cannot be published")
+            raise
+        for index, track in zip(order, ingest.tracks, strict=True):
+            self.set_up[index] = track
+        self.ingest = ingest
+
+    def packet(self, index: int, data: bytes, now: int) -> None:
+        """A packet of media inside the connection."""
+        track = self.set_up.get(index)
+        if track is not None:
+            track.packet(data, now)
+
+    def rtcp(self, index: int, data: bytes) -> None:
+        """A packet of reports."""
+        track = self.set_up.get(index)
+        if track is not None and self.ingest is not None:
+            self.ingest.rtcp(track, data)
+
+    def datagram(self, index: int, data: bytes, now: int) -> Publisher | None:
+        """A packet of media at the shared port, where an error must end this session and no other."""
+        ingest = self.ingest
+        # Between the end of a publisher and that of its session there is time for a datagram.
+        if ingest is None or ingest.publisher.closed:
+            return None
+        self.session.bytes_in += len(data)
+        try:
+            self.packet(index, data, now)
+        except Exception as error:  # noqa: BLE001 - raised again in the session's own task
+            self.fail(error)
+            return None
+        return ingest.publisher
+
+    def datagram_rtcp(self, index: int, data: bytes) -> None:
+        """A packet of reports at the shared port."""
+        try:
+            self.rtcp(index, data)
+        except Exception as error:  # noqa: BLE001 - raised again in the session's own task
+            self.fail(error)
+
+    def close(self, reason: str) -> None:
+        if self.ingest is not None:
+            self.ingest.publisher.close(reason)
