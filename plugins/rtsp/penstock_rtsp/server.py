@@ -42,6 +42,7 @@ class RtspService:
                     if config.multicast:
                         shared.multicast = Multicast(server, shared.ports, config, shared.random)
                     tasks.start_soon(shared.ports.run)
+                tasks.start_soon(shared.watch)
                 serve = Tunnels(shared).serve
                 for name, listen, secure in (
                     ("rtsp", config.listen, False),

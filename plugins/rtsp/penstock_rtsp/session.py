@@ -52,6 +52,15 @@ class Shared:
     ports: Ports | None = None
     multicast: Multicast | None = None
     random: Random = field(factory=SystemRandom)
+    sessions: set[RtspSession] = field(factory=lambda: set[RtspSession]())
+
+    async def watch(self) -> None:
+        """Look after all sessions' signs of life, until cancelled: one task, as players are many."""
+        while True:
+            await anyio.sleep(1.0)
+            now = time.monotonic()
+            for session in tuple(self.sessions):
+                session.check_life(now)
 
 
 class Refusal(Exception):
@@ -92,22 +101,33 @@ class RtspSession:
     async def run(self) -> None:
         limit = self._server.config.server.handshake_timeout
         self._deadline.deadline = anyio.current_time() + limit
+        self._shared.sessions.add(self)
+        try:
+            with self._deadline:
+                # Players are many, and have this task only; a publisher is looked after by more.
+                await self._loop()
+                if self._ingest is not None:
+                    await self._record()
+            if self._deadline.cancelled_caught:
+                raise ProtocolViolation(f"the peer neither played nor recorded within {limit:g} s")
+        finally:
+            self._shared.sessions.discard(self)
+            self._goodbye()
+
+    async def _record(self) -> None:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._tick)
                 tasks.start_soon(self._raise)
-                with self._deadline:
-                    await self._loop()
+                await self._loop()
                 tasks.cancel_scope.cancel()
-            if self._deadline.cancelled_caught:
-                raise ProtocolViolation(f"the peer neither played nor recorded within {limit:g} s")
         except BaseExceptionGroup as group:
             raise leading(group) from None
-        finally:
-            self._goodbye()
 
     async def _loop(self) -> None:
+        """Serve the peer until it leaves or begins to record."""
         rtsp = self._rtsp
+        began = self._ingest
         while True:
             data = await self._receive(RECEIVE)
             if not data:
@@ -130,6 +150,8 @@ class RtspSession:
                 if ingest.publisher.closed:
                     return
                 await ingest.publisher.flush(rest=len(data) < RECEIVE)
+                if began is None:
+                    return
 
     @property
     def _ingest(self) -> Ingest | None:
@@ -152,21 +174,22 @@ class RtspSession:
         if self._failure is not None:
             raise self._failure
 
+    def check_life(self, now: float) -> None:
+        """End a peer that has shown no sign of life for too long at `now` (monotonic seconds)."""
+        limit = self._shared.config.session_timeout
+        if self._must_show_life and now - self._alive > limit:
+            self._session.kick(f"no sign of life for {limit} s")
+
     async def _tick(self) -> None:
-        """Reports to a publisher, and the end of peers that show no sign of life."""
+        """Reports to a publisher, and what its reorder buffers gave up waiting for."""
         reported = time.monotonic()
-        while True:
-            await anyio.sleep(TICK_SECONDS if self._ingest is not None and self._ports else 1.0)
-            now = time.monotonic()
-            if (ingest := self._ingest) is not None and not ingest.publisher.closed:
-                ingest.handle_timeout(time.monotonic_ns())
-                await ingest.publisher.flush()
-                if now - reported >= REPORT_SECONDS:
-                    reported = now
-                    self._report(ingest)
-            if self._must_show_life and now - self._alive > self._shared.config.session_timeout:
-                self._session.kick(f"no sign of life for {self._shared.config.session_timeout} s")
-                return
+        while (ingest := self._ingest) is not None and not ingest.publisher.closed:
+            await anyio.sleep(TICK_SECONDS if self._ports else 1.0)
+            ingest.handle_timeout(time.monotonic_ns())
+            await ingest.publisher.flush()
+            if time.monotonic() - reported >= REPORT_SECONDS:
+                reported = time.monotonic()
+                self._report(ingest)
 
     def _report(self, ingest: Ingest) -> None:
         now = time.monotonic_ns()
