@@ -132,17 +132,18 @@ class StreamClock:
 
 
 class FrameInterval:
-    """The usual distance of a track's frames, as the median of the last few dts steps."""
+    """The usual distance of a track's frames: the mean of the last few dts steps, without the least and the most."""
 
     __slots__ = ("_last", "_steps", "value")
 
     def __init__(self, value: int = NS // 25) -> None:
         self.value = value
         self._last: int | None = None
-        self._steps: deque[int] = deque(maxlen=9)
+        self._steps: deque[int] = deque(maxlen=11)
 
     def add(self, dts: int) -> None:
         if self._last is not None and 0 < dts - self._last < NS:
             self._steps.append(dts - self._last)
-            self.value = sorted(self._steps)[len(self._steps) // 2]
+            middle = sorted(self._steps)[1:-1] or self._steps
+            self.value = sum(middle) // len(middle)
         self._last = dts

@@ -27,6 +27,12 @@ KEY_WAIT = 5.0
 PICTURE_WAIT_NS = 40_000_000
 """The longest that sound waits for the next picture."""
 
+REST_READERS = 64
+"""From so many readers on, the ingest sleeps until the next picture is due, and wakes once for it and its sound."""
+REST_MARGIN_NS = 2_000_000
+REST_STEP_NS = 250_000
+"""The sleep ends at first this long after the picture is due, and each time a step earlier until it ends too early."""
+
 SOUND_WAIT_NS = 20_000_000
 """Sound alone goes with the next frame after this, which is every other one: about each 40 ms."""
 
@@ -130,6 +136,7 @@ class ByteLane(Lane):
         self._oldest = 0
         self._picture = False
         self._last = 0
+        self._next_picture = 0
         self._entries: list[tuple[Callable[[bytes], int], Reader]] = []
 
     def takes(self, sink: ReaderSink) -> bool:
@@ -153,12 +160,27 @@ class ByteLane(Lane):
 
     @property
     def rest_until(self) -> int:
-        return self._last + int(self.feed.window * 1_000_000) if self.feed.window else 0
+        window = self.feed.window
+        if window is None:
+            return self._next_picture if len(self.ready) >= REST_READERS else 0
+        return self._last + int(window * 1_000_000) if window else 0
+
+    def _expect_picture(self, now: int) -> None:
+        """Follow the publisher's pace: where the picture was there when the sleep ended, end the next one earlier."""
+        stream = self.feed.stream
+        expected = self._next_picture + stream.frame_interval - REST_STEP_NS
+        if stream.rested and expected > now:
+            self._next_picture = expected
+        else:
+            self._next_picture = now + stream.frame_interval + REST_MARGIN_NS
 
     async def flush(self) -> None:
         first = self.head
         units = self.take()
-        self._picture, self._oldest, self._last = False, 0, time.monotonic_ns()
+        now = time.monotonic_ns()
+        if self._picture:
+            self._expect_picture(now)
+        self._picture, self._oldest, self._last = False, 0, now
         if not self.ready:
             return
         buffer = b"".join([p for unit in units for p in unit.payloads])

@@ -69,6 +69,8 @@ class Stream:
         self.created = time.time()
         self.frame_interval = NS // 25
         self.last_time = NS
+        self.rested = False
+        """Whether the ingest slept before what it flushes now."""
         self.left_at = 0.0
         """Monotonic seconds at which the publisher left."""
         self._last_arrival = 0
@@ -279,6 +281,9 @@ class Stream:
             moment = min(feed.rest_until for feed in feeds)
             if moment > now:
                 await rest_until(moment)
+                self.rested = True
+                return
+        self.rested = False
 
     def publisher_left(self, publisher: Publisher, reason: str) -> None:
         """Wait for a new publisher while there are readers; otherwise end now."""
