@@ -122,10 +122,10 @@ class StampSink(PacedSink):
 
 
 class PacedLane(Lane):
-    """Readers at datagrams: each frame goes out as it comes, and one task paces all who have a backlog."""
+    """Readers at datagrams: one task paces all who have a backlog."""
 
-    def __init__(self, feed: Feed, spawn: Spawn) -> None:
-        super().__init__(feed)
+    def __init__(self, feed: Feed, window: float | None, spawn: Spawn) -> None:
+        super().__init__(feed, window)
         self._spawn = spawn
         self._lagging: dict[Reader, float] = {}
         self._pacing = False
@@ -178,7 +178,9 @@ class DatagramLane(PacedLane):
     """The same packets for all: a prepared fan-out for each (socket, track, channel), made anew when readers change."""
 
     def __init__(self, feed: Feed, spawn: Spawn) -> None:
-        super().__init__(feed, spawn)
+        # Sound rides with the picture as on byte streams, but datagrams are not gathered for longer: what is sent at
+        # once must fit a receiver's socket buffer.
+        super().__init__(feed, None if feed.window else feed.window, spawn)
         self._fanouts: dict[tuple[int, int], list[Fanout]] = {}
 
     def takes(self, sink: ReaderSink) -> bool:
@@ -190,17 +192,17 @@ class DatagramLane(PacedLane):
             return
         if self.changed:
             self._prepare()
+        packets: dict[tuple[int, int], list[bytes]] = {}
         for unit in units:
             self.sent += unit.size
-            if unit.track is None:
-                continue
-            fanouts = self._fanouts.get((unit.track.id, unit.channel))
-            if fanouts:
-                for run in runs(unit.payloads):
-                    for fanout in fanouts:
-                        if (done := fanout.send(run)) < len(fanout):
-                            await _rest(fanout, run, done)
-                await checkpoint()
+            if unit.track is not None:
+                packets.setdefault((unit.track.id, unit.channel), []).extend(unit.payloads)
+        for key, payloads in packets.items():
+            for fanout in self._fanouts.get(key, ()):
+                for run in runs(payloads):
+                    if (done := fanout.send(run)) < len(fanout):
+                        await _rest(fanout, run, done)
+                    await checkpoint()
 
     def _prepare(self) -> None:
         self.changed = False
@@ -221,7 +223,10 @@ async def _rest(fanout: Fanout, run: Run, done: int) -> None:
 
 
 class StampLane(PacedLane):
-    """Packets of each reader's own: one stamp and few calls a reader and pass."""
+    """Packets of each reader's own, each frame as it comes: one stamp and few calls a reader and pass."""
+
+    def __init__(self, feed: Feed, spawn: Spawn) -> None:
+        super().__init__(feed, 0, spawn)
 
     def takes(self, sink: ReaderSink) -> bool:
         return isinstance(sink, StampSink)

@@ -58,11 +58,13 @@ class Lane:
     """The readers of one feed that are served alike: which units they have had, and when they get the next.
 
     Units before `head` have been offered to every reader in `ready`. A reader in `waiting` gets nothing until the
-    next key unit.
+    next key unit. The window says how long units may gather: None lets sound wait for the next picture, 0 writes at
+    once, otherwise milliseconds.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, window: float | None) -> None:
         self.feed = feed
+        self.window = window
         self.head = feed.ring.end
         self.sent = 0
         """Bytes that a reader which was ready all the time has had."""
@@ -72,26 +74,13 @@ class Lane:
         """Whether `ready` has changed since this was last set to false."""
         self.disturbed = False
         """Whether control bytes came to wait at the socket of a reader."""
+        self._oldest = 0
+        self._picture = False
+        self._last = 0
+        self._next_picture = 0
 
     def takes(self, sink: ReaderSink) -> bool:
         raise NotImplementedError
-
-    def note(self, unit: Unit) -> None:
-        """A unit was appended to the ring."""
-
-    @property
-    def pending(self) -> bool:
-        return self.head < self.feed.ring.end
-
-    @property
-    def due_at(self) -> int:
-        """The moment (monotonic ns) at which what is pending should go out; 0 for at once."""
-        return 0
-
-    @property
-    def rest_until(self) -> int:
-        """Until when (monotonic ns) the ingest may sleep and let frames gather; 0 where each should go out at once."""
-        return 0
 
     async def flush(self) -> None:
         """Offer what is pending to every ready reader."""
@@ -104,8 +93,53 @@ class Lane:
     def leave(self, reader: Reader) -> None:
         """A reader is gone."""
 
+    def note(self, unit: Unit) -> None:
+        """A unit was appended to the ring."""
+        if not self._oldest:
+            self._oldest = time.monotonic_ns()
+        if unit.video:
+            self._picture = True
+
+    @property
+    def pending(self) -> bool:
+        return self.head < self.feed.ring.end
+
+    @property
+    def due_at(self) -> int:
+        """The moment (monotonic ns) at which what is pending should go out; 0 for at once."""
+        window = self.window
+        if window is None:
+            if self._picture:
+                return 0
+            stream = self.feed.stream
+            return self._oldest + (
+                min(PICTURE_WAIT_NS, stream.frame_interval) if stream.has_video else SOUND_WAIT_NS
+            )
+        return self._last + int(window * 1_000_000) if window else 0
+
+    @property
+    def rest_until(self) -> int:
+        """Until when (monotonic ns) the ingest may sleep and let frames gather; 0 where each should go out at once."""
+        window = self.window
+        if window is None:
+            return self._next_picture if len(self.ready) >= REST_READERS else 0
+        return self._last + int(window * 1_000_000) if window else 0
+
+    def _expect_picture(self, now: int) -> None:
+        """Follow the publisher's pace: where the picture was there when the sleep ended, end the next one earlier."""
+        stream = self.feed.stream
+        expected = self._next_picture + stream.frame_interval - REST_STEP_NS
+        if stream.rested and expected > now:
+            self._next_picture = expected
+        else:
+            self._next_picture = now + stream.frame_interval + REST_MARGIN_NS
+
     def take(self) -> list[Unit]:
         """What is pending, moving the head; those who wait for a key unit among it are put at it."""
+        now = time.monotonic_ns()
+        if self._picture:
+            self._expect_picture(now)
+        self._picture, self._oldest, self._last = False, 0, now
         ring, first = self.feed.ring, max(self.head, self.feed.ring.start)
         self.head = ring.end
         units = ring.slice(first, ring.end)
@@ -125,62 +159,18 @@ class Lane:
 
 
 class ByteLane(Lane):
-    """Readers at byte streams: pending units joined once, one write to each.
-
-    The window says how long units may gather: None lets sound wait for the next picture, 0 writes at once,
-    otherwise milliseconds.
-    """
+    """Readers at byte streams: pending units joined once, one write to each."""
 
     def __init__(self, feed: Feed) -> None:
-        super().__init__(feed)
-        self._oldest = 0
-        self._picture = False
-        self._last = 0
-        self._next_picture = 0
+        super().__init__(feed, feed.window)
         self._entries: list[tuple[Callable[[bytes], int], Reader]] = []
 
     def takes(self, sink: ReaderSink) -> bool:
         return isinstance(sink, ByteSink)
 
-    def note(self, unit: Unit) -> None:
-        if not self._oldest:
-            self._oldest = time.monotonic_ns()
-        if unit.video:
-            self._picture = True
-
-    @property
-    def due_at(self) -> int:
-        window = self.feed.window
-        if window is None:
-            if self._picture:
-                return 0
-            stream = self.feed.stream
-            return self._oldest + (min(PICTURE_WAIT_NS, stream.frame_interval) if stream.has_video else SOUND_WAIT_NS)
-        return self._last + int(window * 1_000_000) if window else 0
-
-    @property
-    def rest_until(self) -> int:
-        window = self.feed.window
-        if window is None:
-            return self._next_picture if len(self.ready) >= REST_READERS else 0
-        return self._last + int(window * 1_000_000) if window else 0
-
-    def _expect_picture(self, now: int) -> None:
-        """Follow the publisher's pace: where the picture was there when the sleep ended, end the next one earlier."""
-        stream = self.feed.stream
-        expected = self._next_picture + stream.frame_interval - REST_STEP_NS
-        if stream.rested and expected > now:
-            self._next_picture = expected
-        else:
-            self._next_picture = now + stream.frame_interval + REST_MARGIN_NS
-
     async def flush(self) -> None:
         first = self.head
         units = self.take()
-        now = time.monotonic_ns()
-        if self._picture:
-            self._expect_picture(now)
-        self._picture, self._oldest, self._last = False, 0, now
         if not self.ready:
             return
         buffer = b"".join([p for unit in units for p in unit.payloads])

@@ -19,8 +19,8 @@ from penstock_formats.rtp import RTP, Packetizer, RtpBinding, RtpFormat
 from penstock_rtsp.rtp_info import RtpInfo
 from penstock_rtsp.url import track_url
 
-MAX_PAYLOAD = 1200
-"""Bytes of an RTP payload: what every path takes whole, tunnels included."""
+MAX_PAYLOAD = 1360
+"""Bytes of an RTP payload: with RTP, UDP and IPv6 headers 1420, which Ethernet, PPPoE and WireGuard take whole."""
 REPORT_NS = 5 * NS
 """Between two sender reports (RFC 3550 6.2)."""
 FIRST_DYNAMIC = 96
