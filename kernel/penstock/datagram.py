@@ -24,6 +24,8 @@ PACE_BYTES = 64 << 10
 """A backlog is larger than a receiver's socket buffer: at most this much each `PACE_SECONDS`."""
 FULL_SECONDS = 0.02
 """How long a full socket may hold up a frame: its interface then sends less than is asked of it."""
+MESSAGES = 1024
+"""Messages sent before the loop is yielded: a few milliseconds."""
 PACE_FACTOR = 4
 """And at most so many times the media's own rate, once the first burst is out."""
 
@@ -197,12 +199,16 @@ class DatagramLane(PacedLane):
             self.sent += unit.size
             if unit.track is not None:
                 packets.setdefault((unit.track.id, unit.channel), []).extend(unit.payloads)
+        sent = 0
         for key, payloads in packets.items():
             for fanout in self._fanouts.get(key, ()):
                 for run in runs(payloads):
+                    if sent >= MESSAGES:
+                        await checkpoint()
+                        sent = 0
                     if (done := fanout.send(run)) < len(fanout):
                         await _rest(fanout, run, done)
-                    await checkpoint()
+                    sent += len(fanout)
 
     def _prepare(self) -> None:
         self.changed = False
