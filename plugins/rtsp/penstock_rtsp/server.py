@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable
 from functools import partial
 from random import SystemRandom
 from secrets import token_bytes
 
 import anyio
+
+from penstock.errors import UserError
 from penstock.hooks import Endpoint
 from penstock.net import open_listener, open_udp
 from penstock.server import Server
 from penstock.settings import parse_listen
-
 from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.credentials import Authenticator
 from penstock_rtsp.multicast import Multicast
 from penstock_rtsp.session import Shared
 from penstock_rtsp.tunnelled import Tunnels
 from penstock_rtsp.udp import Ports
+
+PAIR_TRIES = 64
+"""Pairs of ports that are tried where the system is to choose them."""
 
 
 class RtspService:
@@ -67,10 +70,23 @@ class RtspService:
                     shared.ports.close()
 
     def _open_ports(self, endpoints: list[Endpoint]) -> Ports:
-        found: list[socket.socket] = []
-        for what, listen in (("rtp", self._config.rtp), ("rtcp", self._config.rtcp)):
-            host, port = parse_listen(listen)
-            sock = open_udp(host, port, what=what.upper(), key=f"rtsp.{what}")
-            found.append(sock)
-            endpoints.append(Endpoint(what, host or "", sock.getsockname()[1], "udp"))
-        return Ports(*found)
+        rtp_host, rtp_port = parse_listen(self._config.rtp)
+        rtcp_host, rtcp_port = parse_listen(self._config.rtcp)
+        for attempt in range(PAIR_TRIES):
+            rtp = open_udp(rtp_host, rtp_port, what="RTP", key="rtsp.rtp")
+            number: int = rtp.getsockname()[1]
+            try:
+                # RFC 3550 11: RTCP on the odd port after RTP's even one, which clients rely on.
+                if rtp_port == rtcp_port == 0 and number % 2:
+                    rtp.close()
+                    continue
+                rtcp = open_udp(rtcp_host, rtcp_port or number + 1, what="RTCP", key="rtsp.rtcp")
+            except UserError:
+                rtp.close()
+                if rtcp_port or attempt == PAIR_TRIES - 1:
+                    raise
+                continue
+            for what, host, sock in (("rtp", rtp_host, rtp), ("rtcp", rtcp_host, rtcp)):
+                endpoints.append(Endpoint(what, host or "", sock.getsockname()[1], "udp"))
+            return Ports(rtp, rtcp)
+        raise UserError("no two UDP ports in a row are free; set rtsp.rtp and rtsp.rtcp to ports that are.")
