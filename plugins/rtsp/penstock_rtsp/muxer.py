@@ -10,7 +10,7 @@ from attrs import define
 from penstock.clock import StreamClock
 from penstock.errors import ProtocolViolation
 from penstock.feed import Cursor
-from penstock.media import NS, Epoch, Event, Frame, Kind, Track, to_ticks
+from penstock.media import NS, Epoch, Event, Frame, Kind, Track, to_ns, to_ticks
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.rtcp import SenderReport, SourceDescription, encode_rtcp, ns_to_ntp
@@ -140,7 +140,7 @@ class RtpMuxer:
         unit = Unit(event.track, packets, event.dts, key=event.key and video, video=video)
         if self._reported is None or event.dts - self._reported >= REPORT_NS:
             self._reported = event.dts
-            return (unit, *self._reports(event.dts))
+            return (unit, *self._reports(event.pts))
         return (unit,)
 
     def _packets(self, sender: _Sender, payloads: list[bytes], time: int) -> tuple[bytes, ...]:
@@ -176,18 +176,33 @@ class RtpMuxer:
 
     def _reports(self, time: int) -> list[Unit]:
         """A sender report of every track, all about the same instant, so that sound and picture can be put in step."""
-        found: list[Unit] = []
+        return [
+            Unit(sender.track, (self._report(sender, time),), time, channel=1) for sender in self._senders.values()
+        ]
+
+    def _report(self, sender: _Sender, time: int) -> bytes:
         ntp = ns_to_ntp(self._clock.wall(time))
-        for sender in self._senders.values():
-            rtp_time = to_ticks(time, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
-            report = SenderReport(
-                sender.ssrc, ntp, rtp_time, sender.packets & 0xFFFFFFFF, sender.octets & 0xFFFFFFFF
-            )
-            data = encode_rtcp([report, SourceDescription(((sender.ssrc, ((1, CNAME),)),))])
-            if sender.channel >= 0:
-                data = struct.pack("!BBH", 36, sender.channel + 1, len(data)) + data
-            found.append(Unit(sender.track, (data,), time, channel=1))
-        return found
+        rtp_time = to_ticks(time, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
+        report = SenderReport(sender.ssrc, ntp, rtp_time, sender.packets & 0xFFFFFFFF, sender.octets & 0xFFFFFFFF)
+        data = encode_rtcp([report, SourceDescription(((sender.ssrc, ((1, CNAME),)),))])
+        return struct.pack("!BBH", 36, sender.channel + 1, len(data)) + data if sender.channel >= 0 else data
+
+    def reports(self, cursor: Cursor, track_ids: Iterable[int]) -> dict[int, bytes]:
+        """The sender reports with which a reader starts: those in the ring may be seconds away.
+
+        They are about the moment when every track has begun: GStreamer drops a report that is older than the
+        first packet, and then leaves sound and picture as they happened to arrive.
+        """
+        wanted = [self._senders[i] for i in track_ids if i in self._senders]
+        begins = [self._begins(s, unit) for s in wanted if (unit := cursor.first_frame(s.track.id)) is not None]
+        return {s.track.id: self._report(s, max(begins)) for s in wanted} if begins else {}
+
+    def _begins(self, sender: _Sender, unit: Unit) -> int:
+        """The pts of a unit, which is above its dts where frames are reordered."""
+        at = 8 if sender.channel >= 0 else 4
+        rtp_time = int.from_bytes(unit.payloads[0][at : at + 4], "big")
+        rate = sender.format.clock_rate
+        return unit.time + to_ns((rtp_time - sender.offset - to_ticks(unit.time, rate)) & 0xFFFFFFFF, rate)
 
     def rtp_info(self, cursor: Cursor, base: str, track_ids: Iterable[int]) -> list[RtpInfo]:
         """Sequence and time of each track at the cursor; the times of all tracks are the same instant."""

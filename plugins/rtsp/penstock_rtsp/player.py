@@ -8,13 +8,14 @@ from random import Random
 from typing import Any
 
 from attrs import define, field
+
 from penstock.datagram import DatagramSink
 from penstock.feed import Cursor, Reader
 from penstock.net import Connection
 from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
-
+from penstock.udp import send_run
 from penstock_rtsp.multicast import Multicast
 from penstock_rtsp.muxer import RtpMuxer
 from penstock_rtsp.rtp_info import build_rtp_info
@@ -63,6 +64,7 @@ class Player:
         feed = self.stream.feed(muxer)
         told = feed.muxer
         sink: DatagramSink | Any = connection.sink
+        to: dict[tuple[int, int], tuple[socket.socket, tuple[Any, ...]]] = {}
         if self.addresses and ports is not None:
             both: tuple[socket.socket, socket.socket] = (ports.rtp.sock, ports.rtcp.sock)
             to = {
@@ -73,11 +75,17 @@ class Player:
             sink = DatagramSink(to, self.server.spawn)
 
         def preamble(cursor: Cursor) -> bytes:
-            info = told.rtp_info(cursor, base, sorted(self.track_ids)) if isinstance(told, RtpMuxer) else []
-            data = reply(build_rtp_info(info))
+            if not isinstance(told, RtpMuxer):
+                return reply("")
+            ids = sorted(self.track_ids)
+            data = reply(build_rtp_info(told.rtp_info(cursor, base, ids)))
+            reports = told.reports(cursor, ids)
             if sink is connection.sink:
-                return data
+                return data + b"".join(reports.values())
             control(data)
+            for track_id, report in reports.items():
+                sock, address = to[track_id, 1]
+                send_run(sock, (report, len(report)), address)
             return b""
 
         self._reader = feed.attach(sink, self.session, preamble=preamble, on_end=ended)
