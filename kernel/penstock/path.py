@@ -26,7 +26,9 @@ class StreamPath(str):
         Raises `ProtocolViolation` for what is no path.
         """
         try:
-            decoded = unquote_to_bytes(text.split("?", 1)[0].encode("utf-8", "surrogateescape")).decode("utf-8")
+            decoded = unquote_to_bytes(text.split("?", 1)[0].encode("utf-8", "surrogateescape")).decode(
+                "utf-8"
+            )
         except UnicodeError:
             # Encoding fails too: at the surrogates that JSON's \ud800 makes, which stand for no byte.
             raise ProtocolViolation("the stream path is not UTF-8") from None
