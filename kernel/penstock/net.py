@@ -25,6 +25,9 @@ RECEIVE_BYTES = 64 << 10
 EAGER_READS = 8
 """Reads from one connection without a pause before other tasks get their turn."""
 DATAGRAM_BYTES = 65_536
+LINGER_SECONDS = 0.5
+LINGER_BYTES = 256 << 10
+"""What is read from a peer after our last word: closing with unread input resets the connection, and the word with it."""
 UDP_BUFFER = 2 << 20
 """SO_RCVBUF and SO_SNDBUF of a shared UDP socket."""
 
@@ -78,6 +81,8 @@ class Connection:
 
     async def receive(self, most: int = RECEIVE_BYTES) -> bytes:
         """The next bytes; empty at the peer's end. Raises `Closed` where the connection broke."""
+        if self.sink.closed:
+            raise Closed(self.sink.closed)
         self._eager += 1
         if self._eager > EAGER_READS:
             # A peer that sends faster than it is read never makes us wait: the others get their turn all the same.
@@ -111,8 +116,30 @@ class Connection:
         self.bytes_in += len(data)
         return data
 
+    async def linger(self) -> None:
+        """Let the peer have our last word before `close`: send the rest, say that no more comes, drop what it sends."""
+        if self.sink.closed:
+            return
+        with anyio.move_on_after(LINGER_SECONDS):
+            await self.sink.flushed()
+            self.sink.close("closed")
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+                left = LINGER_BYTES
+                while left > 0:
+                    await wait_readable(self.sock)
+                    data = self.sock.recv(RECEIVE_BYTES)
+                    if not data:
+                        return
+                    left -= len(data)
+            except (OSError, ValueError, anyio.ClosedResourceError):
+                return
+
     def close(self, reason: str = "closed") -> None:
         self.sink.close(reason)
+        if self.sock.fileno() >= 0:
+            # A task that waits to write must not wait on for whoever gets this descriptor next.
+            anyio.notify_closing(self.sock)
         self.sock.close()
 
 
@@ -196,8 +223,12 @@ async def accept(listener: socket.socket, handle: Callable[[socket.socket, Any],
                     await anyio.sleep(0.1)
                     break
                 continue
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:
+                sock.close()  # some systems say so where the peer is gone already
+                continue
             handle(sock, peer)
         await anyio.lowlevel.checkpoint()
 
@@ -207,13 +238,18 @@ async def start_tls(sock: socket.socket, context: ssl.SSLContext, server_hostnam
 
     Raises `Closed`, saying why, where the handshake fails; the socket is then closed.
     """
-    tls = context.wrap_socket(
-        sock,
-        server_side=server_hostname is None,
-        do_handshake_on_connect=False,
-        suppress_ragged_eofs=True,
-        server_hostname=server_hostname,
-    )
+    try:
+        tls = context.wrap_socket(
+            sock,
+            server_side=server_hostname is None,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=True,
+            server_hostname=server_hostname,
+        )
+    except (OSError, ValueError) as e:
+        # The peer is gone already, or its name is none.
+        sock.close()
+        raise Closed(f"TLS handshake failed: {e}") from None
     try:
         while True:
             try:
@@ -257,8 +293,8 @@ async def connect(host: str, port: int, timeout: float = 10.0) -> socket.socket:
                 sock.close()
     except TimeoutError:
         raise Closed(f"{host}:{port} did not answer within {timeout:g} s") from None
-    except OSError as e:
-        raise Closed(f"{host}:{port}: {e.strerror or e}") from None
+    except (OSError, UnicodeError) as e:
+        raise Closed(f"{host}:{port}: {getattr(e, 'strerror', None) or e}") from None
     raise Closed(f"{host}:{port}: {last.strerror if last is not None else 'no address'}")
 
 

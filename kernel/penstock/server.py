@@ -29,6 +29,12 @@ Handler = Callable[[net.Connection, Session], Awaitable[None]]
 """What a protocol does with one connection; it may raise `ProtocolViolation`, `Closed` or `StreamError`."""
 
 PUBLISHER_CHECK_SECONDS = 1.0
+DRAIN_SHARE = 0.9
+"""Part of ``server.drain_timeout`` that sessions have for their goodbye: the command line exits hard at its end."""
+MAX_DRAIN_LINES = 100
+"""Log lines about sessions that end because the server stops."""
+SWITCH_OFF_SECONDS = 3.0
+"""What the sessions of a listener that is switched off have for their goodbye."""
 LATE_SECONDS = 0.1
 """How often feeds are looked at in which something waits that no frame came to flush."""
 
@@ -59,6 +65,7 @@ class Server:
         self._late: set[Any] = set()
         self._late_wake = anyio.Event()
         self._draining = False
+        self._drained = 0
 
     # -- life -------------------------------------------------------------
 
@@ -73,6 +80,7 @@ class Server:
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
+        error: Exception | None = None
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._flush_late)
@@ -81,23 +89,30 @@ class Server:
                 await self.services.start_all()
                 self.relay.start()
                 yield
+            except Exception as e:  # noqa: BLE001 - raised again, as itself and not in the task group's wrapping
+                error = e
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._drain()
                 tasks.cancel_scope.cancel()
+        if error is not None:
+            raise error
 
     async def _drain(self) -> None:
         """Stop listening, say goodbye to every session, and wait for them a bounded time."""
         self._draining = True
         self.relay.stop()
-        await self.services.stop_all()
-        for number, session in enumerate(self.sessions):
-            session.kick("the server is stopping")
-            if number % 256 == 255:
-                await anyio.lowlevel.checkpoint()
-        with anyio.move_on_after(self.config.server.drain_timeout):
+        with anyio.move_on_after(DRAIN_SHARE * self.config.server.drain_timeout):
+            for number, session in enumerate(self.sessions):
+                session.kick("the server is stopping")
+                if number % 256 == 255:
+                    await anyio.lowlevel.checkpoint()
+            await self.services.stop_all()
             while len(self.sessions):
                 await anyio.sleep(0.01)
+        if self._drained > MAX_DRAIN_LINES:
+            self.log.info("sessions closed", sessions=self._drained, reason="the server is stopping")
+        self.plugins.limited.flush()
 
     def stop(self) -> None:
         """Let `run_until_stopped` return."""
@@ -130,7 +145,13 @@ class Server:
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a short task of the kernel's own, such as a sink that drains."""
         if self._tasks is not None:
-            self._tasks.start_soon(work)
+            self._tasks.start_soon(self._guarded, work)
+
+    async def _guarded(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - a muxer's or stamp's bug ends its readers, never the server
+            self.log.exception("a task failed")
 
     @property
     def has_tls(self) -> bool:
@@ -145,22 +166,46 @@ class Server:
     async def serve_tcp(
         self, listeners: Sequence[socket.socket], protocol: str, handle: Handler, *, tls: ssl.SSLContext | None = None
     ) -> None:
-        """Accept connections until cancelled; each runs `handle` in a session of its own."""
+        """Accept connections until cancelled; each runs `handle` in a session of its own, and is told of the end."""
+        # Sessions run in the server's tasks and not in this one's: its cancellation must leave them time for a goodbye.
+        scopes: dict[anyio.CancelScope, Session | None] = {}
+
+        def accepted(sock: socket.socket, peer: Any) -> None:
+            self._accepted(scopes, sock, peer, protocol, handle, tls)
+
         try:
             async with anyio.create_task_group() as tasks:
-
-
-                def accepted(sock: socket.socket, peer: Any) -> None:
-                    self._accepted(tasks, sock, peer, protocol, handle, tls)
-
                 for listener in listeners:
                     tasks.start_soon(net.accept, listener, accepted)
         finally:
             for listener in listeners:
                 listener.close()
+            with anyio.CancelScope(shield=True):
+                await self._dismiss(scopes, f"{protocol} is switched off")
+
+    async def _dismiss(self, scopes: dict[anyio.CancelScope, Session | None], reason: str) -> None:
+        limit = self.config.server.drain_timeout * DRAIN_SHARE if self._draining else SWITCH_OFF_SECONDS
+        for number, (scope, session) in enumerate(tuple(scopes.items())):
+            if session is not None:
+                session.kick("the server is stopping" if self._draining else reason)
+            else:
+                scope.cancel()
+            if number % 256 == 255:
+                await anyio.lowlevel.checkpoint()
+        with anyio.move_on_after(limit):
+            while scopes:
+                await anyio.sleep(0.01)
+        for scope in tuple(scopes):
+            scope.cancel()
 
     def _accepted(
-        self, tasks: TaskGroup, sock: socket.socket, peer: Any, protocol: str, handle: Handler, tls: ssl.SSLContext | None
+        self,
+        scopes: dict[anyio.CancelScope, Session | None],
+        sock: socket.socket,
+        peer: Any,
+        protocol: str,
+        handle: Handler,
+        tls: ssl.SSLContext | None,
     ) -> None:
         host = str(peer[0]) if peer else ""
         limits = self.config.server
@@ -178,31 +223,28 @@ class Server:
             return
         self._connections += 1
         self._by_address[host] = count + 1
-        tasks.start_soon(self._serve, sock, peer, host, protocol, handle, tls)
+        scope = anyio.CancelScope()
+        scopes[scope] = None
+        self.tasks.start_soon(self._serve, scopes, scope, sock, peer, host, protocol, handle, tls)
 
     async def _serve(
-        self, sock: socket.socket, peer: Any, host: str, protocol: str, handle: Handler, tls: ssl.SSLContext | None
+        self,
+        scopes: dict[anyio.CancelScope, Session | None],
+        scope: anyio.CancelScope,
+        sock: socket.socket,
+        peer: Any,
+        host: str,
+        protocol: str,
+        handle: Handler,
+        tls: ssl.SSLContext | None,
     ) -> None:
         try:
-            if tls is not None:
-                try:
-                    with anyio.fail_after(self.config.server.handshake_timeout):
-                        sock = await net.start_tls(sock, tls)
-                except (Closed, TimeoutError) as e:
-                    self.plugins.limited_log(
-                        "connection closed", peer=net.format_address(peer), protocol=protocol,
-                        reason=str(e) or "TLS handshake timed out",
-                    )
-                    sock.close()
-                    return
-            connection = net.Connection(sock, peer, self.spawn, self.config.server.stall_timeout)
-            session = self.sessions.add(protocol, connection.address)
-            try:
-                await self.run_session(session, partial(handle, connection, session))
-            finally:
-                session.bytes_in = connection.bytes_in
-                connection.close(session.reason)
+            with scope:
+                await self._connected(scopes, scope, sock, peer, protocol, handle, tls)
         finally:
+            # Closing twice does no harm; a task that was cancelled before its first step has closed nothing.
+            sock.close()
+            del scopes[scope]
             self._connections -= 1
             left = self._by_address[host] - 1
             if left:
@@ -210,13 +252,49 @@ class Server:
             else:
                 del self._by_address[host]
 
-    async def run_session(self, session: Session, work: Callable[[], Awaitable[None]]) -> None:
-        """Run one session's work: its errors end it and nothing else, and are logged once, by who was wrong."""
+    async def _connected(
+        self,
+        scopes: dict[anyio.CancelScope, Session | None],
+        scope: anyio.CancelScope,
+        sock: socket.socket,
+        peer: Any,
+        protocol: str,
+        handle: Handler,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        if tls is not None:
+            try:
+                with anyio.fail_after(self.config.server.handshake_timeout):
+                    sock = await net.start_tls(sock, tls)
+            except (Closed, TimeoutError) as e:
+                self.plugins.limited_log(
+                    "connection closed", peer=net.format_address(peer), protocol=protocol,
+                    reason=str(e) or "TLS handshake timed out",
+                )
+                sock.close()
+                return
+        connection = net.Connection(sock, peer, self.spawn, self.config.server.stall_timeout)
+        session = scopes[scope] = self.sessions.add(protocol, connection.address)
+        try:
+            ours = await self.run_session(session, partial(handle, connection, session))
+            if ours and not self._draining:
+                await connection.linger()
+        finally:
+            session.bytes_in = connection.bytes_in
+            connection.close(session.reason)
+
+    async def run_session(self, session: Session, work: Callable[[], Awaitable[None]]) -> bool:
+        """Run one session's work: its errors end it and nothing else, and are logged once, by who was wrong.
+
+        Returns whether we ended it, so that the peer may still be sending.
+        """
         self.plugins.notify("session_opened", session=session)
-        event, level = "session closed", "info"
+        event, level, reason = "session closed", "info", ""
+        ours = True
         try:
             with session.scope():
                 await work()
+            ours = bool(session.reason)
             reason = session.reason or "the peer left"
         except ProtocolViolation as e:
             reason, event, level = str(e), "protocol violation", "warning"
@@ -229,14 +307,17 @@ class Server:
             reason, event, level = "internal error", "session failed", "error"
             self.log.exception("session failed", protocol=session.protocol, peer=session.address, session=session.id)
         finally:
+            # Here also where the task was cancelled from outside: whoever was told of a session is told of its end.
             self.sessions.remove(session)
-        session.reason = reason
-        self.plugins.notify("session_closed", session=session, reason=reason)
-        if event != "session failed":
-            self.plugins.limited_log(
-                event, level=level, protocol=session.protocol, peer=session.address, session=session.id,
-                path=session.path, direction=session.direction, reason=reason, offset=session.info.get("offset"),
-            )
+            session.reason = reason = reason or session.reason or "the server is stopping"
+            self.plugins.notify("session_closed", session=session, reason=reason)
+            self._drained += self._draining
+            if event != "session failed" and self._drained <= MAX_DRAIN_LINES:
+                self.plugins.limited_log(
+                    event, level=level, protocol=session.protocol, peer=session.address, session=session.id,
+                    path=session.path, direction=session.direction, reason=reason, offset=session.info.get("offset"),
+                )
+        return ours
 
     # -- notices ------------------------------------------------------------
 
@@ -266,15 +347,18 @@ class Server:
     async def _watch_publishers(self) -> None:
         """A publisher that fell silent, as a half-open connection does, is closed; so are streams that wait in vain."""
         while True:
-            await anyio.sleep(PUBLISHER_CHECK_SECONDS)
+            limit = self.config.server.publisher_timeout
+            check = min(PUBLISHER_CHECK_SECONDS, limit / 4)
+            await anyio.sleep(check)
+            self.plugins.limited.flush()
             for session in self.sessions:
                 if not session.direction and session.begin_by is not None and time.monotonic() > session.begin_by:
                     session.kick(f"the peer asked for nothing within {self.config.server.handshake_timeout:g} s")
-            now, limit = time.monotonic_ns(), self.config.server.publisher_timeout
+            now = time.monotonic_ns()
             for stream in self.streams:
                 publisher = stream.publisher
                 if publisher is not None:
-                    if now - publisher.last_arrival > (limit - PUBLISHER_CHECK_SECONDS) * 1e9:
+                    if now - publisher.last_arrival > (limit - check) * 1e9:
                         publisher.session.kick(f"the publisher sent nothing for {limit:g} s")
                         publisher.close("the publisher fell silent")
                 elif time.monotonic() - stream.left_at > stream.options.reconnect_grace:

@@ -38,6 +38,7 @@ class Services:
         self._server = server
         self._running: dict[str, list[_Running]] = {}
         self._schemes: dict[str, dict[str, Scheme]] = {}
+        self._lock = anyio.Lock()
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -64,24 +65,40 @@ class Services:
                 self._server.plugins.fail(name, str(e))
 
     async def enable(self, name: str) -> None:
-        if name in self._running:
-            return
-        self._server.plugins.enable(name)
-        try:
-            await self._start(name)
-        except UserError as e:
-            await self.disable(name)
-            self._server.plugins.fail(name, str(e))
-            raise
+        async with self._lock:
+            record = self._server.plugins.get(name)
+            if name in self._running:
+                if record is None or record.status == "loaded":
+                    return
+                # It could not start, or not whole: once more from the beginning.
+                await self._stop(name)
+            self._server.plugins.enable(name)
+            try:
+                await self._start(name)
+            except UserError as e:
+                await self._stop(name)
+                self._server.plugins.disable(name)
+                self._server.plugins.fail(name, str(e))
+                raise
 
     async def disable(self, name: str) -> None:
+        if self._server.config.plugin(name).required:
+            raise UserError(f"the plugin {name} is required: set {name}.required = false to do without it")
+        async with self._lock:
+            schemes = self._schemes.get(name, {})
+            await self._stop(name)
+            for session in self._server.sessions:
+                if session.protocol in schemes:
+                    session.kick(f"{session.protocol} is switched off")
+            self._server.plugins.disable(name)
+
+    async def _stop(self, name: str) -> None:
         self._schemes.pop(name, None)
         running = self._running.pop(name, [])
         for entry in running:
             entry.scope.cancel()
         for entry in running:
             await entry.ended.wait()
-        self._server.plugins.disable(name)
 
     async def stop_all(self) -> None:
         """Close every listener; connections that are open stay until they are told."""

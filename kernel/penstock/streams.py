@@ -39,7 +39,8 @@ class Streams:
 
     def get(self, path: str) -> Stream | None:
         """The stream at `path`, with or without a publisher at the moment."""
-        return self._streams.get(StreamPath.parse(path))
+        # What is canonical already is not decoded again: it would be another path than the one that was authorized.
+        return self._streams.get(path if isinstance(path, StreamPath) else StreamPath.parse(path))
 
     def _options(self, path: StreamPath) -> StreamOptions:
         s, c = self._server.config.server, self._server.config.stream(path)
@@ -143,10 +144,12 @@ class Streams:
         publisher = stream.publisher
         if publisher is None:
             return
+        # Another publisher may come meanwhile: it has its own time, and its own event to wait for.
         left = self._server.config.server.ready_timeout - (time.monotonic() - publisher.since)
         with anyio.move_on_after(max(0.0, left)):
             await stream.wait_ready()
-        stream.set_ready()
+        if stream.publisher is publisher:
+            stream.set_ready()
 
     def awaited(self, path: StreamPath) -> bool:
         """Whether somebody waits for `path` to be published."""
