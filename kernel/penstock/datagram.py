@@ -12,6 +12,7 @@ from anyio import wait_writable
 from anyio.lowlevel import checkpoint
 
 from penstock.lanes import BATCH, Lane, ReaderSink
+from penstock.media import NS
 from penstock.sink import Source, Spawn
 from penstock.udp import Address, Fanout, Run, runs, send_run
 
@@ -24,6 +25,8 @@ PACE_BYTES = 64 << 10
 """A backlog is larger than a receiver's socket buffer: at most this much each `PACE_SECONDS`."""
 FULL_SECONDS = 0.02
 """How long a full socket may hold up a frame: its interface then sends less than is asked of it."""
+BURST_NS = NS // 2
+"""Media time above which one pass would overflow a receiver's socket buffer."""
 MESSAGES = 1024
 """Messages sent before the loop is yielded: a few milliseconds."""
 PACE_FACTOR = 4
@@ -189,8 +192,15 @@ class DatagramLane(PacedLane):
         return isinstance(sink, DatagramSink)
 
     async def flush(self) -> None:
+        first = self.head
         units = self.take()
         if not self.ready:
+            return
+        if units[-1].time - units[0].time > BURST_NS:
+            # A publisher that had been held up: what came at once is a backlog, and paced like any other.
+            for reader in tuple(self.ready):
+                reader.lag(first)
+                self.start(reader)
             return
         if self.changed:
             self._prepare()

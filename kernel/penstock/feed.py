@@ -65,6 +65,12 @@ class Cursor:
         return next((ring[i] for i in range(self.index, ring.end) if ring[i].of == track_id), None)
 
     @property
+    def time(self) -> int:
+        """The stream's time at the cursor, in ns; where no frame has come yet, one that none will be before."""
+        ring = self._feed.ring
+        return ring[self.index].time if self.index < ring.end else self._feed.stream.last_time
+
+    @property
     def tracks(self) -> list[Track]:
         """The feed's tracks with the config in force at the cursor."""
         found: list[Track] = []

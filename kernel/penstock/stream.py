@@ -253,7 +253,7 @@ class Stream:
         self.bytes_in += frame.size
         self.last_time = max(self.last_time, frame.dts)
         self._last_arrival = frame.arrival
-        self.clock.arrival(frame.dts, time.time_ns())
+        self.clock.arrival(frame.dts, time.time_ns() - time.monotonic_ns() + frame.arrival)
         self._cache.add(frame)
         self._send(frame)
 

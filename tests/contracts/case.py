@@ -22,6 +22,8 @@ class ParserCase:
     change them (a violation counts as a last event). `valid` are whole valid messages, to be cut, flipped and
     spliced. `encode` gives back bytes for what `parse` returned, so that parse(encode(parse(x))) == parse(x).
     `modules` are the dotted names of the modules whose branches it must reach; `seeds` are folders below CORPORA.
+    `fresh` makes an incremental parser and the function that gives it a piece and takes out all events; it may never
+    hold more than `limit` bytes.
     """
 
     name: str
@@ -31,6 +33,8 @@ class ParserCase:
     feed: Callable[[Iterable[bytes]], list[Any]] | None = None
     encode: Callable[[Any], bytes] | None = None
     seeds: Sequence[str] = ()
+    fresh: Callable[[], tuple[object, Callable[[bytes], object]]] | None = None
+    limit: int = 1 << 20
 
 
 def seed_files(case: ParserCase) -> list[bytes]:

@@ -8,7 +8,7 @@ from random import Random
 from penstock.errors import ProtocolViolation
 from penstock.media import NS, Kind, Track, to_ns, to_ticks
 from penstock.publisher import Publisher
-from penstock.registry import INFO, AudioInfo, Registry
+from penstock.registry import INFO, AudioInfo, Registry, VideoInfo
 from penstock_formats.rtcp import (
     ReceiverReport,
     SenderReport,
@@ -24,8 +24,15 @@ from penstock_formats.rtp.statistics import ReceiverStatistics
 
 from penstock_rtsp.description import Offered
 
-MIN_SHIFT_NS = 1_000_000
-"""A correction by sender reports below this is their rounding, and left alone."""
+MIN_SHIFT_NS = 15_000_000
+"""A correction by sender reports below this is left alone: a step in mid-stream is worse than what nobody notices."""
+HOLD_NS = 4 * NS
+"""How long a publisher's first frames wait for sender reports: GStreamer's first ones come after up to 3.1 s."""
+HOLD_UNITS = 2000
+HOLD_BYTES = 8 << 20
+"""What waits at most."""
+USUAL_RATE = 25.0
+"""Frames a second, where the config does not tell."""
 
 
 class TrackIngest:
@@ -36,8 +43,8 @@ class TrackIngest:
         self.track = track
         self.bad = 0
         """Packets that could not be read."""
-        self.last_pts: int | None = None
-        self.last_arrival = 0
+        self.begin: tuple[int, int] | None = None
+        """The pts of its first frame, and when that came."""
         self.statistics: ReceiverStatistics | None = None
         self.ssrc = 0
         self._ingest = ingest
@@ -74,6 +81,17 @@ class TrackIngest:
             self._next = (packet.sequence + 1) & 0xFFFF
             self._ordered(packet, lost, now)
 
+    @property
+    def delay(self) -> int:
+        """Nanoseconds by which a frame is decoded before it is shown, as far as its config tells."""
+        track = next((t for t in self._ingest.publisher.stream.tracks if t.id == self.track.id), self.track)
+        info = self._ingest.registry.get(track.codec, INFO)
+        if info is None or track.config is None or track.kind is not Kind.VIDEO:
+            return 0
+        described = info.describe(track.config)
+        rate = described.frame_rate if isinstance(described, VideoInfo) else None
+        return int(info.reorder(track.config) * NS / (rate or USUAL_RATE))
+
     def handle_timeout(self, now: int) -> None:
         """Give up on packets that were waited for too long."""
         if self._reorder is not None:
@@ -96,16 +114,19 @@ class TrackIngest:
             self.bad += 1
             return
         for unit in units:
-            self._unit(unit, now)
+            if not self._ingest.hold(self, unit, now):
+                self.write(unit, now)
 
-    def _unit(self, unit: AccessUnit, now: int) -> None:
+    def write(self, unit: AccessUnit, now: int) -> None:
+        """Hand a frame to the publisher, on the clock of all tracks."""
         publisher = self._ingest.publisher
         if unit.config is not None:
             publisher.configure(self.track.id, unit.config)
         if self._shift is None:
             self._shift = self._ingest.start(self, unit.timestamp, now)
         pts = to_ns(unit.timestamp + self._shift, self._rate)
-        self.last_pts, self.last_arrival = pts, now
+        if self.begin is None:
+            self.begin = pts, now
         publisher.write(self.track.id, unit.units, pts=pts, key=unit.key, arrival=now)
 
     def sender_report(self, report: SenderReport) -> None:
@@ -155,9 +176,12 @@ class Ingest:
         random: Random,
     ) -> None:
         self.publisher = publisher
+        self.registry = registry
         self.ssrc = random.getrandbits(32)
         self.tracks: list[TrackIngest] = []
         self._origin: int | None = None
+        self._held: list[tuple[TrackIngest, AccessUnit, int]] | None = [] if len(tracks) > 1 else None
+        self._held_bytes = 0
         for offer in tracks:
             rate = offer.format.clock_rate
             info = registry.get(offer.codec, INFO)
@@ -168,6 +192,32 @@ class Ingest:
             self.tracks.append(TrackIngest(self, offer, track, reorder=reorder))
         publisher.tracks_complete()
 
+    def hold(self, track: TrackIngest, unit: AccessUnit, now: int) -> bool:
+        """Keep a frame of the beginning until it is known how the tracks stand to each other; False from then on.
+
+        Arrival alone is tens of ms off, and a correction in mid-stream would be a step that every player sees.
+        """
+        held = self._held
+        if held is None:
+            return False
+        held.append((track, unit, now))
+        self._held_bytes += sum(map(len, unit.units))
+        self._release(now)
+        return True
+
+    def _release(self, now: int) -> None:
+        held = self._held
+        if not held or not (
+            all(t.report is not None for t in self.tracks)
+            or now - held[0][2] > HOLD_NS
+            or len(held) > HOLD_UNITS
+            or self._held_bytes > HOLD_BYTES
+        ):
+            return
+        self._held = None
+        for track, unit, arrival in held:
+            track.write(unit, arrival)
+
     def start(self, track: TrackIngest, ticks: int, now: int) -> int:
         """Where a track's first frame belongs on the common clock, in its ticks."""
         rate = track.offered.format.clock_rate
@@ -175,10 +225,12 @@ class Ingest:
             self._take_origin(track, ticks)
         if self._origin is not None and (exact := track.wall_shift(self._origin)) is not None:
             return exact
-        leader = next((t for t in self.tracks if t.last_pts is not None), None)
-        if leader is None or leader.last_pts is None:
+        leader = next((t for t in self.tracks if t.begin is not None), None)
+        if leader is None or leader.begin is None:
             return rate - ticks
-        return to_ticks(leader.last_pts + now - leader.last_arrival, rate) - ticks
+        # Frames are sent when they are to be decoded: pts is later than that by what their codec reorders.
+        pts, arrival = leader.begin
+        return to_ticks(pts - leader.delay + now - arrival + track.delay, rate) - ticks
 
     def _take_origin(self, track: TrackIngest, ticks: int) -> None:
         """Count from one second before the first frame, whole in every clock."""
@@ -225,3 +277,4 @@ class Ingest:
     def handle_timeout(self, now: int) -> None:
         for track in self.tracks:
             track.handle_timeout(now)
+        self._release(now)

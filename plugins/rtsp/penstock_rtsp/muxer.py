@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from random import Random
 
 from attrs import define
@@ -14,7 +14,7 @@ from penstock.media import NS, Epoch, Event, Frame, Kind, Track, to_ns, to_ticks
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.rtcp import SenderReport, SourceDescription, encode_rtcp, ns_to_ntp
-from penstock_formats.rtp import RTP, Packetizer, RtpBinding, RtpFormat
+from penstock_formats.rtp import RTP, Packetizer, RtpBinding, RtpFormat, SampledPacketizer
 
 from penstock_rtsp.rtp_info import RtpInfo
 from penstock_rtsp.url import track_url
@@ -45,6 +45,8 @@ class _Sender:
     channel: int
     packets: int = 0
     octets: int = 0
+    reported: int | None = None
+    ticks: Callable[[bytes], int] | None = None
 
 
 def formats(
@@ -91,7 +93,6 @@ class RtpMuxer:
         self._channels = dict(channels) if channels is not None else None
         self._clock = clock
         self._senders: dict[int, _Sender] = {}
-        self._reported: int | None = None
         described, _ = formats(registry, tracks)
         for track in tracks:
             if track.id not in described or (channels is not None and track.id not in channels):
@@ -100,16 +101,18 @@ class RtpMuxer:
             if binding is None:
                 continue
             fmt, payload_type = described[track.id]
+            packetizer = binding.packetizer(track, MAX_PAYLOAD)
             self._senders[track.id] = _Sender(
                 track,
                 binding,
                 fmt,
-                binding.packetizer(track, MAX_PAYLOAD),
+                packetizer,
                 payload_type,
                 random.getrandbits(32),
                 random.getrandbits(16),
                 random.getrandbits(32),
                 channels[track.id] if channels is not None else -1,
+                ticks=packetizer.ticks if isinstance(packetizer, SampledPacketizer) else None,
             )
 
     @property
@@ -124,7 +127,8 @@ class RtpMuxer:
 
     def mux(self, event: Event) -> Sequence[Unit]:
         if isinstance(event, Epoch):
-            self._reported = None
+            for sender in self._senders.values():
+                sender.reported = None
             return ()
         if not isinstance(event, Frame):
             return ()
@@ -135,13 +139,25 @@ class RtpMuxer:
         if not payloads:
             return ()
         time = to_ticks(event.pts, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
-        packets = self._packets(sender, payloads, time)
+        packets = self._packets(sender, payloads, time) if len(payloads) == 1 else self._parts(sender, payloads, time)
         video = event.track.kind is Kind.VIDEO
         unit = Unit(event.track, packets, event.dts, key=event.key and video, video=video)
-        if self._reported is None or event.dts - self._reported >= REPORT_NS:
-            self._reported = event.dts
-            return (unit, *self._reports(event.pts))
+        if sender.reported is None or event.dts - sender.reported >= REPORT_NS:
+            # After its first packet, at whose time: a report that is older than all packets is dropped by clients.
+            sender.reported = event.dts
+            return (unit, Unit(event.track, (self._report(sender, event.pts),), event.dts, channel=1))
         return (unit,)
+
+    def _parts(self, sender: _Sender, payloads: list[bytes], time: int) -> tuple[bytes, ...]:
+        """Fragments of one coded frame have its time; parts of a frame of samples each have their own (RFC 3551 4.1)."""
+        ticks = sender.ticks
+        if ticks is None:
+            return self._packets(sender, payloads, time)
+        found: list[bytes] = []
+        for payload in payloads:
+            found += self._packets(sender, [payload], time & 0xFFFFFFFF)
+            time += ticks(payload)
+        return tuple(found) if sender.channel < 0 else (b"".join(found),)
 
     def _packets(self, sender: _Sender, payloads: list[bytes], time: int) -> tuple[bytes, ...]:
         sequence, ssrc, kind = sender.sequence, sender.ssrc, sender.payload_type
@@ -174,12 +190,6 @@ class RtpMuxer:
             parts.append(payload)
         return (b"".join(parts),)
 
-    def _reports(self, time: int) -> list[Unit]:
-        """A sender report of every track, all about the same instant, so that sound and picture can be put in step."""
-        return [
-            Unit(sender.track, (self._report(sender, time),), time, channel=1) for sender in self._senders.values()
-        ]
-
     def _report(self, sender: _Sender, time: int) -> bytes:
         ntp = ns_to_ntp(self._clock.wall(time))
         rtp_time = to_ticks(time, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
@@ -207,7 +217,7 @@ class RtpMuxer:
     def rtp_info(self, cursor: Cursor, base: str, track_ids: Iterable[int]) -> list[RtpInfo]:
         """Sequence and time of each track at the cursor; the times of all tracks are the same instant."""
         first = {i: cursor.first_frame(i) for i in track_ids if i in self._senders}
-        times = [unit.time for unit in first.values() if unit is not None]
+        start = min((unit.time for unit in first.values() if unit is not None), default=cursor.time)
         found: list[RtpInfo] = []
         for track_id, unit in first.items():
             sender = self._senders[track_id]
@@ -216,8 +226,6 @@ class RtpMuxer:
             if unit is not None:
                 at = 6 if sender.channel >= 0 else 2
                 sequence = int.from_bytes(unit.payloads[0][at : at + 2], "big")
-            time = (
-                to_ticks(min(times), sender.format.clock_rate) + sender.offset & 0xFFFFFFFF if times else None
-            )
+            time = to_ticks(start, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
             found.append(RtpInfo(url, sequence, time))
         return found

@@ -7,7 +7,8 @@ from penstock_formats.rtp.binding import (
     Packetizer,
     RtpBinding,
     RtpFormat,
+    SampledPacketizer,
     rtp_reader,
 )
 
-__all__ = ["RTP", "AccessUnit", "Depacketizer", "Packetizer", "RtpBinding", "RtpFormat", "rtp_reader"]
+__all__ = ["RTP", "AccessUnit", "Depacketizer", "Packetizer", "RtpBinding", "RtpFormat", "SampledPacketizer", "rtp_reader"]

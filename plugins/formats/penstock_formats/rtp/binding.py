@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from attrs import field, frozen
 
@@ -56,6 +56,15 @@ class Packetizer(Protocol):
 
         Key frames of video carry their parameter sets in band.
         """
+        ...
+
+
+@runtime_checkable
+class SampledPacketizer(Packetizer, Protocol):
+    """One whose payloads are samples, not fragments of a coded frame: each plays where the one before ended."""
+
+    def ticks(self, payload: bytes) -> int:
+        """How long a payload plays, in RTP ticks."""
         ...
 
 

@@ -1,0 +1,157 @@
+"""Parsers take linear time, little of it, and keep little: what a peer sends must not cost more than it is worth."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+import pytest
+from penstock.errors import ProtocolViolation
+
+from tests.contracts.case import CORPORA, ParserCase, seed_files
+from tests.contracts.check import pieces
+from tests.contracts.source import ROOT
+from tests.contracts.table import CASES
+
+AIM = 0.05
+"""Seconds that any seed may take."""
+NOISE = 20
+"""A shared machine may stand still for a second; a parser that hangs does so for longer."""
+GROWTH = 9.0
+"""Four times the input may take so many times as long: twice may take three times. Quadratic would be 16."""
+LARGEST = 1 << 18
+MEASURABLE = 0.001
+
+each_parser = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
+
+
+def seconds(run: Callable[[bytes], Any], data: bytes, runs: int = 1) -> float:
+    """The least of several runs: what else the machine does only ever adds."""
+    least = float("inf")
+    for _ in range(runs):
+        start = time.perf_counter()
+        try:
+            run(data)
+        except ProtocolViolation:
+            pass
+        least = min(least, time.perf_counter() - start)
+    return least
+
+
+@each_parser
+def test_seeds_take_little_time(case: ParserCase) -> None:
+    for data in [*case.valid, *seed_files(case)]:
+        taken = seconds(case.parse, data)
+        assert min(taken, seconds(case.parse, data) if taken > AIM else taken) < NOISE * AIM, data
+
+
+def grows(run: Callable[[bytes], Any], of_size: Callable[[int], bytes]) -> float:
+    """How many times as long `run` takes for four times the input, at a size where that can be measured."""
+    size = 1024
+    while size < LARGEST and seconds(run, of_size(size)) < MEASURABLE:
+        size *= 4
+    if seconds(run, of_size(size), 2) < MEASURABLE / 10:
+        return 1.0  # refused or skipped at once, whatever the size
+    growth = float("inf")
+    for runs in (2, 4, 8):
+        growth = min(growth, seconds(run, of_size(size * 4), runs) / seconds(run, of_size(size), runs))
+        if growth < GROWTH:
+            break
+    return growth
+
+
+def pathological(case: ParserCase) -> Iterator[Callable[[int], bytes]]:
+    for pattern in (b"\0", b"\xff", b"\0\0\1", b"a", b'"', b"=", *sorted(case.valid, key=len)[-3:]):
+        if pattern:
+            yield lambda size, pattern=pattern: (pattern * (size // len(pattern) + 1))[:size]
+    for valid in sorted(case.valid, key=len)[-2:]:
+        yield lambda size, valid=valid: valid + bytes(size)
+        yield lambda size, valid=valid: valid[:-1] + b"a" * size
+
+
+@each_parser
+def test_time_is_linear(case: ParserCase) -> None:
+    for of_size in pathological(case):
+        assert grows(case.parse, of_size) < GROWTH, of_size(64)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.feed], ids=lambda case: case.name.replace(" ", "-")
+)
+def test_time_is_linear_in_small_pieces(case: ParserCase) -> None:
+    """What is pending must not be gone through again with each piece that comes."""
+    feed = case.feed
+    assert feed is not None
+    for of_size in pathological(case):
+        growth = grows(lambda data: feed(pieces(data, list(range(0, len(data), 61)))), of_size)
+        assert growth < GROWTH, of_size(64)
+
+
+def held(root: object) -> int:
+    """Bytes of all text and binary data that `root` keeps, through whatever holds them."""
+    seen: set[int] = set()
+    todo = [root]
+    total = 0
+    while todo:
+        found = todo.pop()
+        if id(found) in seen or isinstance(found, type | ModuleType | FunctionType):
+            continue
+        seen.add(id(found))
+        if isinstance(found, bytes | bytearray | str | memoryview):
+            total += len(found)
+        else:
+            todo += gc.get_referents(found)
+    return total
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.fresh], ids=lambda case: case.name.replace(" ", "-")
+)
+def test_pending_bytes_stay_under_a_limit(case: ParserCase) -> None:
+    """An endless message of any kind is refused, or passed on, before it fills the memory."""
+    fresh = case.fresh
+    assert fresh is not None
+    starts = [b"", *{data[:size] for data in case.valid for size in (1, 12, 40, len(data) // 2, len(data))}]
+    for start in starts:
+        for filling in (b"\0", b"\xff", b"a", b"A: b\r\n"):
+            parser, take = fresh()
+            before = held(parser)
+            try:
+                take(start)
+                for _ in range(4 * case.limit // 65536 + 4):
+                    take(filling * (65536 // len(filling)))
+                    assert held(parser) - before <= case.limit, (start[:80], filling)
+            except ProtocolViolation:
+                assert held(parser) - before <= case.limit + len(start), (start[:80], filling)
+
+
+def test_what_is_held_is_seen() -> None:
+    class Keeper:
+        __slots__ = ("kept",)
+
+        def __init__(self) -> None:
+            self.kept = {"a": [bytearray(1000)]}
+
+    assert 1000 <= held(Keeper()) < 1100
+
+
+def test_quadratic_time_is_seen() -> None:
+    def slow(data: bytes) -> None:
+        while data:
+            data = data[1:]
+
+    assert grows(slow, bytes) > 4.5, "copying the rest of the input for each byte must show"
+
+
+def test_the_contract_holds_without_asserts() -> None:
+    """``python -O`` strips asserts: a parser that leans on one would read on."""
+    done = subprocess.run(
+        [sys.executable, "-O", "-m", "tests.contracts.replay"], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > (500 if CORPORA.is_dir() else 300)
