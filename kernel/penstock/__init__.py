@@ -1,8 +1,8 @@
 """Penstock: a media server framework. Embed it, extend it, read it.
 
-    async with penstock.Server(config) as server:
-        stream = await server.streams.wait("live/stream")
-        async for event in stream.read(): ...
+async with penstock.Server(config) as server:
+    stream = await server.streams.wait("live/stream")
+    async for event in stream.read(): ...
 """
 
 from penstock.config import Config

@@ -75,7 +75,10 @@ class DatagramSink(PacedSink):
     """
 
     def __init__(
-        self, destinations: Destinations, spawn: Spawn, control_to: tuple[socket.socket, Address] | None = None
+        self,
+        destinations: Destinations,
+        spawn: Spawn,
+        control_to: tuple[socket.socket, Address] | None = None,
     ) -> None:
         super().__init__(spawn)
         self.destinations = destinations
@@ -103,7 +106,11 @@ class StampSink(PacedSink):
     """
 
     def __init__(
-        self, sock: socket.socket, address: Address, stamp: Callable[[Sequence[Unit]], Sequence[bytes]], spawn: Spawn
+        self,
+        sock: socket.socket,
+        address: Address,
+        stamp: Callable[[Sequence[Unit]], Sequence[bytes]],
+        spawn: Spawn,
     ) -> None:
         super().__init__(spawn)
         self.sock = sock

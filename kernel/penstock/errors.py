@@ -64,4 +64,6 @@ def leading(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _is_bug(error: BaseException) -> bool:
-    return isinstance(error, Exception) and not isinstance(error, PenstockError | OSError | BaseExceptionGroup)
+    return isinstance(error, Exception) and not isinstance(
+        error, PenstockError | OSError | BaseExceptionGroup
+    )

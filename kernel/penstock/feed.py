@@ -83,9 +83,25 @@ class Cursor:
 class Reader:
     """One sink's place in a feed; used in a ``with`` statement it is detached at the end."""
 
-    __slots__ = ("_bytes", "_generation", "_place", "_resume", "_since", "cursor", "feed", "lane", "on_end", "session", "sink", "skipped", "state")
+    __slots__ = (
+        "_bytes",
+        "_generation",
+        "_place",
+        "_resume",
+        "_since",
+        "cursor",
+        "feed",
+        "lane",
+        "on_end",
+        "session",
+        "sink",
+        "skipped",
+        "state",
+    )
 
-    def __init__(self, feed: Feed, lane: Lane, sink: ReaderSink, session: Session, on_end: Callable[[str], None]) -> None:
+    def __init__(
+        self, feed: Feed, lane: Lane, sink: ReaderSink, session: Session, on_end: Callable[[str], None]
+    ) -> None:
         self.feed = feed
         self.lane = lane
         self.sink = sink
@@ -234,7 +250,9 @@ class Feed:
     one pass at a time, and yields the loop between batches of sockets.
     """
 
-    def __init__(self, stream: Stream, muxer: Muxer, bounds: Bounds, max_backlog: float, window: float | None) -> None:
+    def __init__(
+        self, stream: Stream, muxer: Muxer, bounds: Bounds, max_backlog: float, window: float | None
+    ) -> None:
         self.stream = stream
         self.muxer = muxer
         self.max_backlog = int(max_backlog * NS)

@@ -209,7 +209,9 @@ class ByteLane(Lane):
                 entries.append((sink.send, reader))
         self._entries = entries
 
-    def _finish(self, entries: list[tuple[Callable[[bytes], int], Reader]], buffer: bytes, first: int) -> None:
+    def _finish(
+        self, entries: list[tuple[Callable[[bytes], int], Reader]], buffer: bytes, first: int
+    ) -> None:
         """The rest of a pass in the middle of which readers came, left or were written to by others."""
         size = len(buffer)
         for _, reader in entries:

@@ -146,9 +146,13 @@ class Connection:
 def _explain(what: str, host: str | None, port: int, transport: str, key: str, error: OSError) -> UserError:
     where = f"{host or ''}:{port}/{transport}"
     if error.errno == errno.EADDRINUSE:
-        return UserError(f"{what} cannot listen on {where}: the port is in use; stop the other program or set {key} to another port.")
+        return UserError(
+            f"{what} cannot listen on {where}: the port is in use; stop the other program or set {key} to another port."
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
-        return UserError(f"{what} cannot listen on {where}: no permission; use a port above 1023 in {key}, or run with the right to bind it.")
+        return UserError(
+            f"{what} cannot listen on {where}: no permission; use a port above 1023 in {key}, or run with the right to bind it."
+        )
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         return UserError(f"{what} cannot listen on {where}: this machine has no such address; correct {key}.")
     return UserError(f"{what} cannot listen on {where}: {error.strerror or error}; correct {key}.")
@@ -167,7 +171,9 @@ def open_udp(host: str | None, port: int, *, what: str, key: str) -> socket.sock
     return _open(host, port, socket.SOCK_DGRAM, what=what, key=key)[0]
 
 
-def _open(host: str | None, port: int, kind: socket.SocketKind, *, what: str, key: str) -> list[socket.socket]:
+def _open(
+    host: str | None, port: int, kind: socket.SocketKind, *, what: str, key: str
+) -> list[socket.socket]:
     transport = "tcp" if kind == socket.SOCK_STREAM else "udp"
     try:
         if not host:
@@ -176,7 +182,9 @@ def _open(host: str | None, port: int, kind: socket.SocketKind, *, what: str, ke
             else:
                 found = [(socket.AF_INET, ("0.0.0.0", port))]
         else:
-            found = [(i[0], i[4]) for i in socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)][:1]
+            found = [
+                (i[0], i[4]) for i in socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
+            ][:1]
         return [_bind(family, address, kind, dual=not host) for family, address in found]
     except OSError as e:
         if not host and e.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -233,7 +241,9 @@ async def accept(listener: socket.socket, handle: Callable[[socket.socket, Any],
         await anyio.lowlevel.checkpoint()
 
 
-async def start_tls(sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None = None) -> ssl.SSLSocket:
+async def start_tls(
+    sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None = None
+) -> ssl.SSLSocket:
     """TLS over a connected non-blocking socket; as the server unless `server_hostname` is given.
 
     Raises `Closed`, saying why, where the handshake fails; the socket is then closed.

@@ -46,9 +46,13 @@ class Server:
     is used.
     """
 
-    def __init__(self, config: Config | Mapping[str, Any] | None = None, *, plugins: PluginSet | None = None) -> None:
+    def __init__(
+        self, config: Config | Mapping[str, Any] | None = None, *, plugins: PluginSet | None = None
+    ) -> None:
         self.plugins = plugins if plugins is not None else PluginSet.discover()
-        self.config = config if isinstance(config, Config) else Config.from_mapping(config or {}, self.plugins.configs)
+        self.config = (
+            config if isinstance(config, Config) else Config.from_mapping(config or {}, self.plugins.configs)
+        )
         self.plugins.server = self
         self.registry = self.plugins.registry
         self.log = structlog.get_logger("penstock")
@@ -164,7 +168,12 @@ class Server:
         return self._tls
 
     async def serve_tcp(
-        self, listeners: Sequence[socket.socket], protocol: str, handle: Handler, *, tls: ssl.SSLContext | None = None
+        self,
+        listeners: Sequence[socket.socket],
+        protocol: str,
+        handle: Handler,
+        *,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Accept connections until cancelled; each runs `handle` in a session of its own, and is told of the end."""
         # Sessions run in the server's tasks and not in this one's: its cancellation must leave them time for a goodbye.
@@ -219,7 +228,9 @@ class Server:
             refusal = f"server.max_connections_per_address ({limits.max_connections_per_address}) reached"
         if refusal:
             sock.close()
-            self.plugins.limited_log("connection refused", peer=net.format_address(peer), protocol=protocol, reason=refusal)
+            self.plugins.limited_log(
+                "connection refused", peer=net.format_address(peer), protocol=protocol, reason=refusal
+            )
             return
         self._connections += 1
         self._by_address[host] = count + 1
@@ -268,7 +279,9 @@ class Server:
                     sock = await net.start_tls(sock, tls)
             except (Closed, TimeoutError) as e:
                 self.plugins.limited_log(
-                    "connection closed", peer=net.format_address(peer), protocol=protocol,
+                    "connection closed",
+                    peer=net.format_address(peer),
+                    protocol=protocol,
                     reason=str(e) or "TLS handshake timed out",
                 )
                 sock.close()
@@ -305,7 +318,9 @@ class Server:
             reason = e.strerror or "connection closed"
         except Exception:  # noqa: BLE001 - a bug of one session's code must not reach the server
             reason, event, level = "internal error", "session failed", "error"
-            self.log.exception("session failed", protocol=session.protocol, peer=session.address, session=session.id)
+            self.log.exception(
+                "session failed", protocol=session.protocol, peer=session.address, session=session.id
+            )
         finally:
             # Here also where the task was cancelled from outside: whoever was told of a session is told of its end.
             self.sessions.remove(session)
@@ -314,8 +329,15 @@ class Server:
             self._drained += self._draining
             if event != "session failed" and self._drained <= MAX_DRAIN_LINES:
                 self.plugins.limited_log(
-                    event, level=level, protocol=session.protocol, peer=session.address, session=session.id,
-                    path=session.path, direction=session.direction, reason=reason, offset=session.info.get("offset"),
+                    event,
+                    level=level,
+                    protocol=session.protocol,
+                    peer=session.address,
+                    session=session.id,
+                    path=session.path,
+                    direction=session.direction,
+                    reason=reason,
+                    offset=session.info.get("offset"),
                 )
         return ours
 
@@ -352,8 +374,14 @@ class Server:
             await anyio.sleep(check)
             self.plugins.limited.flush()
             for session in self.sessions:
-                if not session.direction and session.begin_by is not None and time.monotonic() > session.begin_by:
-                    session.kick(f"the peer asked for nothing within {self.config.server.handshake_timeout:g} s")
+                if (
+                    not session.direction
+                    and session.begin_by is not None
+                    and time.monotonic() > session.begin_by
+                ):
+                    session.kick(
+                        f"the peer asked for nothing within {self.config.server.handshake_timeout:g} s"
+                    )
             now = time.monotonic_ns()
             for stream in self.streams:
                 publisher = stream.publisher

@@ -114,7 +114,9 @@ class Services:
         server = self._server
         config = server.config.plugin(name).config
         self._schemes[name] = dict(server.plugins.call(name, "schemes", server=server, config=config) or {})
-        services: Iterable[Service] = server.plugins.call(name, "services", server=server, config=config) or ()
+        services: Iterable[Service] = (
+            server.plugins.call(name, "services", server=server, config=config) or ()
+        )
         running = self._running.setdefault(name, [])
         for service in services:
             entry = _Running(service)
@@ -149,7 +151,12 @@ class Services:
             plugins.recovered(name)
             for e in entry.endpoints:
                 self._server.log.info(
-                    "listening", plugin=name, what=e.what, address=e.address, port=e.port, transport=e.transport
+                    "listening",
+                    plugin=name,
+                    what=e.what,
+                    address=e.address,
+                    port=e.port,
+                    transport=e.transport,
                 )
 
         try:

@@ -42,7 +42,17 @@ class Source(Protocol):
 class ByteSink:
     """A peer at a byte stream (TCP): units joined, control bytes between units, nothing copied that need not be."""
 
-    __slots__ = ("_backlog", "_closed", "_draining", "_spawn", "_waiting", "send", "sock", "source", "stall_timeout")
+    __slots__ = (
+        "_backlog",
+        "_closed",
+        "_draining",
+        "_spawn",
+        "_waiting",
+        "send",
+        "sock",
+        "source",
+        "stall_timeout",
+    )
 
     def __init__(self, sock: socket.socket, spawn: Spawn, stall_timeout: float = 10.0) -> None:
         self.sock = sock

@@ -12,7 +12,19 @@ from attrs import field, frozen
 from penstock.clock import StreamClock
 from penstock.feed import Feed, Muxer, Reader
 from penstock.gop import GopCache
-from penstock.media import NS, Codec, CodecConfig, Epoch, Event, Frame, Kind, Track, TrackAdded, TrackChanged, TrackRemoved
+from penstock.media import (
+    NS,
+    Codec,
+    CodecConfig,
+    Epoch,
+    Event,
+    Frame,
+    Kind,
+    Track,
+    TrackAdded,
+    TrackChanged,
+    TrackRemoved,
+)
 from penstock.path import StreamPath
 from penstock.publisher import Publisher, rest_until
 from penstock.queue import FrameQueue
@@ -59,7 +71,9 @@ class StreamHost(Protocol):
 class Stream:
     """What is published under one path."""
 
-    def __init__(self, path: StreamPath, registry: Registry, options: StreamOptions, host: StreamHost) -> None:
+    def __init__(
+        self, path: StreamPath, registry: Registry, options: StreamOptions, host: StreamHost
+    ) -> None:
         self.path = path
         self.registry = registry
         self.options = options
@@ -164,7 +178,11 @@ class Stream:
         """Ask the publisher for a key frame of `track` (of every video track by default); at most once a second."""
         now = time.monotonic_ns()
         publisher = self.publisher
-        if publisher is None or publisher.on_key_frame_request is None or now - self._key_request < KEY_REQUEST_NS:
+        if (
+            publisher is None
+            or publisher.on_key_frame_request is None
+            or now - self._key_request < KEY_REQUEST_NS
+        ):
             return
         self._key_request = now
         for t in (track,) if track is not None else self.tracks:
@@ -194,7 +212,13 @@ class Stream:
         self._send(Epoch(self.epoch))
 
     def add_track(
-        self, codec: Codec, clock_rate: int, config: CodecConfig | None, group: str | None, language: str | None, taken: set[int]
+        self,
+        codec: Codec,
+        clock_rate: int,
+        config: CodecConfig | None,
+        group: str | None,
+        language: str | None,
+        taken: set[int],
     ) -> Track:
         """A new track, or the one of the publisher before that it continues (same codec and clock)."""
         for old in self._tracks.values():
@@ -222,7 +246,11 @@ class Stream:
         self.check_ready(self.publisher)
 
     def check_ready(self, publisher: Publisher | None) -> None:
-        if publisher is not None and publisher.complete and all(t.config is not None for t in self._tracks.values()):
+        if (
+            publisher is not None
+            and publisher.complete
+            and all(t.config is not None for t in self._tracks.values())
+        ):
             self.set_ready()
 
     def set_ready(self) -> None:
@@ -322,5 +350,3 @@ class Stream:
         self._host.changed("reader_left", stream=self, session=reader.session, reason=reason)
         if self.publisher is None and not self.readers:
             self.end(reason)
-
-

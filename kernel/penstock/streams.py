@@ -53,7 +53,9 @@ class Streams:
             max_readers=c.max_readers,
         )
 
-    async def authorize(self, session: Session, action: Action, path: str, credentials: Credentials = ANYBODY) -> StreamPath:
+    async def authorize(
+        self, session: Session, action: Action, path: str, credentials: Credentials = ANYBODY
+    ) -> StreamPath:
         """The canonical path, if `session` may do `action` there.
 
         Raises `Denied`, or `ProtocolViolation` for a bad path.
@@ -97,12 +99,18 @@ class Streams:
 
         Raises `Denied`, `NotFound`, or `ProtocolViolation` for a bad path.
         """
-        return await self.open_authorized(session, await self.authorize(session, "read", path, credentials), wait=wait)
+        return await self.open_authorized(
+            session, await self.authorize(session, "read", path, credentials), wait=wait
+        )
 
-    async def open_authorized(self, session: Session, canonical: StreamPath, *, wait: float | None = None) -> Stream:
+    async def open_authorized(
+        self, session: Session, canonical: StreamPath, *, wait: float | None = None
+    ) -> Stream:
         """As `open`, for a path that `authorize` gave for this session."""
         session.direction, session.path = "read", canonical
-        stream = await self.wait(canonical, self._server.config.server.wait_for_stream if wait is None else wait)
+        stream = await self.wait(
+            canonical, self._server.config.server.wait_for_stream if wait is None else wait
+        )
         most = stream.options.max_readers
         if most and stream.readers >= most:
             raise Denied(f"{canonical} has its {most} readers already")

@@ -91,8 +91,15 @@ def _sockaddr(family: int, address: Address) -> bytes:
     if family == socket.AF_INET6:
         flow, scope = (*address[2:], 0, 0)[:2]
         ip = socket.inet_pton(family, address[0])
-        return struct.pack("=H", family) + struct.pack("!HI", address[1], flow) + ip + struct.pack("=I", scope)
-    return struct.pack("=H", family) + struct.pack("!H", address[1]) + socket.inet_pton(family, address[0]) + bytes(8)
+        return (
+            struct.pack("=H", family) + struct.pack("!HI", address[1], flow) + ip + struct.pack("=I", scope)
+        )
+    return (
+        struct.pack("=H", family)
+        + struct.pack("!H", address[1])
+        + socket.inet_pton(family, address[0])
+        + bytes(8)
+    )
 
 
 class Fanout:

@@ -4,6 +4,7 @@ from base64 import b64decode
 
 import pytest
 from attrs import evolve
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Track
 from penstock.registry import INFO, Registry, VideoInfo
@@ -13,7 +14,6 @@ from penstock_codecs.h264.level import max_dpb_frames
 from penstock_codecs.h264.unit import begins_picture, is_exact_recovery_point, is_slice
 from penstock_formats.flv.binding import FLV
 from penstock_formats.nal import join_lengths
-
 from tests.codecs.h26x import H264_FULL_SPS, H264_LEVEL_1B_SPS, access_units, frame
 
 REGISTRY = Registry()

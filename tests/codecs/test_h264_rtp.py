@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Track
 from penstock.registry import Registry
@@ -11,7 +12,6 @@ from penstock_codecs.h264.unit import begins_picture, is_slice
 from penstock_formats.nal import MAX_NALS
 from penstock_formats.nal_depacketizer import MAX_ACCESS_UNIT, MAX_FRAGMENTS
 from penstock_formats.rtp.binding import RTP, AccessUnit, Depacketizer, RtpFormat
-
 from tests.codecs.h26x import access_units, frame, push_all, rtp_packets
 
 REGISTRY = Registry()

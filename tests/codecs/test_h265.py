@@ -3,6 +3,7 @@ from __future__ import annotations
 from base64 import b64decode
 
 import pytest
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Track
 from penstock.registry import INFO, Registry, VideoInfo
@@ -12,7 +13,6 @@ from penstock_codecs.h265.profile import Profile
 from penstock_codecs.h265.unit import begins_picture, is_slice
 from penstock_formats.flv.binding import FLV
 from penstock_formats.nal import join_lengths
-
 from tests.codecs.h26x import H265_FULL_SPS, access_units, frame
 
 REGISTRY = Registry()

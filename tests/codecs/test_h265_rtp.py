@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Track
 from penstock.registry import Registry
 from penstock_codecs.h265 import H265, H265Config, normalize, plugin
 from penstock_codecs.h265.unit import begins_picture, is_slice
 from penstock_formats.rtp.binding import RTP, AccessUnit, RtpFormat
-
 from tests.codecs.h26x import access_units, frame, push_all, rtp_packets
 
 REGISTRY = Registry()

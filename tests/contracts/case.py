@@ -41,5 +41,9 @@ def seed_files(case: ParserCase) -> list[bytes]:
     """The bytes of every seed of `case`; empty where the corpora are absent."""
     found: list[bytes] = []
     for folder in case.seeds:
-        found += [p.read_bytes() for p in sorted((CORPORA / folder).glob("*")) if p.is_file() and p.suffix != ".json"]
+        found += [
+            p.read_bytes()
+            for p in sorted((CORPORA / folder).glob("*"))
+            if p.is_file() and p.suffix != ".json"
+        ]
     return found

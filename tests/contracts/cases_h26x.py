@@ -22,7 +22,6 @@ from penstock_codecs.h265.rtp import H265Rtp
 from penstock_codecs.h265.sps import parse_sps as parse_sps_h265
 from penstock_formats.nal import join_annex_b, join_lengths, split_annex_b, split_lengths
 from penstock_formats.rtp.binding import Depacketizer, RtpFormat
-
 from tests.codecs.h26x import H264_FULL_SPS, H264_LEVEL_1B_SPS, H265_FULL_SPS
 from tests.contracts.case import ParserCase
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from penstock.path import StreamPath
-
 from tests.contracts.case import ParserCase
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.amf import Date, EcmaArray, TypedObject, amf0, amf3
 from penstock_formats.flv import (
@@ -32,7 +33,6 @@ from penstock_rtmp.message import (
     encode_user_control,
     parse,
 )
-
 from tests.contracts.case import ParserCase
 from tests.rtmp.drive import RANDOM, feed, server
 

@@ -39,7 +39,6 @@ from penstock_rtsp.state import State
 from penstock_rtsp.transport import Lower, Transport, parse_transports
 from penstock_rtsp.tunnel import TunnelReader, may_be_tunnel
 from penstock_rtsp.url import Target
-
 from tests.contracts.case import ParserCase
 
 DATA = Path(__file__).parents[1] / "data" / "rtsp"

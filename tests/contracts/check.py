@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from penstock.errors import ProtocolViolation
-
 from tests.contracts.case import ParserCase
 
 

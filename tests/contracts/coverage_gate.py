@@ -24,15 +24,19 @@ def shares(analysis: Analysis) -> tuple[int, int, str]:
     stats = analysis.branch_stats()
     total = sum(exits for exits, _ in stats.values())
     taken = sum(taken for _, taken in stats.values())
-    lines = ", ".join(f"{line}->{'|'.join(str(end) for end in ends)}" for line, ends in sorted(missing.items()))
+    lines = ", ".join(
+        f"{line}->{'|'.join(str(end) for end in ends)}" for line, ends in sorted(missing.items())
+    )
     return total, taken, lines
 
 
 def main(arguments: Iterable[str] = ()) -> int:
     """Exit status 0 where all is reached."""
     measured = coverage.Coverage(
-        branch=True, data_file=None, config_file=False, source=["penstock", "penstock_formats", "penstock_codecs",
-                                                               "penstock_rtmp", "penstock_rtsp"]
+        branch=True,
+        data_file=None,
+        config_file=False,
+        source=["penstock", "penstock_formats", "penstock_codecs", "penstock_rtmp", "penstock_rtsp"],
     )
     measured.start()
     try:

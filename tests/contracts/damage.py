@@ -28,7 +28,11 @@ def budget(examples: int) -> settings:
         deadline=None,
         database=None,
         print_blob=True,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+        suppress_health_check=[
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+            HealthCheck.large_base_example,
+        ],
     )
 
 
@@ -44,7 +48,9 @@ def damaged(draw: st.DrawFn, valid: Sequence[bytes]) -> bytes:
     data = draw(messages)
     for _ in range(draw(st.integers(1, 4))):
         at = draw(_offset(data))
-        match draw(st.sampled_from(("cut", "behead", "flip", "splice", "join", "insert", "overwrite", "repeat"))):
+        match draw(
+            st.sampled_from(("cut", "behead", "flip", "splice", "join", "insert", "overwrite", "repeat"))
+        ):
             case "cut":
                 data = data[:at]
             case "behead":

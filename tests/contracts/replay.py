@@ -13,7 +13,11 @@ def main() -> int:
     """Exit status 0 where the contract holds; the first line of output is how many inputs were tried."""
     tried = 0
     for case in CASES:
-        for data in [*case.valid, *(d[:n] for d in case.valid for n in range(min(len(d), 40))), *seed_files(case)]:
+        for data in [
+            *case.valid,
+            *(d[:n] for d in case.valid for n in range(min(len(d), 40))),
+            *seed_files(case),
+        ]:
             check(case, data)
             check_split(case, data, list(range(0, min(len(data), 2000))))
             tried += 1

@@ -11,8 +11,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
-from penstock.errors import ProtocolViolation
 
+from penstock.errors import ProtocolViolation
 from tests.contracts.case import CORPORA, ParserCase, seed_files
 from tests.contracts.check import pieces
 from tests.contracts.source import ROOT
@@ -151,7 +151,11 @@ def test_quadratic_time_is_seen() -> None:
 def test_the_contract_holds_without_asserts() -> None:
     """``python -O`` strips asserts: a parser that leans on one would read on."""
     done = subprocess.run(
-        [sys.executable, "-O", "-m", "tests.contracts.replay"], cwd=ROOT, capture_output=True, text=True, timeout=300
+        [sys.executable, "-O", "-m", "tests.contracts.replay"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > (500 if CORPORA.is_dir() else 300)

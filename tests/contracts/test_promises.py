@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from penstock.hooks import HookSpecs
 
+from penstock.hooks import HookSpecs
 from tests.contracts.source import PACKAGES, ROOT, Module, modules, parsers
 from tests.contracts.table import CASES, MODULES
 
@@ -154,7 +154,9 @@ def test_every_hook_is_documented(hook: str) -> None:
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_is_called(hook: str) -> None:
     """By the kernel, as ``hook.name(...)`` or by its name as a string to what calls hooks one by one."""
-    kernel = [module for module in SOURCE if module.name.startswith("penstock.") and module.name != "penstock.hooks"]
+    kernel = [
+        module for module in SOURCE if module.name.startswith("penstock.") and module.name != "penstock.hooks"
+    ]
     assert any(_names(module.tree, hook) for module in kernel), f"nobody calls {hook}"
 
 
@@ -165,7 +167,11 @@ def _names(tree: ast.AST, hook: str) -> bool:
         if any(isinstance(argument, ast.Constant) and argument.value == hook for argument in node.args):
             return True
         function = node.func
-        if isinstance(function, ast.Attribute) and function.attr == hook and "hook" in ast.unparse(function.value):
+        if (
+            isinstance(function, ast.Attribute)
+            and function.attr == hook
+            and "hook" in ast.unparse(function.value)
+        ):
             return True
     return False
 
@@ -200,7 +206,9 @@ def test_every_package_is_in_the_wheel_installed_for_development_and_under_impor
 
 
 def test_every_plugin_folder_is_an_entry_point() -> None:
-    entries = {value.partition(":")[0] for value in project()["project"]["entry-points"]["penstock.plugins"].values()}
+    entries = {
+        value.partition(":")[0] for value in project()["project"]["entry-points"]["penstock.plugins"].values()
+    }
     plugins = [m.name for m in SOURCE if m.path.name == "plugin.py" and m.name.count(".") == 1]
     codecs = [
         m.name for m in SOURCE if m.path.name == "__init__.py" and m.name.startswith("penstock_codecs.")
@@ -211,6 +219,10 @@ def test_every_plugin_folder_is_an_entry_point() -> None:
 def test_codecs_are_under_the_contract_of_independence() -> None:
     """import-linter reads the list; nobody adds to it by habit."""
     contracts = project()["tool"]["importlinter"]["contracts"]
-    listed = {name for contract in contracts if contract["type"] == "independence" for name in contract["modules"]}
-    codecs = {m.name for m in SOURCE if m.path.name == "__init__.py" and m.name.startswith("penstock_codecs.")}
+    listed = {
+        name for contract in contracts if contract["type"] == "independence" for name in contract["modules"]
+    }
+    codecs = {
+        m.name for m in SOURCE if m.path.name == "__init__.py" and m.name.startswith("penstock_codecs.")
+    }
     assert codecs <= listed

@@ -203,11 +203,15 @@ class Retransmitter:
 
     def open(self, datagram: bytes) -> tuple[int, bytes]:
         header = datagram[:4]
-        return struct.unpack(">I", header)[0], self.cipher.decrypt(header.rjust(12, b"\0"), datagram[4:], header)
+        return struct.unpack(">I", header)[0], self.cipher.decrypt(
+            header.rjust(12, b"\0"), datagram[4:], header
+        )
 
 
 @asynccontextmanager
-async def peers(kind: str, tmp_path: Path, sndbuf: int = 1 << 20) -> AsyncIterator[tuple[Peer, Retransmitter]]:
+async def peers(
+    kind: str, tmp_path: Path, sndbuf: int = 1 << 20
+) -> AsyncIterator[tuple[Peer, Retransmitter]]:
     """A sink of one kind and its far end."""
     stamper = Retransmitter()
     async with anyio.create_task_group() as tasks:
@@ -307,7 +311,9 @@ def check(got: list[tuple[int, int, int, int]], first: int, last: int, *, skips:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_join_in_the_past_starts_at_the_key_frame_with_what_is_true_there(kind: str, tmp_path: Path) -> None:
+async def test_a_join_in_the_past_starts_at_the_key_frame_with_what_is_true_there(
+    kind: str, tmp_path: Path
+) -> None:
     source = Source(StreamOptions(window=0))
     await source.frames(5 * GOP + 7)
     async with peers(kind, tmp_path) as (peer, _):

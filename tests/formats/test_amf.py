@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.amf import MAX_DEPTH, Date, EcmaArray, TypedObject, amf0, amf3
 

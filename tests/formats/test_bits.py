@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.bits import BitReader
-
 from tests.codecs.h26x import bits, golomb
 
 

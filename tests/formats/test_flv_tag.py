@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.flv import (
     AudioPacket,

@@ -5,6 +5,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.nal import (
     MAX_NALS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock_formats.rtp.packet import RtpPacket
 from penstock_formats.rtp.reorder import MAX_DELAY, MAX_PACKETS, Ordered, ReorderBuffer
 

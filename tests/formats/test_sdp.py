@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.rtp.binding import RtpFormat
 from penstock_formats.sdp import Direction, MediaDescription, SessionDescription, make_origin

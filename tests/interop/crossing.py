@@ -126,4 +126,6 @@ RAGGED = 6
 
 def _rules(player: Player, *, same_dts: bool, unsent_sound: int) -> Rules:
     rules = player.rules
-    return evolve(rules, same_dts=rules.same_dts and same_dts and player.scheme == "rtmp", unsent_sound=unsent_sound)
+    return evolve(
+        rules, same_dts=rules.same_dts and same_dts and player.scheme == "rtmp", unsent_sound=unsent_sound
+    )

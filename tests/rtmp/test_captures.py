@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from penstock_formats.flv import PacketType, build_audio, build_video, parse_audio, parse_video
 from penstock_rtmp.event import Media, Play, Publish
-
 from tests.rtmp.drive import feed, server
 
 DATA = Path(__file__).parents[1] / "data" / "rtmp"

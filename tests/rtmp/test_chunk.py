@@ -6,6 +6,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.errors import ProtocolViolation
 from penstock_rtmp.chunk import MAX_MESSAGE, ChunkReader, Message, encode_message
 from penstock_rtmp.message import encode_control

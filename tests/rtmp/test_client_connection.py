@@ -15,7 +15,6 @@ from penstock_rtmp.event import (
     Rejected,
     StreamClosed,
 )
-
 from tests.rtmp.drive import RANDOM, server, wire
 
 

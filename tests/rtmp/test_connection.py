@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.amf import EcmaArray, amf0
 from penstock_rtmp.chunk import ChunkReader, Message, encode_message
@@ -20,7 +21,6 @@ from penstock_rtmp.message import (
     parse,
 )
 from penstock_rtmp.state import ConnectionState, StreamState
-
 from tests.rtmp.drive import drain, feed, server
 
 

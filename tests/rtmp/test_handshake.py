@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
+
 from penstock.errors import ProtocolViolation
 from penstock_rtmp import digest
 from penstock_rtmp.handshake import SIZE, ClientHandshake, ServerHandshake
-
 from tests.rtmp.drive import RANDOM
 
 

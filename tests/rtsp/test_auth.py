@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from penstock.errors import ProtocolViolation
 from penstock.media import NS
 from penstock_rtsp.auth import (

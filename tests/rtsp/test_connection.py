@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from penstock.errors import ProtocolViolation
 from penstock.media import NS
 from penstock_formats.sdp import SessionDescription

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from penstock.errors import ProtocolViolation
 from penstock.media import NS
 from penstock_rtsp.range import Range

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.errors import ProtocolViolation
 from penstock_rtsp.headers import Headers
 from penstock_rtsp.message import InterleavedFrame, Message, Request, Response, interleaved_header

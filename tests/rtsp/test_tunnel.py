@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.errors import ProtocolViolation
 from penstock_rtsp.base64_stream import Base64Stream
 from penstock_rtsp.message import Request

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from penstock.errors import ProtocolViolation
 from penstock_rtsp.url import Target, resolve_control, track_control, track_url
 

@@ -6,7 +6,6 @@ from typing import Generic, TypeVar
 
 from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig
-
 from penstock_formats.nal import MAX_NALS
 from penstock_formats.nal_rtp import Fragment, NalFormat, Normalize
 from penstock_formats.rtp.binding import AccessUnit

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from penstock.media import CodecConfig, Frame
-
 from penstock_formats.nal_rtp import NalFormat
 
 MIN_PAYLOAD = 64

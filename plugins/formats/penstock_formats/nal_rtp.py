@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig
-
 from penstock_formats.nal import trim_parameter_set
 
 MAX_SPROP = 64 << 10

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import NS
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
-
 from penstock_rtmp.chunk import Message
 from penstock_rtmp.message import MessageType
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import anyio
+
 from penstock import net
 from penstock.errors import Closed, ProtocolViolation
 from penstock.feed import Cursor, Reader
@@ -18,7 +19,6 @@ from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
 from penstock_formats.flv import FLV
-
 from penstock_rtmp.capability import MULTITRACK
 from penstock_rtmp.client_connection import ClientConnection, Target
 from penstock_rtmp.event import (

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from attrs import frozen
-from penstock.errors import ProtocolViolation
 
+from penstock.errors import ProtocolViolation
 from penstock_rtmp.capability import (
     CAN_FORWARD,
     MODEX,

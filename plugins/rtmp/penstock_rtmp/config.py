@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attrs import frozen
+
 from penstock.hooks import option
 from penstock.settings import is_listen
 

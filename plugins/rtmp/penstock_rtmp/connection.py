@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from penstock.errors import ProtocolViolation
-
 from penstock_rtmp.capability import (
     CAN_FORWARD,
     MODEX,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
-
 from penstock_rtmp import digest
 
 VERSION = 3

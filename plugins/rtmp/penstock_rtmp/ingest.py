@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from attrs import define
+
 from penstock.clock import Unwrapper
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind, Track
@@ -15,7 +16,6 @@ from penstock_formats.amf import amf0
 from penstock_formats.flv import FLV, FlvBinding
 from penstock_formats.flv.packet import AudioPacket, PacketType, VideoPacket
 from penstock_formats.flv.tag import parse_audio, parse_video
-
 from penstock_rtmp.event import Media, Metadata, Script
 from penstock_rtmp.message import MessageType
 from penstock_rtmp.script import SCRIPT, ScriptConfig

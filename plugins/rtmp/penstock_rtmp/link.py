@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from penstock.errors import ProtocolViolation
-
 from penstock_rtmp.aggregate import split_aggregate
 from penstock_rtmp.chunk import DEFAULT_CHUNK_SIZE, ChunkReader, Message
 from penstock_rtmp.event import Media, Metadata, Script

@@ -7,9 +7,9 @@ import struct
 from typing import Any
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.amf import amf0
-
 from penstock_rtmp.chunk import CSID_COMMAND, CSID_CONTROL, CSID_DATA, Message, encode_message
 
 MAX_AMF = 64 * 1024

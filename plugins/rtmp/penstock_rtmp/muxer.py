@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from attrs import define, field
+
 from penstock.feed import Cursor
 from penstock.media import CodecConfig, Event, Frame, Kind, Track, TrackAdded, TrackChanged, to_ticks
 from penstock.registry import INFO, AudioInfo, Registry, VideoInfo
@@ -14,7 +15,6 @@ from penstock_formats.amf import amf0
 from penstock_formats.flv import FLV, FlvBinding
 from penstock_formats.flv.build import audio_header, video_header
 from penstock_formats.flv.packet import AAC, PacketType
-
 from penstock_rtmp.chunk import CSID_AUDIO, CSID_DATA, CSID_VIDEO, encode_message
 from penstock_rtmp.message import MessageType
 from penstock_rtmp.script import SCRIPT, ScriptConfig
@@ -124,7 +124,11 @@ class RtmpMuxer:
             return ()
         units: list[Unit] = []
         if slot.config is not track.config:
-            if slot.config is not None and slot.config != track.config and (unit := self.config(track, frame.dts)):
+            if (
+                slot.config is not None
+                and slot.config != track.config
+                and (unit := self.config(track, frame.dts))
+            ):
                 units.append(unit)
             slot.config = track.config
         if slot.kind is Kind.VIDEO:

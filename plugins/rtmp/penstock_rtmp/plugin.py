@@ -8,7 +8,6 @@ from importlib.metadata import version
 from penstock.hooks import Plugin, Scheme, Service, hookimpl
 from penstock.registry import INFO, Registry
 from penstock.server import Server
-
 from penstock_rtmp.client import RtmpScheme
 from penstock_rtmp.config import RtmpConfig
 from penstock_rtmp.script import SCRIPT, ScriptInfo

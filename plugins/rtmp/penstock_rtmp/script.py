@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
+
 from penstock.media import Codec, CodecConfig, Kind
 from penstock.registry import CodecInfo
 

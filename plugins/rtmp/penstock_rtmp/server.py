@@ -9,7 +9,6 @@ from penstock.hooks import Endpoint
 from penstock.net import open_listener
 from penstock.server import Server
 from penstock.settings import parse_listen
-
 from penstock_rtmp.session import serve
 
 

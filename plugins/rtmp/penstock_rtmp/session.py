@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote
 
 import anyio
 from attrs import define
+
 from penstock.errors import PenstockError, ProtocolViolation, StreamError
 from penstock.feed import Cursor, Reader
 from penstock.net import Connection
@@ -15,7 +16,6 @@ from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Credentials, Session
 from penstock_formats.flv import FLV
-
 from penstock_rtmp.capability import MULTITRACK
 from penstock_rtmp.connection import ServerConnection
 from penstock_rtmp.event import (

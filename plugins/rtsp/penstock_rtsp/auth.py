@@ -10,9 +10,9 @@ import hmac
 import re
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import NS
-
 from penstock_rtsp.parameter import quote, split_list, unquote
 
 MAX_LENGTH = 4096

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import anyio
 from attrs import define, field
+
 from penstock import net
 from penstock.datagram import DatagramSink
 from penstock.errors import Closed, PenstockError, ProtocolViolation, leading
@@ -21,7 +22,6 @@ from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
-
 from penstock_rtsp.description import describe, offered
 from penstock_rtsp.ingest import Ingest, TrackIngest
 from penstock_rtsp.message import InterleavedFrame, Request, interleaved_header
@@ -167,7 +167,9 @@ class _Link:
                 sock = await net.start_tls(sock, ssl.create_default_context(), host)
             if deadline.cancelled_caught:
                 raise Closed(f"{host}:{port} did not answer in time")
-        connection = net.Connection(sock, sock.getpeername(), server.spawn, server.config.server.stall_timeout)
+        connection = net.Connection(
+            sock, sock.getpeername(), server.spawn, server.config.server.stall_timeout
+        )
         rtsp = Requester(bare, AGENT, secrets.token_hex(8), user, password)
         return cls(server, session, connection, rtsp, udp, str(sock.getpeername()[0]))
 
@@ -315,7 +317,9 @@ class _Link:
             address = port.add(host, number, receive)
             if address is not None:
                 # A hole in whatever is between: an empty RTP and RTCP packet of version 2.
-                port.sock.sendto(b"\x80" + bytes(11) if port is pair.rtp else b"\x80\xc9\x00\x01" + bytes(4), address)
+                port.sock.sendto(
+                    b"\x80" + bytes(11) if port is pair.rtp else b"\x80\xc9\x00\x01" + bytes(4), address
+                )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pair.rtp.run)
             tasks.start_soon(pair.rtcp.run)
@@ -355,7 +359,9 @@ class _Link:
 
     async def push(self, stream: Stream) -> None:
         local = str(self.connection.sock.getsockname()[0])
-        description, left_out = describe(self.server.registry, stream.tracks, local, SystemRandom().getrandbits(31))
+        description, left_out = describe(
+            self.server.registry, stream.tracks, local, SystemRandom().getrandbits(31)
+        )
         if left_out:
             self.server.log.warning("tracks left out", session=self.session.id, tracks=left_out)
         track_ids = [t.id for t in stream.tracks if t.id not in left_out][: len(description.media)]

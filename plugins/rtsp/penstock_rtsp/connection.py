@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from attrs import field, frozen
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.decimal import parse_decimal
-
 from penstock_rtsp.headers import Headers
 from penstock_rtsp.message import REASONS, VERSION, InterleavedFrame, Request, Response
 from penstock_rtsp.reader import MessageReader

@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl
 
 from penstock.errors import ProtocolViolation
 from penstock.session import Credentials
-
 from penstock_rtsp.auth import (
     Algorithm,
     BasicCredentials,
@@ -77,7 +76,10 @@ class Authenticator:
             if given is not None and not isinstance(given, BasicCredentials):
                 stale = self._state(given.nonce) is NonceState.STALE
         nonce = make_nonce(self._secret, time.monotonic_ns())
-        return [Challenge("Digest", self._realm, nonce, stale=stale).build(), Challenge("Basic", self._realm).build()]
+        return [
+            Challenge("Digest", self._realm, nonce, stale=stale).build(),
+            Challenge("Basic", self._realm).build(),
+        ]
 
     def pause(self, request: Request) -> float:
         """Seconds to wait before a refusal: none where no credentials were given."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from attrs import evolve, frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Track
 from penstock.registry import Registry
 from penstock_formats.rtp import RTP, RtpBinding, RtpFormat
 from penstock_formats.sdp import MediaDescription, SessionDescription, make_origin
-
 from penstock_rtsp.muxer import formats
 from penstock_rtsp.url import track_control
 

@@ -21,7 +21,6 @@ from penstock_formats.rtp import AccessUnit
 from penstock_formats.rtp.packet import RtpPacket, unwrap_timestamp
 from penstock_formats.rtp.reorder import ReorderBuffer
 from penstock_formats.rtp.statistics import ReceiverStatistics
-
 from penstock_rtsp.description import Offered
 
 MIN_SHIFT_NS = 15_000_000

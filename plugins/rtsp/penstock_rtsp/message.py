@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from attrs import field, frozen
-from penstock.errors import ProtocolViolation
 
+from penstock.errors import ProtocolViolation
 from penstock_rtsp.headers import Headers
 
 VERSION = "RTSP/1.0"

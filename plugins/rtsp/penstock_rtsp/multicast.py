@@ -13,7 +13,6 @@ from penstock.path import StreamPath
 from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
-
 from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.muxer import RtpMuxer
 from penstock_rtsp.udp import Ports, sockaddr
@@ -44,10 +43,16 @@ class Multicast:
         try:
             network = ipaddress.ip_network(config.multicast)
         except ValueError:
-            raise UserError(f"rtsp.multicast {config.multicast!r} is no address range; write 239.255.42.0/24.") from None
+            raise UserError(
+                f"rtsp.multicast {config.multicast!r} is no address range; write 239.255.42.0/24."
+            ) from None
         if not network.is_multicast or network.version != 4:
-            raise UserError(f"rtsp.multicast {config.multicast!r} is not within 224.0.0.0/4; write 239.255.42.0/24.")
-        self._addresses = [str(network[i]) for i in range(1, min(network.num_addresses, 4096))] or [str(network[0])]
+            raise UserError(
+                f"rtsp.multicast {config.multicast!r} is not within 224.0.0.0/4; write 239.255.42.0/24."
+            )
+        self._addresses = [str(network[i]) for i in range(1, min(network.num_addresses, 4096))] or [
+            str(network[0])
+        ]
         for port in (ports.rtp, ports.rtcp):
             self._prepare(port.sock)
 
@@ -96,7 +101,10 @@ class Multicast:
             muxer = RtpMuxer(self._server.registry, stream.tracks, stream.clock, self._random)
             sink = DatagramSink(
                 {
-                    (track.id, channel): (port.sock, sockaddr(port.sock, address, self.track_port(i) + channel))
+                    (track.id, channel): (
+                        port.sock,
+                        sockaddr(port.sock, address, self.track_port(i) + channel),
+                    )
                     for i, track in enumerate(stream.tracks)
                     for channel, port in enumerate((self._ports.rtp, self._ports.rtcp))
                 },
@@ -104,7 +112,9 @@ class Multicast:
             )
             own = self._server.sessions.add("rtsp-multicast", address)
             own.path, own.direction = stream.path, "read"
-            reader = stream.feed(muxer).attach(sink, own, start="live", on_end=lambda _: self._end(stream.path))
+            reader = stream.feed(muxer).attach(
+                sink, own, start="live", on_end=lambda _: self._end(stream.path)
+            )
             group = self._groups[stream.path] = Group(address, stream, reader, own)
         group.members.add(session)
         return group

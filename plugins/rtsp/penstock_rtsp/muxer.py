@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from random import Random
 
 from attrs import define
+
 from penstock.clock import StreamClock
 from penstock.errors import ProtocolViolation
 from penstock.feed import Cursor
@@ -15,7 +16,6 @@ from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.rtcp import SenderReport, SourceDescription, encode_rtcp, ns_to_ntp
 from penstock_formats.rtp import RTP, Packetizer, RtpBinding, RtpFormat, SampledPacketizer
-
 from penstock_rtsp.rtp_info import RtpInfo
 from penstock_rtsp.url import track_url
 
@@ -139,7 +139,11 @@ class RtpMuxer:
         if not payloads:
             return ()
         time = to_ticks(event.pts, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
-        packets = self._packets(sender, payloads, time) if len(payloads) == 1 else self._parts(sender, payloads, time)
+        packets = (
+            self._packets(sender, payloads, time)
+            if len(payloads) == 1
+            else self._parts(sender, payloads, time)
+        )
         video = event.track.kind is Kind.VIDEO
         unit = Unit(event.track, packets, event.dts, key=event.key and video, video=video)
         if sender.reported is None or event.dts - sender.reported >= REPORT_NS:
@@ -193,7 +197,9 @@ class RtpMuxer:
     def _report(self, sender: _Sender, time: int) -> bytes:
         ntp = ns_to_ntp(self._clock.wall(time))
         rtp_time = to_ticks(time, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
-        report = SenderReport(sender.ssrc, ntp, rtp_time, sender.packets & 0xFFFFFFFF, sender.octets & 0xFFFFFFFF)
+        report = SenderReport(
+            sender.ssrc, ntp, rtp_time, sender.packets & 0xFFFFFFFF, sender.octets & 0xFFFFFFFF
+        )
         data = encode_rtcp([report, SourceDescription(((sender.ssrc, ((1, CNAME),)),))])
         return struct.pack("!BBH", 36, sender.channel + 1, len(data)) + data if sender.channel >= 0 else data
 
@@ -204,7 +210,9 @@ class RtpMuxer:
         first packet, and then leaves sound and picture as they happened to arrive.
         """
         wanted = [self._senders[i] for i in track_ids if i in self._senders]
-        begins = [self._begins(s, unit) for s in wanted if (unit := cursor.first_frame(s.track.id)) is not None]
+        begins = [
+            self._begins(s, unit) for s in wanted if (unit := cursor.first_frame(s.track.id)) is not None
+        ]
         return {s.track.id: self._report(s, max(begins)) for s in wanted} if begins else {}
 
     def _begins(self, sender: _Sender, unit: Unit) -> int:

@@ -48,14 +48,25 @@ class Player:
     def track_ids(self) -> set[int]:
         return {*self.channels, *self.addresses}
 
-    def play(self, connection: Connection, ports: Ports | None, base: str, reply: Reply, ended: Callable[[str], None]) -> None:
+    def play(
+        self,
+        connection: Connection,
+        ports: Ports | None,
+        base: str,
+        reply: Reply,
+        ended: Callable[[str], None],
+    ) -> None:
         """Attach to the feed: the reply goes out in the same step, and is true at the cursor."""
         control = connection.sink.control
         if self.multicast is not None:
             group = self.multicast.join(self.stream, self.session)
             muxer = group.reader.feed.muxer
             cursor = Cursor(group.reader.feed, group.reader.feed.ring.end)
-            info = muxer.rtp_info(cursor, base, [t.id for t in self.stream.tracks]) if isinstance(muxer, RtpMuxer) else []
+            info = (
+                muxer.rtp_info(cursor, base, [t.id for t in self.stream.tracks])
+                if isinstance(muxer, RtpMuxer)
+                else []
+            )
             control(reply(build_rtp_info(info)))
             return
         muxer = RtpMuxer(

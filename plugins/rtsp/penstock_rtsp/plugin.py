@@ -7,7 +7,6 @@ from importlib.metadata import version
 
 from penstock.hooks import Plugin, Scheme, Service, hookimpl
 from penstock.server import Server
-
 from penstock_rtsp.client import RtspScheme
 from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.server import RtspService

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import NS
 from penstock_formats.decimal import parse_decimal

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from attrs import evolve
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.decimal import parse_decimal
-
 from penstock_rtsp.headers import Headers
 from penstock_rtsp.message import (
     InterleavedFrame,

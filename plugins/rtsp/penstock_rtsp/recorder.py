@@ -6,11 +6,11 @@ from collections.abc import Callable
 from random import Random
 
 from attrs import define, field
+
 from penstock.path import StreamPath
 from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Session
-
 from penstock_rtsp.connection import Asked
 from penstock_rtsp.description import Offered
 from penstock_rtsp.ingest import Ingest, TrackIngest

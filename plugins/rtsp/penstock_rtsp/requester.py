@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import NS
 from penstock_formats.decimal import parse_decimal
 from penstock_formats.sdp import SessionDescription
-
 from penstock_rtsp.auth import Algorithm, Challenge
 from penstock_rtsp.headers import Headers
 from penstock_rtsp.message import REASONS, InterleavedFrame, Request, Response

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.decimal import parse_decimal
 

@@ -11,14 +11,22 @@ from typing import Any
 
 import anyio
 from attrs import define, field
-from penstock.errors import AlreadyPublished, Closed, Denied, NotFound, ProtocolViolation, StreamError, leading
+
+from penstock.errors import (
+    AlreadyPublished,
+    Closed,
+    Denied,
+    NotFound,
+    ProtocolViolation,
+    StreamError,
+    leading,
+)
 from penstock.net import Connection
 from penstock.path import StreamPath
 from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Session
 from penstock_formats.sdp import SessionDescription
-
 from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.connection import Asked, Refused, ServerConnection
 from penstock_rtsp.credentials import Authenticator
@@ -77,7 +85,9 @@ Receive = Callable[[int], Awaitable[bytes]]
 class RtspSession:
     """The I/O around a `ServerConnection`: DESCRIBE, SETUP and PLAY, or ANNOUNCE, SETUP and RECORD."""
 
-    def __init__(self, shared: Shared, connection: Connection, session: Session, receive: Receive, *, tunnelled: bool) -> None:
+    def __init__(
+        self, shared: Shared, connection: Connection, session: Session, receive: Receive, *, tunnelled: bool
+    ) -> None:
         self._shared = shared
         self._server = shared.server
         self._connection = connection
@@ -236,10 +246,14 @@ class RtspSession:
             self._connection.sink.control(self._reply(request, 403))
             raise
         except StreamError as error:
-            self._server.log.info("request refused", session=self._session.id, method=request.method, reason=str(error))
+            self._server.log.info(
+                "request refused", session=self._session.id, method=request.method, reason=str(error)
+            )
             reply = self._reply(request, 503)
         except ProtocolViolation as violation:
-            self._server.log.info("request refused", session=self._session.id, method=request.method, reason=str(violation))
+            self._server.log.info(
+                "request refused", session=self._session.id, method=request.method, reason=str(violation)
+            )
             reply = self._reply(request, 400)
         else:
             self._rtsp.state.advance(request.method)
@@ -297,7 +311,11 @@ class RtspSession:
             raise Refusal(415)
         base = asked.request.url.rstrip("/") + "/"
         return self._reply(
-            asked.request, 200, ("Content-Base", base), ("Content-Type", "application/sdp"), body=description.build()
+            asked.request,
+            200,
+            ("Content-Base", base),
+            ("Content-Type", "application/sdp"),
+            body=description.build(),
         )
 
     async def _on_announce(self, asked: Asked) -> bytes:
@@ -364,14 +382,22 @@ class RtspSession:
         elif player.stream.ended:
             raise NotFound(f"{path} has ended")
         tracks = [t.id for t in player.stream.tracks]
-        track_id = asked.target.track if asked.target.track is not None else (tracks[0] if len(tracks) == 1 else None)
+        track_id = (
+            asked.target.track
+            if asked.target.track is not None
+            else (tracks[0] if len(tracks) == 1 else None)
+        )
         if track_id not in tracks:
             raise Refusal(404)
         if track_id in player.track_ids:
             raise Refusal(455)
         chosen = self._choose(transports, Mode.PLAY)
         kinds = (bool(player.channels), bool(player.addresses), player.multicast is not None)
-        wanted = (chosen.lower is Lower.TCP, chosen.lower is Lower.UDP and not chosen.multicast, chosen.multicast)
+        wanted = (
+            chosen.lower is Lower.TCP,
+            chosen.lower is Lower.UDP and not chosen.multicast,
+            chosen.multicast,
+        )
         if any(kinds) and kinds != wanted:
             raise Refusal(461)
         if chosen.lower is Lower.TCP:
@@ -384,7 +410,10 @@ class RtspSession:
             player.multicast = multicast
             port = multicast.track_port(tracks.index(track_id))
             reply = Transport(
-                multicast=True, destination=multicast.claim(path, self._session), port=(port, port + 1), ttl=multicast.ttl
+                multicast=True,
+                destination=multicast.claim(path, self._session),
+                port=(port, port + 1),
+                ttl=multicast.ttl,
             )
         else:
             rtp, rtcp, reply = self._open_ports(track_id, chosen, _ignore, self._player_rtcp)
@@ -392,7 +421,9 @@ class RtspSession:
         self._player = player
         return reply
 
-    def _open_ports(self, number: int, chosen: Transport, rtp: Datagram, rtcp: Datagram) -> tuple[Any, Any, Transport]:
+    def _open_ports(
+        self, number: int, chosen: Transport, rtp: Datagram, rtcp: Datagram
+    ) -> tuple[Any, Any, Transport]:
         """Let both shared ports know the peer's. T9: never an address other than that of this connection."""
         ports, pair = self._shared.ports, chosen.client_port
         if ports is None or pair is None:
@@ -412,7 +443,9 @@ class RtspSession:
         self._alive = now / 1e9
         return None
 
-    def _set_up_recording(self, asked: Asked, transports: tuple[Transport, ...], recorder: Recorder) -> Transport:
+    def _set_up_recording(
+        self, asked: Asked, transports: tuple[Transport, ...], recorder: Recorder
+    ) -> Transport:
         index = recorder.index(asked)
         if index is None:
             raise Refusal(404)

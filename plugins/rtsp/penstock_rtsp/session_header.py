@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.decimal import parse_decimal
 

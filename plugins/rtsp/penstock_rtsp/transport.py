@@ -6,9 +6,9 @@ import enum
 import re
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock_formats.decimal import parse_decimal
-
 from penstock_rtsp.parameter import split_list, split_parameters, unquote
 
 MAX_ALTERNATIVES = 32

@@ -6,6 +6,7 @@ import enum
 import re
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 
 MAX_HEAD = 8 * 1024

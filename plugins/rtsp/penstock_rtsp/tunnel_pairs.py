@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from penstock.errors import ProtocolViolation
-
 from penstock_rtsp.tunnel import CLAUSE
 
 MAX_WAITING = 1024

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 
 import anyio
+
 from penstock.errors import Closed, ProtocolViolation, leading
 from penstock.net import Connection
 from penstock.session import Session
-
 from penstock_rtsp.base64_stream import Base64Stream
 from penstock_rtsp.session import NAME, RtspSession, Shared
 from penstock_rtsp.tunnel import (

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import structlog
 from anyio.lowlevel import checkpoint
+
 from penstock.net import wait_readable
 from penstock.publisher import Publisher
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.path import StreamPath
 from penstock_formats.decimal import parse_decimal

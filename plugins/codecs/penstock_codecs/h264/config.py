@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from attrs import evolve, field, frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind
+from penstock_codecs.h264.sps import Sps, parse_sps
 from penstock_formats.bits import BitReader
 from penstock_formats.nal import trim_parameter_set, unescape
-
-from penstock_codecs.h264.sps import Sps, parse_sps
 
 H264 = Codec("h264", Kind.VIDEO)
 

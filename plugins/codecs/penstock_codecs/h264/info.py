@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from penstock.media import CodecConfig
 from penstock.registry import VideoInfo
-
 from penstock_codecs.h264.config import as_h264
 
 

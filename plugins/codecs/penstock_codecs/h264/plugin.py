@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
-from penstock_formats.flv.binding import FLV
-from penstock_formats.rtp.binding import RTP
-
 from penstock_codecs.h264.config import H264
 from penstock_codecs.h264.flv import H264Flv
 from penstock_codecs.h264.info import H264Info
 from penstock_codecs.h264.rtp import H264Rtp
+from penstock_formats.flv.binding import FLV
+from penstock_formats.rtp.binding import RTP
 
 
 class H264Plugin(Plugin):

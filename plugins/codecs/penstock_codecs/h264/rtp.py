@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Track
+from penstock_codecs.h264.config import H264, NAL_PPS, NAL_SPS, H264Config, as_h264, merge
+from penstock_codecs.h264.payload import END, FU_A, STAP_A, START, parse_payload
+from penstock_codecs.h264.unit import begins_picture, is_slice, normalize
 from penstock_formats.nal_depacketizer import NalDepacketizer
 from penstock_formats.nal_packetizer import NalPacketizer
 from penstock_formats.nal_rtp import (
@@ -14,10 +17,6 @@ from penstock_formats.nal_rtp import (
     decode_sprop,
 )
 from penstock_formats.rtp.binding import RtpFormat
-
-from penstock_codecs.h264.config import H264, NAL_PPS, NAL_SPS, H264Config, as_h264, merge
-from penstock_codecs.h264.payload import END, FU_A, STAP_A, START, parse_payload
-from penstock_codecs.h264.unit import begins_picture, is_slice, normalize
 
 CLOCK_RATE = 90000
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
+from penstock_codecs.h264.level import max_dpb_frames
 from penstock_formats.bits import BitReader
 from penstock_formats.nal import MAX_PARAMETER_SET, unescape
-
-from penstock_codecs.h264.level import max_dpb_frames
 
 CLAUSE = "H.264 7.4.2.1.1"
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock_formats.nal import unescape
-
 from penstock_codecs.h264.config import NAL_PPS, NAL_SPS, H264Config, merge
+from penstock_formats.nal import unescape
 
 NAL_IDR = 5
 NAL_SEI = 6

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from penstock.media import CodecConfig, Frame
-from penstock_formats.flv.binding import FlvUnit
-from penstock_formats.nal import join_lengths, split_lengths
-
 from penstock_codecs.h265.config import H265Config, as_h265
 from penstock_codecs.h265.record import build_record, parse_record
 from penstock_codecs.h265.unit import normalize
+from penstock_formats.flv.binding import FlvUnit
+from penstock_formats.nal import join_lengths, split_lengths
 
 
 class H265Flv:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
-from penstock_formats.flv.binding import FLV
-from penstock_formats.rtp.binding import RTP
-
 from penstock_codecs.h265.config import H265
 from penstock_codecs.h265.flv import H265Flv
 from penstock_codecs.h265.info import H265Info
 from penstock_codecs.h265.rtp import H265Rtp
+from penstock_formats.flv.binding import FLV
+from penstock_formats.rtp.binding import RTP
 
 
 class H265Plugin(Plugin):

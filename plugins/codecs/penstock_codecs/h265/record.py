@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from attrs import evolve
-from penstock.errors import ProtocolViolation
 
+from penstock.errors import ProtocolViolation
 from penstock_codecs.h265.config import NAL_PPS, NAL_SPS, NAL_VPS, H265Config, merge
 
 CLAUSE = "ISO 14496-15 8.3.3.1.2"

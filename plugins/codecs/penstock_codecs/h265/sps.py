@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 from attrs import frozen
+
 from penstock.errors import ProtocolViolation
+from penstock_codecs.h265.profile import Profile, parse_profile
 from penstock_formats.bits import BitReader
 from penstock_formats.nal import MAX_PARAMETER_SET, unescape
-
-from penstock_codecs.h265.profile import Profile, parse_profile
 
 CLAUSE = "H.265 7.4.3.2.1"
 

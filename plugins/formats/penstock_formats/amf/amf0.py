@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.errors import ProtocolViolation
-
 from penstock_formats.amf import amf3
 from penstock_formats.amf.value import Budget, Date, EcmaArray, TypedObject, Value
 

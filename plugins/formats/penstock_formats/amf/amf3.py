@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
-from penstock.errors import ProtocolViolation
 
+from penstock.errors import ProtocolViolation
 from penstock_formats.amf.value import Budget, Date, EcmaArray, TypedObject, Value
 
 CLAUSE = "AMF3 3"

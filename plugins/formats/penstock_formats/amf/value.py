@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define, field, frozen
+
 from penstock.errors import ProtocolViolation
 
 MAX_DEPTH = 24

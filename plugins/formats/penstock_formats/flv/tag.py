@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from attrs import frozen
-from penstock.errors import ProtocolViolation
 
+from penstock.errors import ProtocolViolation
 from penstock_formats.flv.packet import (
     AAC,
     AVC,

@@ -11,4 +11,13 @@ from penstock_formats.rtp.binding import (
     rtp_reader,
 )
 
-__all__ = ["RTP", "AccessUnit", "Depacketizer", "Packetizer", "RtpBinding", "RtpFormat", "SampledPacketizer", "rtp_reader"]
+__all__ = [
+    "RTP",
+    "AccessUnit",
+    "Depacketizer",
+    "Packetizer",
+    "RtpBinding",
+    "RtpFormat",
+    "SampledPacketizer",
+    "rtp_reader",
+]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import insort
 
 from penstock.media import NS
-
 from penstock_formats.rtp.packet import RtpPacket
 
 MAX_PACKETS = 512

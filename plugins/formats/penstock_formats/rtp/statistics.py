@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from penstock.media import NS
-
 from penstock_formats.rtcp import ReportBlock, SenderReport
 from penstock_formats.rtp.packet import unwrap_sequence
 

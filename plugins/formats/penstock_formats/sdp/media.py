@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 
 from attrs import frozen
-from penstock.errors import ProtocolViolation
 
+from penstock.errors import ProtocolViolation
 from penstock_formats.decimal import parse_decimal
 from penstock_formats.rtp.binding import RtpFormat
 from penstock_formats.sdp.line import parse_bandwidth

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from attrs import frozen
-from penstock.errors import ProtocolViolation
 
+from penstock.errors import ProtocolViolation
 from penstock_formats.sdp.line import parse_bandwidth, parse_lines
 from penstock_formats.sdp.media import DIRECTIONS, Direction, MediaDescription, parse_media
 
