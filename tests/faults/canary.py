@@ -45,7 +45,8 @@ class Canary:
     def mark(self) -> dict[str, Seen]:
         """What each reader (``rtmp``, ``rtsp``, ``udp``) has seen since the last mark."""
         stdin, stdout = self.process.stdin, self.process.stdout
-        assert stdin is not None and stdout is not None
+        assert stdin is not None
+        assert stdout is not None
         stdin.write("mark\n")
         stdin.flush()
         line = stdout.readline()

@@ -19,6 +19,8 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from attrs import define, field
+
+from penstock.errors import leading
 from penstock_formats.rtp.packet import RtpPacket
 from penstock_formats.sdp import SessionDescription
 from penstock_rtmp.chunk import CSID_VIDEO, encode_message
@@ -298,7 +300,7 @@ async def guarded(board: Board, work: Coroutine[Any, Any, None]) -> None:
         await work
         error = "ended"
     except Exception as e:  # noqa: BLE001 - whatever it was, the next mark tells it
-        error = repr(e.exceptions[0] if isinstance(e, ExceptionGroup) else e)
+        error = repr(leading(e) if isinstance(e, ExceptionGroup) else e)  # pyright: ignore[reportUnknownArgumentType]
     board.error = board.error or error
 
 

@@ -6,7 +6,7 @@ import os
 import struct
 from typing import Any
 
-from penstock_formats.amf import amf0
+from penstock_formats.amf import amf0 as amf0
 
 from .peer import Peer
 
@@ -36,7 +36,14 @@ def head(kind: int, size: int, stream: int = 0, timestamp: int = 0) -> bytes:
 
 
 def message(
-    kind: int, body: bytes, *, stream: int = 0, timestamp: int = 0, csid: int = 3, size: int = 128, form: int = 0
+    kind: int,
+    body: bytes,
+    *,
+    stream: int = 0,
+    timestamp: int = 0,
+    csid: int = 3,
+    size: int = 128,
+    form: int = 0,
 ) -> bytes:
     """A whole message in chunks of `size`."""
     field = min(timestamp, 0xFFFFFF)

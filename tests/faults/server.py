@@ -22,7 +22,9 @@ MIB = 1 << 20
 
 SETTINGS = (
     "rtmp.listen=127.0.0.1:0",
+    "rtmp.listen_tls=127.0.0.1:0",
     "rtsp.listen=127.0.0.1:0",
+    "rtsp.listen_tls=127.0.0.1:0",
     "rtsp.rtp=127.0.0.1:0",
     "rtsp.rtcp=127.0.0.1:0",
     "server.handshake_timeout=1",
@@ -102,7 +104,10 @@ def fault_server(work: Path, *settings: str, config: str = "") -> Generator[Faul
         argv += ["--set", setting]
     child = Child.start("penstock", argv, work / "penstock.log")
     try:
-        yield FaultServer(child, _ports(child))
+        wanted = {"rtmp", "rtsp", "rtp", "rtcp"}
+        if any(setting.startswith("server.certificate") for setting in settings):
+            wanted |= {"rtmps", "rtsps"}
+        yield FaultServer(child, _ports(child, wanted))
     except BaseException as error:
         error.add_note(f"server log:\n{child.words(3000)}")
         raise
@@ -110,7 +115,7 @@ def fault_server(work: Path, *settings: str, config: str = "") -> Generator[Faul
         child.stop(signal.SIGTERM, STOP_LIMIT)
 
 
-def _ports(child: Child) -> dict[str, int]:
+def _ports(child: Child, wanted: set[str]) -> dict[str, int]:
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline and child.running:
         found: dict[str, int] = {}
@@ -119,7 +124,7 @@ def _ports(child: Child) -> dict[str, int]:
                 values = json.loads(line)
                 if values.get("event") == "listening":
                     found[values["what"]] = values["port"]
-        if {"rtmp", "rtsp", "rtp", "rtcp"} <= found.keys():
+        if wanted <= found.keys():
             return found
         time.sleep(0.05)
     raise RuntimeError(f"penstock did not listen within {START_LIMIT} s:\n{child.words(4000)}")
