@@ -10,6 +10,9 @@ from penstock.media import NS, to_ns, to_ticks
 MAX_SLEW = 20_000
 """One part in so many (50 ppm) is what the wall clock of a stream is moved by: more than real clocks drift."""
 
+MAX_ERROR_NS = 5 * NS
+"""A wall clock that is further off than this was set, or the stream stood still; less is a gap in its frames."""
+
 SNAP_TOLERANCE_NS = 2_000_000
 """How far a sound frame's time may be from its sample grid and still be snapped to it: RTMP's clock is 1 ms."""
 
@@ -114,7 +117,7 @@ class StreamClock:
 
     def _follow(self, time: int, wall: int) -> None:
         error = wall - time - (self._offset or 0)
-        if self._offset is None or abs(error) > NS:
+        if self._offset is None or abs(error) > MAX_ERROR_NS:
             self._offset = wall - time
         else:
             most = max(0, time - self._last) // MAX_SLEW

@@ -65,6 +65,11 @@ class Streams:
         session.user = session.user or credentials.user
         return canonical
 
+    def secret(self, path: StreamPath) -> str | None:
+        """The pre-shared key of a path, as some plugin gives it. Raises `Denied` where that plugin fails."""
+        found: str | None = self._server.plugins.first("secret", path=path)
+        return found
+
     async def publish(self, session: Session, path: str, credentials: Credentials = ANYBODY) -> Publisher:
         """Authorize `session` and make it the publisher of `path`.
 

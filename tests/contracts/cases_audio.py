@@ -135,6 +135,25 @@ def latm_config(config: AacConfig, frames: int = 1) -> bytes:
     return (1 << 46 | frames - 1 << 40 | asc << 17 | 0xFF << 6).to_bytes(6, "big")[:6]
 
 
+def _bits(text: str) -> bytes:
+    """Bits, blanks between them left out, as bytes filled up with zeros."""
+    digits = text.replace(" ", "")
+    return int(digits.ljust(-(-len(digits) // 8) * 8, "0"), 2).to_bytes(-(-len(digits) // 8), "big")
+
+
+_PLAIN = "000000 0000 000 00010 0100 0010 000"
+"""One frame, program and layer; AAC-LC of 44.1 kHz and two channels."""
+_MUXES = [
+    _bits(f"0 1 {_PLAIN} 000 11111111 1 0 00001000 1 11111111"),
+    _bits(f"0 1 {_PLAIN} 000 11111111 1 1 00000001 0 00001000 0"),
+    _bits(f"0 1 {_PLAIN} 000 11111111 1" + "1 00000001" * 4),
+    _bits(f"0 1 {_PLAIN} 010 10110111"),
+    _bits(f"0 1 {_PLAIN} 001"),
+    _bits("1 1"),
+    _bits("1 0 00 00000000 1 000000 0000 000 01 11111111 11111111"),
+    _bits("1 0 00 00000000 1 000000 0000 000 00 00010000 00010 0100 0010 000 000 11111111 1 00 00001000 0"),
+    _bits("0 0"),
+]
 _UNIT = bytes(range(32, 72))
 _MP3 = bytes.fromhex("fffb1064") + bytes(100)
 _MP3_LONG = bytes.fromhex("fffb9064") + bytes(413)
@@ -191,8 +210,9 @@ CASES = [
         parse=StreamMuxConfig.parse,
         valid=[
             bytes.fromhex(h) for h in ("400024203fc0", "40002420adca00", "8000480001212107f0", "400026203fc0")
-        ],
-        modules=[],
+        ]
+        + _MUXES,
+        modules=["penstock_codecs.aac.latm"],
         seeds=["mediacommon/pkg/codecs/mpeg4audio/FuzzStreamMuxConfigUnmarshal"],
     ),
     ParserCase(
@@ -254,6 +274,7 @@ CASES = [
             framed(
                 (b"\x28" + _UNIT, 4), (b"\x05" + _UNIT[:5], 1), (b"\0\0", 7), (b"\xff\0", 7), (b"\xff\0", 1)
             ),
+            framed(*[(bytes(65535), 0)] * 17),
         ],
         modules=["penstock_codecs.aac.latm"],
         seeds=["gortsplib/pkg/format/rtpfragmented/FuzzDecoder"],
@@ -318,7 +339,7 @@ CASES = [
         name="G.711 in FLV",
         parse=flv_parse(G711Flv(7)),
         valid=[b"\0" + _UNIT, b"\1" + _UNIT],
-        modules=["penstock_codecs.g711.flv"],
+        modules=["penstock_codecs.g711.flv", "penstock_codecs.g711.config"],
     ),
     ParserCase(
         name="MP3 frames",
@@ -330,6 +351,9 @@ CASES = [
             _MP3_LONG,
             bytes.fromhex("fff344c4") + bytes(140),
             bytes.fromhex("ffe318c4") + bytes(100),
+            bytes.fromhex("fffd9064") + bytes(413),
+            bytes.fromhex("fffb0064") + bytes(413),
+            _MP3_LONG + _MP3_LONG[:100],
         ],
         modules=["penstock_codecs.mp3.header"],
         seeds=["mediacommon/pkg/codecs/mpeg1audio/FuzzFrameHeaderUnmarshal"],

@@ -7,19 +7,22 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.errors import ProtocolViolation
-from penstock.media import Frame, Track
+from penstock.media import CodecConfig, Frame, Track
 from penstock_codecs.h264 import H264, H264Config
 from penstock_codecs.h264 import normalize as normalize_h264
+from penstock_codecs.h264.flv import H264Flv
 from penstock_codecs.h264.record import build_record as build_avc
 from penstock_codecs.h264.record import parse_record as parse_avc
 from penstock_codecs.h264.rtp import H264Rtp
 from penstock_codecs.h264.sps import parse_sps as parse_sps_h264
 from penstock_codecs.h265 import H265, H265Config
 from penstock_codecs.h265 import normalize as normalize_h265
+from penstock_codecs.h265.flv import H265Flv
 from penstock_codecs.h265.record import build_record as build_hevc
 from penstock_codecs.h265.record import parse_record as parse_hevc
 from penstock_codecs.h265.rtp import H265Rtp
 from penstock_codecs.h265.sps import parse_sps as parse_sps_h265
+from penstock_formats.flv import FlvBinding
 from penstock_formats.nal import join_annex_b, join_lengths, split_annex_b, split_lengths
 from penstock_formats.rtp.binding import Depacketizer, RtpFormat
 from tests.codecs.h26x import H264_FULL_SPS, H264_LEVEL_1B_SPS, H265_FULL_SPS
@@ -67,6 +70,14 @@ H264_SEI = [
     b"\x06" + b"\x01\x01\x55" * 40 + b"\x80",
 ]
 H265_UNITS = [H265_VPS, H265_SPS[0], H265_PPS, b"\x28\x01\xaf" + bytes(range(1, 200)), b"\x02\x01\x50\x10"]
+
+
+def _h264_pps(number: int) -> bytes:
+    """A picture parameter set of that id, and nothing in it that would be read."""
+    bits = f"{number + 1:b}"
+    bits = "0" * (len(bits) - 1) + bits + "1"
+    bits = bits.ljust(-(-len(bits) // 8) * 8, "0")
+    return b"\x68" + int(bits, 2).to_bytes(len(bits) // 8, "big") + b"\x80"
 
 
 def _packet(payload: bytes, flags: int) -> bytes:
@@ -120,6 +131,21 @@ def _frames(track: Track, units: list[bytes]) -> list[Frame]:
 H264_TRACK = Track(0, H264, 90000, H264Config((H264_SPS[0],), (H264_PPS,)))
 H265_TRACK = Track(0, H265, 90000, H265Config((H265_VPS,), (H265_SPS[0],), (H265_PPS,)))
 
+FRAGMENTS = [
+    _packet(b"\x5c\x81\x9a", NEW_TIMESTAMP) + _packet(last, 0)
+    for last in (b"\x5c\x81\x9a", b"\x41\x9a", b"\x5c\x05\x9a", b"\x5c\x41\x9a")
+] + [
+    _packet(b"\x5c\x01\x9a", NEW_TIMESTAMP),
+    _packet(b"\x5c\x81\x9a", NEW_TIMESTAMP) + _packet(b"\x5c\x01\x9a", 0) * 20_000,
+    _packet(b"\x06\x80", NEW_TIMESTAMP) * 1025,
+    _packet(b"\x06\x80", NEW_TIMESTAMP) + _packet(b"\x5c\x86\x9a", 0) + _packet(b"\x5c\x46\x9a", 0) * 2,
+    _packet(b"\x06\x80", NEW_TIMESTAMP) + _packet(b"\x06\x80", 0) * 1100,
+    (_packet(b"\x5c\x86\x9a", 0) + _packet(b"\x5c\x46\x9a", 0)) * 1100,
+    _packet(b"\x41" + bytes(65_000), 0) * 400,
+    _packet(b"\x41\x9a", NEW_TIMESTAMP | MARKER)
+    + _packet(b"\x5c\x81\x1a", 0)
+    + _packet(b"\x5c\x41\x1a", MARKER),
+]
 H264_PACKETS = [
     _packets(H264Rtp(), _frames(H264_TRACK, H264_UNITS)),
     _packet(b"\x00\x00\x00\x01\x41\x9a\x00\x00\x01\x41\x1a", NEW_TIMESTAMP)
@@ -128,6 +154,7 @@ H264_PACKETS = [
     + _packet(b"\x41\x9a", NEW_TIMESTAMP | LOST)
     + _packet(b"\x41\x1a", LOST)
     + _packet(b"\x5c\x81\x9a", NEW_TIMESTAMP | MARKER),
+    *FRAGMENTS,
 ]
 H265_PACKETS = [
     _packets(H265Rtp(), _frames(H265_TRACK, H265_UNITS)),
@@ -149,6 +176,17 @@ def _sprop_h265(data: bytes) -> Any:
 
 def _sample(normalize: Callable[..., Any]) -> Callable[[bytes], Any]:
     return lambda data: normalize(split_lengths(data), None)
+
+
+def _flv(binding: FlvBinding, config: CodecConfig) -> Callable[[bytes], Any]:
+    """A first byte of 0 says that a sequence header follows, otherwise a frame."""
+
+    def parse(data: bytes) -> Any:
+        if data[:1] == b"\0":
+            return binding.parse_config(data[1:])
+        return binding.decode(data[1:], True, config)
+
+    return parse
 
 
 CASES = [
@@ -190,7 +228,13 @@ CASES = [
     ParserCase(
         name="annex-b",
         parse=split_annex_b,
-        valid=[join_annex_b(H264_UNITS), join_annex_b(H265_UNITS)],
+        valid=[
+            join_annex_b(H264_UNITS),
+            join_annex_b(H265_UNITS),
+            bytes(5),
+            b"\0\0\1" * 1025,
+            join_annex_b([b"\x41"]) + b"\0\0\1",
+        ],
         modules=["penstock_formats.nal"],
         encode=join_annex_b,
         seeds=["mediacommon/pkg/codecs/h264/FuzzAnnexBUnmarshal"],
@@ -198,7 +242,7 @@ CASES = [
     ParserCase(
         name="nal-lengths",
         parse=split_lengths,
-        valid=[join_lengths(H264_UNITS), join_lengths(H265_UNITS)],
+        valid=[join_lengths(H264_UNITS), join_lengths(H265_UNITS), bytes(4 * 1025), bytes(4)],
         modules=["penstock_formats.nal"],
         encode=join_lengths,
         seeds=["mediacommon/pkg/codecs/h264/FuzzAVCCUnmarshal"],
@@ -206,14 +250,37 @@ CASES = [
     ParserCase(
         name="h264-sample",
         parse=_sample(normalize_h264),
-        valid=[join_lengths(H264_UNITS), join_lengths([*H264_SEI, b"\x00", b"\x41\x9a\x10"])],
-        modules=["penstock_codecs.h264.unit"],
+        valid=[
+            join_lengths(H264_UNITS),
+            join_lengths([*H264_SEI, b"\x00", b"\x41\x9a\x10"]),
+            join_lengths([b"\0\0\0\1" + H264_SPS[0], H264_PPS + b"\0\0", H264_UNITS[3]]),
+            join_lengths([H264_SPS[0] + bytes(9000), H264_UNITS[3]]),
+            join_lengths([*H264_SPS, H264_PPS, b"\x68\xff", b"\x68", H264_UNITS[3]]),
+            join_lengths([H264_SPS[0], *(_h264_pps(i) for i in range(256)), H264_UNITS[3]]),
+        ],
+        modules=["penstock_codecs.h264.unit", "penstock_codecs.h264.config", "penstock_formats.nal"],
     ),
     ParserCase(
         name="h265-sample",
         parse=_sample(normalize_h265),
-        valid=[join_lengths(H265_UNITS)],
-        modules=["penstock_codecs.h265.unit"],
+        valid=[
+            join_lengths(H265_UNITS),
+            join_lengths([H265_VPS[:2], *H265_UNITS]),
+            join_lengths([*H265_UNITS[:2], b"\x44", H265_UNITS[3]]),
+        ],
+        modules=["penstock_codecs.h265.unit", "penstock_codecs.h265.config", "penstock_formats.nal"],
+    ),
+    ParserCase(
+        name="h264-flv",
+        parse=_flv(H264Flv(), H264Config((H264_SPS[0],), (H264_PPS,))),
+        valid=[b"\0" + H264_RECORDS[0], b"\1" + join_lengths(H264_UNITS)],
+        modules=["penstock_codecs.h264.flv"],
+    ),
+    ParserCase(
+        name="h265-flv",
+        parse=_flv(H265Flv(), H265Config((H265_VPS,), (H265_SPS[0],), (H265_PPS,))),
+        valid=[b"\0" + H265_RECORDS[0], b"\1" + join_lengths(H265_UNITS)],
+        modules=["penstock_codecs.h265.flv"],
     ),
     ParserCase(
         name="h264-rtp",

@@ -70,6 +70,16 @@ SAMPLE: list[Any] = [
     False,
 ]
 AMF0_REFERENCE = b"\x03\0\1a\x03\0\1b\x05\0\0\x09\0\1c\x07\0\1\0\0\x09"
+AMF0_CHAIN = (
+    b"\x03"
+    + b"".join(
+        b"\0\1a\x03" + (b"\0\1b\x07" + i.to_bytes(2, "big") if i else b"") + b"\0\0\x09" for i in range(40)
+    )
+    + b"\0\0\x09"
+)
+"""Each object refers to the one before it, which must not make them deeper than objects may be."""
+AMF0_WIDE = b"\x0a\0\0\0\x40" + b"\x05" * 64 + b"\x07\0\0" * 1200
+"""References to a wide array count for what is in it."""
 AMF3_ALL = (
     b"\x00\x01\x02\x03\x04\x81\x80\x80\x00\x04\x85\x01\x05"
     + bytes(8)
@@ -137,7 +147,7 @@ def _tag(kind: int, time: int, body: bytes) -> bytes:
 
 def _feed_handshake(make: Callable[[bytes, int], Any]) -> Callable[[Iterable[bytes]], list[Any]]:
     def run(pieces: Iterable[bytes]) -> list[Any]:
-        handshake, rest = make(RANDOM, 7), b""
+        handshake, rest = make(RANDOM, 7), bytearray()
         out = handshake.data_to_send()
         for piece in pieces:
             if handshake.done:
@@ -149,7 +159,7 @@ def _feed_handshake(make: Callable[[bytes, int], Any]) -> Callable[[Iterable[byt
                 return [out + handshake.data_to_send(), str(error)]
             out += handshake.data_to_send()
             rest += handshake.rest() if handshake.done else b""
-        return [out, handshake.done, rest]
+        return [out, handshake.done, bytes(rest)]
 
     return run
 
@@ -326,6 +336,9 @@ CASES: list[ParserCase] = [
             b"\x0c\0\0\0\1x\x0f\0\0\0\1y\x0d\x06",
             b"\x08\0\0\0\0\0\1a\x05",
             b"\x11\x0c\x03x",
+            AMF0_CHAIN,
+            AMF0_WIDE,
+            b"\x03\0\1a" * 40,
         ],
         ["penstock_formats.amf.amf0", "penstock_formats.amf.value"],
         encode=_encode_values,
@@ -376,7 +389,11 @@ CASES: list[ParserCase] = [
     ParserCase(
         "rtmp aggregate",
         _aggregate,
-        [_tag(8, 990, b"sound") + _tag(9, 1010, b"picture") + _tag(18, 0x1000000, b"") + _tag(7, 0, b"?")],
+        [
+            _tag(8, 990, b"sound") + _tag(9, 1010, b"picture") + _tag(18, 0x1000000, b"") + _tag(7, 0, b"?"),
+            _tag(8, 990, b"") * 4097,
+            _tag(8, 990, b"") + _tag(22, 990, b""),
+        ],
         ["penstock_rtmp.aggregate"],
     ),
     ParserCase(

@@ -180,7 +180,41 @@ REFUSALS = [
     b"RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: rtsp://other/\r\n\r\n",
     b"RTSP/1.0 461 No\r\nCSeq: 1\r\n\r\n",
 ]
+MISTAKES = [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"SSH-2.0-OpenSSH\r\n",
+    b"\x16\x03\x01\x02\0",
+    b"\x03" + bytes(20),
+    b"PLAY  RTSP/1.0\r\n\r\n",
+    b"PL@Y * RTSP/1.0\r\n\r\n",
+    b"RTSP/1.0 20 OK\r\n\r\n",
+    b"OPTIONS * RTSP/1.0\r\nContent-Length: 5\r\n\r\nbodyx",
+    b"OPTIONS * RTSP/1.0\r\nA: b\r\n c\r\n\r\n",
+]
+ODD = (
+    b"OPTIONS * RTSP/2.0\r\nCSeq: 1\r\n\r\nOPTIONS * RTSP/1.0\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: x\r\n\r\n"
+    b"REDIRECT * RTSP/1.0\r\nCSeq: 99999999999\r\n\r\nNOTHING * RTSP/1.0\r\nCSeq: 1\r\n\r\n"
+    b"OPTIONS * RTSP/1.0\r\nCSeq: 2\r\nRequire: x\r\n\r\nPLAY rtsp://h/a RTSP/1.0\r\nCSeq: 3\r\n\r\n"
+    b"PLAY rtsp://h/a RTSP/1.0\r\nCSeq: 3\r\nSession: 99999999\r\n\r\n"
+)
 RTCP = [
+    b"",
+    *(
+        bytes.fromhex(text)
+        for text in (
+            "80c90001 01020304 82cb0001 01020304",
+            "81ca0001 01020304 82ca0001 01020304",
+            "81ca0002 01020304 01ff6162",
+            "81cb0002 01020304 ff616263",
+            "81cd0001 01020304",
+            "81cd0002 01020304 05060708",
+            "84ce0003 01020304 05060708 00000000",
+            "8fce0003 01020304 00000000 52454d42",
+            "81c80000",
+            "80cc0000" * 65,
+            "81c90007 01020304 05060708 01ffffff 00000001 00000002 00000003 00000004",
+        )
+    ),
     bytes.fromhex(
         "81c8000c01020304e0000000800000000000100000000020000040000506070810000001000010000000000511112222"
         "00010000"
@@ -254,7 +288,7 @@ CASES = [
     ParserCase(
         "rtsp messages",
         parser(MessageReader),
-        [*PUSHES, *captures("*pull-[tu]*.bin"), REPLIES],
+        [*PUSHES, *captures("*pull-[tu]*.bin"), REPLIES, *MISTAKES],
         ["penstock_rtsp.reader", "penstock_rtsp.message"],
         feeder(MessageReader),
         lambda events: b"".join(event.encode() for event in events),
@@ -266,7 +300,7 @@ CASES = [
     ParserCase(
         "rtsp server",
         parser(AnsweringServer),
-        [*PUSHES, *captures("*pull-[tuq]*.bin")],
+        [*PUSHES, *captures("*pull-[tuq]*.bin"), ODD],
         ["penstock_rtsp.connection", "penstock_rtsp.state"],
         feeder(AnsweringServer),
         seeds=["gortsplib/pkg/base/FuzzRequestUnmarshal"],
@@ -281,7 +315,15 @@ CASES = [
     ParserCase(
         "rtsp tunnel",
         parse_tunnel,
-        captures("*http*.bin"),
+        [
+            *captures("*http*.bin"),
+            b"GET / HTTP/1.0\r\n" + b"A: b\r\n" * 65 + b"\r\n",
+            b"GET / HTTP/1.0\r\n" + b"A" * 9000,
+            b"POST / HTTP/1.1\nx-sessioncookie: a\nx-sessioncookie: b\n\n",
+            b"GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+            b"GET / HTTP/1.0\r\nno name\r\n\r\n",
+            b"GET / RTSP/1.0\r\n\r\n",
+        ],
         ["penstock_rtsp.tunnel"],
         feeder(TunnelReader),
     ),
@@ -321,6 +363,16 @@ CASES = [
             b"npt=1:02:03.5-7200",
             b"npt=-20",
             b"clock=19961108T142300Z-20240229T235959.25Z;time=1",
+            b"npt=" + b"1" * 2000 + b"-",
+            b"npt=now-5",
+            b"npt=5-4",
+            b"npt=-",
+            b"npt=1:02-",
+            b"npt=1:2:60-",
+            b"smpte=0:10:00-",
+            b"clock=19961108-",
+            b"clock=20230229T000000Z-",
+            b"clock=20231301T000000Z-",
         ],
         ["penstock_rtsp.range"],
         encode=lambda found: found.build().encode(),
@@ -377,7 +429,12 @@ CASES = [
         "sdp",
         SessionDescription.parse,
         SDPS,
-        ["penstock_formats.sdp.line", "penstock_formats.sdp.media", "penstock_formats.sdp.session"],
+        [
+            "penstock_formats.decimal",
+            "penstock_formats.sdp.line",
+            "penstock_formats.sdp.media",
+            "penstock_formats.sdp.session",
+        ],
         encode=SessionDescription.build,
         seeds=[
             "gortsplib/pkg/description/FuzzSessionUnmarshal",

@@ -19,7 +19,7 @@ def main() -> int:
             *seed_files(case),
         ]:
             check(case, data)
-            check_split(case, data, list(range(0, min(len(data), 2000))))
+            check_split(case, data, list(range(min(len(data), 2000))))
             tried += 1
     print(tried)
     return 0

@@ -22,6 +22,7 @@ NO_PARSER = {
     "penstock.settings.parse_listen": "reads the operator's config, in tests/kernel/test_config.py",
     "penstock.settings.Pattern.parse": "reads the operator's config, in tests/kernel/test_config.py",
     "penstock.structure.parse_key": "reads the operator's command line, in tests/kernel/test_config.py",
+    "penstock_formats.rtp.reorder.ReorderBuffer.push": "takes what RtpPacket.parse made, in tests/formats",
     "penstock_rtmp.client._split": "reads URLs of the operator's config",
     "penstock_rtsp.client._split": "reads URLs of the operator's config",
 }

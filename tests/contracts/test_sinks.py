@@ -5,10 +5,11 @@ The muxer writes records whose bytes tell what they are, so that what each peer 
 
 from __future__ import annotations
 
+import itertools
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,7 @@ def drain(sock: socket.socket) -> bytes:
 
 
 @contextmanager
-def tcp_pair(sndbuf: int) -> Iterator[tuple[socket.socket, socket.socket]]:
+def tcp_pair(sndbuf: int) -> Generator[tuple[socket.socket, socket.socket]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         far = socket.socket()
         far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, sndbuf)
@@ -211,7 +212,7 @@ class Retransmitter:
 @asynccontextmanager
 async def peers(
     kind: str, tmp_path: Path, sndbuf: int = 1 << 20
-) -> AsyncIterator[tuple[Peer, Retransmitter]]:
+) -> AsyncGenerator[tuple[Peer, Retransmitter]]:
     """A sink of one kind and its far end."""
     stamper = Retransmitter()
     async with anyio.create_task_group() as tasks:
@@ -303,7 +304,7 @@ def check(got: list[tuple[int, int, int, int]], first: int, last: int, *, skips:
     numbers = [f[3] for f in video]
     assert numbers[0] == first
     assert numbers[-1] == last
-    for a, b in zip(numbers, numbers[1:], strict=False):
+    for a, b in itertools.pairwise(numbers):
         assert b == a + 1 or (skips and b > a and b % GOP == 0), f"frame {b} after {a}"
     if not skips:
         assert [f[3] for f in audio] == numbers

@@ -24,7 +24,12 @@ SETTLE = 2.0
 STOP_LIMIT = 10.0
 """Seconds: the drain after SIGTERM is promised to end within 10."""
 
-SETTINGS = ("rtmp.listen=127.0.0.1:0", "rtsp.listen=127.0.0.1:0", "rtsp.rtp=127.0.0.1:0", "rtsp.rtcp=127.0.0.1:0")
+SETTINGS = (
+    "rtmp.listen=127.0.0.1:0",
+    "rtsp.listen=127.0.0.1:0",
+    "rtsp.rtp=127.0.0.1:0",
+    "rtsp.rtcp=127.0.0.1:0",
+)
 """Ports that the system chooses; the server reports them as it does to any user."""
 
 

@@ -14,7 +14,10 @@ from .crossing import Outcome
 from .matrix import LANES, Crossing, pairwise, possible, run_one
 from .server import Penstock
 
-SUBSET = pairwise(possible())
+CLIPS_HERE = ("h264-aac", "h264b-aac44", "hevc-aac", "h264-opus", "h264-pcma", "audio-only")
+"""The clips of the subset; the full matrix has more of them, and says in its table which do not cross yet."""
+
+SUBSET = pairwise(possible(CLIPS_HERE))
 
 
 @pytest.fixture(scope="module")

@@ -204,6 +204,13 @@ class Ingest:
         self._release(now)
         return True
 
+    def finish(self) -> None:
+        """The publisher leaves: what is still held goes out, as far as arrival tells how the tracks stand."""
+        held, self._held = self._held, None
+        if held and not self.publisher.closed:
+            for track, unit, arrival in held:
+                track.write(unit, arrival)
+
     def _release(self, now: int) -> None:
         held = self._held
         if not held or not (

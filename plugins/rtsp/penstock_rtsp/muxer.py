@@ -127,8 +127,8 @@ class RtpMuxer:
 
     def mux(self, event: Event) -> Sequence[Unit]:
         if isinstance(event, Epoch):
-            for sender in self._senders.values():
-                sender.reported = None
+            for known in self._senders.values():
+                known.reported = None
             return ()
         if not isinstance(event, Frame):
             return ()

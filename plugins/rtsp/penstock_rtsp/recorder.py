@@ -102,4 +102,5 @@ class Recorder:
 
     def close(self, reason: str) -> None:
         if self.ingest is not None:
+            self.ingest.finish()
             self.ingest.publisher.close(reason)

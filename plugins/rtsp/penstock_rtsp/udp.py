@@ -78,7 +78,7 @@ class Port:
             for publisher in touched:
                 try:
                     await publisher.flush()
-                except Exception:
+                except Exception:  # noqa: BLE001 - one session's bug must not end the port of all
                     # A bug in one stream's way out must not close the port of all the others.
                     _log.exception("flush failed", session=publisher.session.id)
                     publisher.session.kick("internal error")

@@ -64,12 +64,6 @@ class AacConfig(CodecConfig):
             bits, count = 2 << 35 | 15 << 31 | sample_rate << 7 | layout << 3, 5
         return AacConfig.parse(bits.to_bytes(count, "big"))
 
-    @staticmethod
-    def of(config: CodecConfig | None) -> AacConfig:
-        if not isinstance(config, AacConfig):
-            raise TypeError(f"not a config of AAC: {config!r}")
-        return config
-
     @property
     def frame_samples(self) -> int:
         """Samples of one access unit after decoding."""

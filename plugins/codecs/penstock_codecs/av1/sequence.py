@@ -52,12 +52,6 @@ class Av1Config(CodecConfig):
     reduced: bool = False
 
     @staticmethod
-    def of(config: CodecConfig | None) -> Av1Config:
-        if not isinstance(config, Av1Config):
-            raise TypeError(f"not a config of AV1: {config!r}")
-        return config
-
-    @staticmethod
     def parse(obu: bytes) -> Av1Config:
         """The config that a sequence header OBU describes, with or without size field."""
         obu = without_size(obu)

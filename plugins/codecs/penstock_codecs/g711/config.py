@@ -23,12 +23,6 @@ class G711Config(CodecConfig):
     sample_rate: int = 8000
 
     @staticmethod
-    def of(config: CodecConfig | None) -> G711Config:
-        if not isinstance(config, G711Config):
-            raise TypeError(f"not a config of G.711: {config!r}")
-        return config
-
-    @staticmethod
     def checked(channels: int, sample_rate: int) -> G711Config:
         """A config of what a peer claims."""
         if not 0 < channels <= MAX_CHANNELS:

@@ -26,12 +26,6 @@ class Mp3Config(CodecConfig):
     channels: int
     version: float = 1.0
 
-    @staticmethod
-    def of(config: CodecConfig | None) -> Mp3Config:
-        if not isinstance(config, Mp3Config):
-            raise TypeError(f"not a config of MP3: {config!r}")
-        return config
-
     @property
     def frame_samples(self) -> int:
         """Samples of one frame."""

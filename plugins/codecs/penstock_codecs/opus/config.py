@@ -47,12 +47,6 @@ class OpusConfig(CodecConfig):
     mapping: bytes = b""
 
     @staticmethod
-    def of(config: CodecConfig | None) -> OpusConfig:
-        if not isinstance(config, OpusConfig):
-            raise TypeError(f"not a config of Opus: {config!r}")
-        return config
-
-    @staticmethod
     def simple(channels: int) -> OpusConfig:
         """The usual config of so many channels, in the order that libopus encodes them."""
         if channels not in _SURROUND:

@@ -21,12 +21,6 @@ class Vp8Config(CodecConfig):
     width: int = 0
     height: int = 0
 
-    @staticmethod
-    def of(config: CodecConfig | None) -> Vp8Config:
-        if not isinstance(config, Vp8Config):
-            raise TypeError(f"not a config of VP8: {config!r}")
-        return config
-
 
 def parse_frame(frame: bytes) -> Vp8Config | None:
     """The config in a key frame, None for another frame."""

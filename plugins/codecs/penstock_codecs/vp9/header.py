@@ -48,12 +48,6 @@ class Vp9Config(CodecConfig):
     width: int = 0
     height: int = 0
 
-    @staticmethod
-    def of(config: CodecConfig | None) -> Vp9Config:
-        if not isinstance(config, Vp9Config):
-            raise TypeError(f"not a config of VP9: {config!r}")
-        return config
-
     def refined(self, found: Vp9Config) -> Vp9Config:
         """This config with what a key frame told, which knows less of level and colours than ``vpcC``."""
         both_420 = self.chroma <= CHROMA_420 and found.chroma == CHROMA_420

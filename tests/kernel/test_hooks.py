@@ -1,0 +1,135 @@
+"""Every notice reaches the plugins, in order, and a plugin that fails in one is not felt by the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+import penstock
+from penstock import Codec, CodecConfig, Kind, Plugin, PluginSet, Track, hookimpl
+from penstock.path import StreamPath
+from penstock.session import Session
+from penstock.stream import Stream
+
+pytestmark = pytest.mark.anyio
+
+TEST = Codec("test", Kind.AUDIO)
+
+
+class Witness(Plugin):
+    """Writes down every notice."""
+
+    name = "witness"
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    @hookimpl
+    def session_opened(self, session: Session) -> None:
+        self.seen.append(f"session_opened {session.protocol}")
+
+    @hookimpl
+    def session_closed(self, session: Session, reason: str) -> None:
+        self.seen.append(f"session_closed {session.protocol} {reason}")
+
+    @hookimpl
+    def stream_published(self, stream: Stream) -> None:
+        self.seen.append(f"stream_published {stream.path}")
+
+    @hookimpl
+    def stream_unpublished(self, stream: Stream, reason: str) -> None:
+        self.seen.append(f"stream_unpublished {stream.path} {reason}")
+
+    @hookimpl
+    def track_added(self, stream: Stream, track: Track) -> None:
+        self.seen.append(f"track_added {track.codec.name}")
+
+    @hookimpl
+    def track_changed(self, stream: Stream, track: Track) -> None:
+        self.seen.append(f"track_changed {track.config}")
+
+    @hookimpl
+    def reader_joined(self, stream: Stream, session: Session) -> None:
+        self.seen.append(f"reader_joined {session.protocol}")
+
+    @hookimpl
+    def reader_left(self, stream: Stream, session: Session, reason: str) -> None:
+        self.seen.append(f"reader_left {session.protocol}")
+
+    @hookimpl
+    def stream_wanted(self, path: StreamPath) -> None:
+        self.seen.append(f"stream_wanted {path}")
+
+    @hookimpl
+    def secret(self, path: StreamPath) -> str | None:
+        return "sesame" if path == "live/one" else None
+
+
+class Clumsy(Plugin):
+    """Fails in every notice that it takes."""
+
+    name = "clumsy"
+
+    @hookimpl
+    def stream_published(self) -> None:
+        raise RuntimeError("clumsy")
+
+
+class Name(CodecConfig):
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Name) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+async def test_every_notice_reaches_the_plugins() -> None:
+    witness = Witness()
+    plugins = PluginSet.discover(extra=[Clumsy(), witness], installed=False)
+    async with penstock.Server(plugins=plugins) as server:
+        publisher_session = server.sessions.add("out", "here")
+        reader_session = server.sessions.add("in", "there")
+
+        async def publish() -> None:
+            publisher = await server.streams.publish(publisher_session, "live/one")
+            track = publisher.add_track(TEST, 1000, Name("a"))
+            publisher.tracks_complete()
+            await anyio.sleep(0.05)
+            publisher.configure(track.id, Name("b"))
+            publisher.write(track.id, (b"x",), pts=0)
+            publisher.close()
+
+        async def read(tasks: Any) -> None:
+            stream = await server.streams.open(reader_session, "live/one")
+            async for event in stream.read(reader_session):
+                if isinstance(event, penstock.Frame):
+                    break
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read, tasks)
+            await anyio.sleep(0.02)
+            tasks.start_soon(server.run_session, publisher_session, publish)
+        assert server.streams.secret(StreamPath.parse("live/one")) == "sesame"
+        assert server.streams.secret(StreamPath.parse("live/two")) is None
+    first = [
+        "stream_wanted live/one",
+        "session_opened out",
+        "stream_published live/one",
+        "track_added test",
+        "reader_joined in",
+        "track_changed b",
+    ]
+    assert witness.seen[: len(first)] == first
+    assert set(witness.seen[len(first) :]) >= {"reader_left in", "session_closed out the peer left"}
+    assert any(line.startswith("stream_unpublished live/one") for line in witness.seen)
+    record = plugins.get("clumsy")
+    assert record is not None
+    assert record.errors == 1
