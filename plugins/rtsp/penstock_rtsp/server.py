@@ -38,8 +38,8 @@ class RtspService:
         config, server = self._config, self._server
         shared = Shared(server, config, Authenticator(config.realm, token_bytes(32), SystemRandom()))
         endpoints: list[Endpoint] = []
-        async with anyio.create_task_group() as tasks:
-            try:
+        try:
+            async with anyio.create_task_group() as tasks:
                 if config.rtp:
                     shared.ports = self._open_ports(endpoints)
                     if config.multicast:
@@ -64,10 +64,10 @@ class RtspService:
                     tasks.start_soon(partial(server.serve_tcp, listeners, name, serve, tls=context))
                 started(sorted(endpoints, key=lambda e: e.transport))
                 await anyio.sleep_forever()
-            finally:
-                tasks.cancel_scope.cancel()
-                if shared.ports is not None:
-                    shared.ports.close()
+        finally:
+            # After the tasks that read them: libuv aborts the process where a descriptor that it watches is closed.
+            if shared.ports is not None:
+                shared.ports.close()
 
     def _open_ports(self, endpoints: list[Endpoint]) -> Ports:
         rtp_host, rtp_port = parse_listen(self._config.rtp)
