@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 from anyio import wait_writable
 
-from penstock.errors import Closed, UserError
+from penstock.errors import Closed, ProtocolViolation, UserError
 from penstock.sink import ByteSink, Spawn, TlsSink
 
 BACKLOG = 4096
@@ -68,7 +68,7 @@ def format_address(address: Any) -> str:
 class Connection:
     """One peer's TCP connection: what comes in by `receive`, what goes out through `sink`."""
 
-    __slots__ = ("_eager", "address", "bytes_in", "peer", "secure", "sink", "sock")
+    __slots__ = ("_eager", "_held", "address", "bytes_in", "peer", "secure", "sink", "sock")
 
     def __init__(self, sock: socket.socket, peer: Any, spawn: Spawn, stall_timeout: float) -> None:
         self.sock = sock
@@ -76,6 +76,7 @@ class Connection:
         self.address = format_address(peer)
         self.bytes_in = 0
         self._eager = 0
+        self._held = bytearray()
         self.secure = isinstance(sock, ssl.SSLSocket)
         self.sink = (TlsSink if isinstance(sock, ssl.SSLSocket) else ByteSink)(sock, spawn, stall_timeout)  # type: ignore[arg-type]
 
@@ -83,6 +84,10 @@ class Connection:
         """The next bytes; empty at the peer's end. Raises `Closed` where the connection broke."""
         if self.sink.closed:
             raise Closed(self.sink.closed)
+        if self._held:
+            data = bytes(self._held[:most])
+            del self._held[:most]
+            return data
         self._eager += 1
         if self._eager > EAGER_READS:
             # A peer that sends faster than it is read never makes us wait: the others get their turn all the same.
@@ -104,6 +109,38 @@ class Connection:
                     return data
         except (OSError, ValueError, anyio.ClosedResourceError) as e:
             raise Closed(getattr(e, "strerror", None) or "connection closed") from None
+
+    async def receive_until(self, separator: bytes, most: int) -> bytes | None:
+        """What comes before the next `separator`, which is dropped; None at the peer's end.
+
+        Raises `ProtocolViolation` where more than `most` bytes come without it, and `Closed` as `receive`.
+        """
+        held, self._held = self._held, bytearray()
+        start = 0
+        try:
+            while (at := held.find(separator, start)) < 0:
+                if len(held) > most:
+                    raise ProtocolViolation(f"more than {most} bytes without {separator!r}")
+                start = max(0, len(held) - len(separator) + 1)
+                data = await self.receive()
+                if not data:
+                    return None
+                held += data
+            found = bytes(held[:at])
+            del held[: at + len(separator)]
+            return found
+        finally:
+            self._held = held
+
+    async def send(self, data: bytes) -> None:
+        """Send `data` and wait until the socket has it all, so that a slow peer holds up its own task and no other.
+
+        Raises `Closed` where the connection is closed, or makes no progress for ``server.stall_timeout``.
+        """
+        self.sink.control(data)
+        await self.sink.flushed()
+        if self.sink.closed:
+            raise Closed(self.sink.closed)
 
     def receive_now(self, most: int = RECEIVE_BYTES) -> bytes | None:
         """Bytes that are there already; None where there are none, so that a batch is parsed in one go."""
