@@ -241,7 +241,11 @@ async def _rest(fanout: Fanout, run: Run, done: int) -> None:
     """The socket is full: offer the rest as it empties; what it does not take in time is lost, as on any network."""
     with anyio.move_on_after(FULL_SECONDS):
         while done < len(fanout):
-            await wait_writable(fanout.sock)
+            try:
+                await wait_writable(fanout.sock)
+            except anyio.BusyResourceError:
+                # All streams share the socket, and another one waits for it already.
+                await anyio.sleep(PACE_SECONDS / 10)
             done = fanout.send(run, done)
 
 

@@ -49,6 +49,10 @@ REPORT_SECONDS = 5.0
 TICK_SECONDS = 0.05
 MAX_REDIRECTS = 4
 PORT_TRIES = 16
+MAX_EARLY = 16 << 20
+"""Bytes kept of media that comes before the answer to PLAY, or with it: more than one read holds."""
+FRAME_COST = 128
+"""What a frame takes beside its payload."""
 
 
 class NoUdp(Closed):
@@ -156,6 +160,7 @@ class _Link:
     tracks: dict[int, _UdpTrack] = field(factory=dict[int, _UdpTrack])
     _events: list[Event] = field(factory=list[Event])
     _frames: list[InterleavedFrame] = field(factory=list[InterleavedFrame])
+    _early: int = 0
 
     @classmethod
     async def open(cls, server: Server, url: str, session: Session, *, udp: bool) -> _Link:
@@ -187,6 +192,9 @@ class _Link:
         try:
             while (event := self.rtsp.next_event()) is not None:
                 if isinstance(event, InterleavedFrame):
+                    self._early += len(event.payload) + FRAME_COST
+                    if self._early > MAX_EARLY:
+                        raise Closed("the server sends media but no answer")
                     self._frames.append(event)
                 elif isinstance(event, Request):
                     self.rtsp.reply(event, 200 if event.method in ("OPTIONS", "GET_PARAMETER") else 501)
@@ -292,6 +300,7 @@ class _Link:
                 else:
                     track[0].packet(frame.payload, now)
             self._frames.clear()
+            self._early = 0
             for event in self._events:
                 if isinstance(event, Failed) and event.method not in ("GET_PARAMETER", "OPTIONS"):
                     raise Closed(f"the server refused {event.method}: {event.status} {event.reason}")
