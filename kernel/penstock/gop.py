@@ -21,29 +21,31 @@ class GopCache:
     def add(self, frame: Frame) -> None:
         """Keep `frame`, and let go of what no reader needs any more."""
         frames, keys = self._frames, self._keys
-        if frame.track.kind is Kind.VIDEO:
-            if frame.key:
-                keys[frame.track.id] = self._first + len(frames)
-                oldest = min(keys.values())
-                frames.append(frame)
-                self._bytes += frame.size
-                while self._first < oldest:
-                    self._drop()
-                return
-            if frame.track.id not in keys:
-                return
-        elif not keys:
+        is_key = frame.key and frame.track.kind is Kind.VIDEO
+        if is_key:
+            keys[frame.track.id] = self._first + len(frames)
+        elif frame.track.id not in keys if frame.track.kind is Kind.VIDEO else not keys:
             return
         frames.append(frame)
         self._bytes += frame.size
-        bounds = self._bounds
-        if (
-            len(frames) > bounds.frames
-            or self._bytes > bounds.bytes
-            or frame.dts - frames[0].dts > bounds.seconds * NS
-        ):
-            # A group of pictures larger than the bounds: nothing is kept until the next key frame.
+        if is_key:
+            oldest = min(keys.values())
+            while self._first < oldest:
+                self._drop()
+        if not self._fits(frame):
+            # A group of pictures larger than the bounds: nothing is kept until the next key frame, which may be this.
+            alone = len(frames) == 1
             self.clear()
+            if is_key and not alone:
+                self.add(frame)
+
+    def _fits(self, newest: Frame) -> bool:
+        frames, bounds = self._frames, self._bounds
+        return (
+            len(frames) <= bounds.frames
+            and self._bytes <= bounds.bytes
+            and newest.dts - frames[0].dts <= bounds.seconds * NS
+        )
 
     def _drop(self) -> None:
         self._bytes -= self._frames.popleft().size
