@@ -356,6 +356,9 @@ class Feed:
         self.readers.discard(reader)
         reader.lane.leave(reader)
         self.stream.left(self, reader, reason)
+        if not self.readers:
+            # Feed, lanes and readers refer to each other: a storm of joins would fill memory until they are collected.
+            self.ring.clear()
 
     def before(self, index: int) -> dict[int, int]:
         """How many frames of each track were pushed before a ring index."""

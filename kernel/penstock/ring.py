@@ -82,6 +82,12 @@ class Ring:
         while self.start < floor and units[0].time < oldest:
             self._drop()
 
+    def clear(self) -> None:
+        """Let go of every unit; indexes go on."""
+        self._units.clear()
+        self._keys.clear()
+        self.start, self.bytes = self.end, 0
+
     def _span(self) -> int:
         return self._units[-1].time - self._units[0].time
 
