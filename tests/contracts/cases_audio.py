@@ -129,6 +129,12 @@ def sdp_parse(bindings: Iterable[RtpBinding]) -> Callable[[bytes], Any]:
     return parse
 
 
+def _g711_to_flv(data: bytes) -> Any:
+    """What a peer describes may be nothing that another carrier takes: that is refused, too."""
+    _, config = sdp_parse((G711Rtp(PCMU, 0),))(data)
+    return config, G711Flv(8).config_record(config)
+
+
 def latm_config(config: AacConfig, frames: int = 1) -> bytes:
     """A StreamMuxConfig of version 0."""
     asc = int.from_bytes(config.asc[:2], "big")
@@ -339,6 +345,12 @@ CASES = [
         name="G.711 in FLV",
         parse=flv_parse(G711Flv(7)),
         valid=[b"\0" + _UNIT, b"\1" + _UNIT],
+        modules=["penstock_codecs.g711.flv", "penstock_codecs.g711.config"],
+    ),
+    ParserCase(
+        name="G.711 of an SDP into FLV",
+        parse=_g711_to_flv,
+        valid=[b"PCMU/8000/2", b"PCMU/16000/1", b"PCMU/8000/3"],
         modules=["penstock_codecs.g711.flv", "penstock_codecs.g711.config"],
     ),
     ParserCase(

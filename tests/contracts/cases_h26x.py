@@ -10,6 +10,7 @@ from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig, Frame, Track
 from penstock_codecs.h264 import H264, H264Config
 from penstock_codecs.h264 import normalize as normalize_h264
+from penstock_codecs.h264.config import merge as merge_h264
 from penstock_codecs.h264.flv import H264Flv
 from penstock_codecs.h264.record import build_record as build_avc
 from penstock_codecs.h264.record import parse_record as parse_avc
@@ -17,6 +18,7 @@ from penstock_codecs.h264.rtp import H264Rtp
 from penstock_codecs.h264.sps import parse_sps as parse_sps_h264
 from penstock_codecs.h265 import H265, H265Config
 from penstock_codecs.h265 import normalize as normalize_h265
+from penstock_codecs.h265.config import merge as merge_h265
 from penstock_codecs.h265.flv import H265Flv
 from penstock_codecs.h265.record import build_record as build_hevc
 from penstock_codecs.h265.record import parse_record as parse_hevc
@@ -269,6 +271,34 @@ CASES = [
             join_lengths([*H265_UNITS[:2], b"\x44", H265_UNITS[3]]),
         ],
         modules=["penstock_codecs.h265.unit", "penstock_codecs.h265.config", "penstock_formats.nal"],
+    ),
+    ParserCase(
+        name="h264-parameter-sets",
+        parse=lambda data: (
+            merge_h264(None, split_lengths(data)),
+            H264Config(tuple(split_lengths(data)), ()).parsed,
+        ),
+        valid=[
+            join_lengths([H264_SPS[0], H264_PPS]),
+            b"",
+            join_lengths([H264_SPS[0], b"\x41"]),
+            bytes((0, 0, 0, 1, 0)),
+        ],
+        modules=["penstock_codecs.h264.config"],
+    ),
+    ParserCase(
+        name="h265-parameter-sets",
+        parse=lambda data: (
+            merge_h265(None, split_lengths(data)),
+            H265Config((), tuple(split_lengths(data)), ()).parsed,
+        ),
+        valid=[
+            join_lengths([H265_SPS[0], H265_VPS, H265_PPS]),
+            b"",
+            join_lengths([H265_SPS[0], b"\x02\1"]),
+            join_lengths([H265_SPS[0], H265_VPS[:2]]),
+        ],
+        modules=["penstock_codecs.h265.config"],
     ),
     ParserCase(
         name="h264-flv",

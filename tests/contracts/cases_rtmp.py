@@ -179,7 +179,13 @@ def _serve(pieces: Iterable[bytes]) -> list[Any]:
 
 
 def _request(target: Target) -> Callable[[Iterable[bytes]], list[Any]]:
-    return lambda pieces: [repr(event) for event in feed(ClientConnection(target, RANDOM, 7), pieces)]
+    def run(pieces: Iterable[bytes]) -> list[Any]:
+        client = ClientConnection(target, RANDOM, 7)
+        events = [repr(event) for event in feed(client, pieces)]
+        client.finish()
+        return events
+
+    return run
 
 
 def _fails(run: Callable[[Iterable[bytes]], list[Any]]) -> Callable[[bytes], list[Any]]:
@@ -234,6 +240,10 @@ def _sessions() -> list[bytes]:
     }
     return [
         b"\3" + bytes(3072) + _command("connect", 1, object={"app": "no"}) + PINGS,
+        b"\3" + bytes(3072) + _command("createStream", 1),
+        start + _command("connect", 1, object=given),
+        start + _command("odd", 5) * 65,
+        publish + _command("FCUnpublish", 4, "other"),
         start + _command("publish", 3, "no", stream_id=1) + _command("play", 3, "no", stream_id=1),
         start + _command("createStream", 3) * 40 + _command("play", 0, stream_id=99) + _command("odd", 0),
         publish
@@ -290,6 +300,8 @@ def _replies() -> list[bytes]:
         + _command("onStatus", 0, {"code": "NetStream.Play.Stop"}),
         stream + encode_user_control(1, 1) + encode_user_control(1, 7) + _data("onMetaData", {"width": 5.0}),
         stream + encode_message(6, 7, 9, 1, b"picture") + encode_message(6, 7, 9, 5, b"picture") + PINGS,
+        welcome + encode_control(6, 0, b"\2") + _command("_result", 4.0, "none"),
+        welcome + _command("_result", 4.0),
     ]
 
 
