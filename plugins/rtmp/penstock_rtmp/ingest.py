@@ -89,6 +89,9 @@ class Ingest:
         if entry is None:
             return
         if packet.type is PacketType.SEQUENCE_START:
+            if not packet.data:
+                # FFmpeg sends an empty one first where its input (MPEG-TS) has no config up front.
+                return
             self._configure(entry, entry.binding.parse_config(packet.data))
             return
         if entry.config is None:
