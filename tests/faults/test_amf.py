@@ -9,13 +9,13 @@ import pytest
 
 from . import log, rtmp
 from .peer import Peer
+from .refusal import CLOSE
 from .rig import Rig
 from .server import MIB
 
 NOT_APPLICABLE = {
     "A9 (previous tag size, data offset)": "no FLV file is read: tags come in RTMP messages, which have their own sizes",
 }
-CLOSE = 3.0
 COMMAND = rtmp.amf0.encode("createStream", 2.0)
 DATA = rtmp.amf0.encode("onMetaData")
 END = b"\x00\x00\x09"

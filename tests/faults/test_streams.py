@@ -5,15 +5,15 @@ Row X3, and what of the others needs no socket, is in test_streams_core.py.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
 from . import rtmp
 from .peer import Peer, own_address
+from .refusal import CLOSE
 from .rig import Rig
 from .server import MIB
-
-CLOSE = 3.0
 
 
 def start(peer: Peer, name: str) -> None:
@@ -140,7 +140,9 @@ def test_X4_readers_that_never_read_do_not_slow_the_others(faults: Rig) -> None:
             feeder.join()
             for reader in readers:
                 reader.sock.close()
-    reasons = [line["reason"] for line in faults.server.log() if str(line.get("peer", "")).startswith(source + ":")]
+    reasons = [
+        line["reason"] for line in faults.server.log() if str(line.get("peer", "")).startswith(source + ":")
+    ]
     assert any("took no data for 1.5 s" in reason for reason in reasons), reasons
 
 
@@ -169,22 +171,28 @@ def test_X4_storm_of_joins_and_leaves_during_replay(faults: Rig) -> None:
 def test_X4_reader_that_attaches_as_the_publisher_leaves(faults: Rig) -> None:
     """It plays and is told of the end, or is told that there is no such stream: never silence."""
     with faults.watched():
-        for turn in range(40):
-            with faults.peer() as publisher, faults.peer() as player:
-                start(publisher, "x4a")
-                publisher.send(rtmp.video(rtmp.key_frame(b"one")))
-                rtmp.connected(player)
-                player.send(rtmp.CREATE_STREAM)
-                player.until(b"_result")
-                # Now before, now after, and often in the same pass of the server's loop.
-                for step in ("leave", "play") if turn % 2 else ("play", "leave"):
-                    if step == "play":
-                        player.send(rtmp.play("x4a"))
-                    elif turn % 4 < 2:
-                        publisher.reset()
-                    else:
-                        publisher.end()
-                player.closed_within(10)
-                assert b"NetStream.Play.StreamNotFound" in player.received or (
-                    b"NetStream.Play.UnpublishNotify" in player.received
-                ), player.received[-300:]
+        for turn in range(4):
+            with contextlib.ExitStack() as stack:
+                pairs = [
+                    (stack.enter_context(faults.peer()), stack.enter_context(faults.peer())) for _ in range(8)
+                ]
+                for number, (publisher, player) in enumerate(pairs):
+                    start(publisher, f"x4a-{number}")
+                    publisher.send(rtmp.video(rtmp.key_frame(b"one")))
+                    rtmp.connected(player)
+                    player.send(rtmp.CREATE_STREAM)
+                    player.until(b"_result")
+                for number, (publisher, player) in enumerate(pairs):
+                    # Now before, now after, and often in the same pass of the server's loop.
+                    for step in ("leave", "play") if number % 2 else ("play", "leave"):
+                        if step == "play":
+                            player.send(rtmp.play(f"x4a-{number}"))
+                        elif turn % 2:
+                            publisher.reset()
+                        else:
+                            publisher.end()
+                for _, player in pairs:
+                    player.closed_within(10)
+                    assert b"NetStream.Play.StreamNotFound" in player.received or (
+                        b"NetStream.Play.UnpublishNotify" in player.received
+                    ), player.received[-300:]

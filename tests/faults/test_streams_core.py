@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import anyio
+import anyio.lowlevel
 import pytest
 from attrs import define
 
@@ -47,7 +48,7 @@ class OnlyOwner(Plugin):
 
     @hookimpl
     async def authorize(self, action: str, credentials: Credentials) -> bool | None:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return credentials.verify(password="word") if action == "publish" else None
 
 
@@ -66,6 +67,8 @@ async def test_X1_takeover_comes_only_after_authorization() -> None:
         assert first.closed
         second.close()
         assert not len(server.streams)
+        for session in (owner, thief):
+            server.sessions.remove(session)
 
 
 @pytest.mark.anyio
@@ -88,6 +91,7 @@ async def test_X2_names_that_fail_leave_no_state() -> None:
             (await streams.publish(session, f"x2/{number}")).close()
         assert not len(streams)
         assert grown < 256 << 10, f"{grown} bytes kept"
+        server.sessions.remove(session)
 
 
 async def _touch(server: penstock.Server, session: Session, number: int) -> None:
@@ -113,6 +117,10 @@ class Host:
     def late(self, feed: object) -> None: ...
 
 
+ONE_LOOP = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+"""Hours of frames need no loop, and no second one."""
+
+
 @pytest.fixture(scope="module")
 def registry() -> Registry:
     plugins = PluginSet.discover()
@@ -121,7 +129,7 @@ def registry() -> Registry:
 
 
 @pytest.fixture
-def stream(registry: Registry) -> Stream:
+async def stream(registry: Registry) -> Stream:
     return Stream(StreamPath.parse("x3/stream"), registry, StreamOptions(bounds=BOUNDS), Host())
 
 
@@ -152,7 +160,9 @@ def fed(stream: Stream) -> None:
     stream.feed(RtmpMuxer(stream.registry, stream.tracks, stream_id=1, chunk_size=65_536))
 
 
-def test_X3_sound_alone_for_hours(stream: Stream) -> None:
+@ONE_LOOP
+@pytest.mark.anyio
+async def test_X3_sound_alone_for_hours(stream: Stream) -> None:
     publisher = publisher_of(stream)
     track = publisher.add_track(AAC, 48_000, SOUND)
     publisher.tracks_complete()
@@ -165,8 +175,10 @@ def test_X3_sound_alone_for_hours(stream: Stream) -> None:
     check(stream, 1)
 
 
+@ONE_LOOP
+@pytest.mark.anyio
 @pytest.mark.parametrize("keys", ["never", "first", "each-minute", "all"])
-def test_X3_pictures_alone_for_hours(stream: Stream, keys: str) -> None:
+async def test_X3_pictures_alone_for_hours(stream: Stream, keys: str) -> None:
     """Without a key frame nothing is kept; a group of pictures beyond the bounds is let go of whole."""
     publisher = publisher_of(stream)
     track = publisher.add_track(H264, 90_000, VIDEO)
@@ -180,7 +192,9 @@ def test_X3_pictures_alone_for_hours(stream: Stream, keys: str) -> None:
     check(stream, 1)
 
 
-def test_X3_data_alone_for_a_day(stream: Stream) -> None:
+@ONE_LOOP
+@pytest.mark.anyio
+async def test_X3_data_alone_for_a_day(stream: Stream) -> None:
     publisher = publisher_of(stream)
     track = publisher.add_track(SCRIPT, 1000, ScriptConfig())
     publisher.tracks_complete()

@@ -22,12 +22,12 @@ import pytest
 
 from . import rtmp
 from .peer import Peer, own_address
+from .refusal import CLOSE
 from .rig import Rig, rig
 from .server import MIB
 
 CONNECTS = int(os.environ.get("PENSTOCK_FAULTS_CONNECTS", "2000"))
 PROTOCOLS = pytest.mark.parametrize("protocol", ["rtmp", "rtsp"])
-CLOSE = 3.0
 
 CLIENT_HELLO = bytes.fromhex("160301002f0100002b0303") + bytes(32) + bytes.fromhex("000004130113020100")
 HTTP = b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -48,7 +48,8 @@ def session(protocol: str, name: str) -> bytes:
         return options(1) + describe(2) + options(3)
     return (
         rtmp.HELLO + rtmp.C1 + rtmp.CONNECT + rtmp.CREATE_STREAM + rtmp.publish(name)
-        + rtmp.script("onMetaData", {"videocodecid": 7.0}) + rtmp.video(rtmp.CONFIG_TAG) + rtmp.video(rtmp.key_frame(name.encode()))
+        + rtmp.script("onMetaData", {"videocodecid": 7.0}) + rtmp.video(rtmp.CONFIG_TAG)
+        + rtmp.video(rtmp.key_frame(name.encode()))
         + rtmp.user_control(6, 42)
     )  # fmt: skip
 
