@@ -6,7 +6,7 @@ from collections import deque
 
 import anyio
 
-from penstock.media import Event, Frame, Kind
+from penstock.media import Epoch, Event, Frame, Kind
 
 
 class FrameQueue:
@@ -32,9 +32,25 @@ class FrameQueue:
             if self._skipping:
                 self.skipped += 1
                 return
+        elif len(self._events) >= self._most:
+            self._replace(event)
         self._events.append(event)
         if not self._wake.is_set():
             self._wake.set()
+
+    def _replace(self, event: Event) -> None:
+        """Over the bound, an event outdates the last of its kind: a config that changes all the time fills nothing."""
+        events = self._events
+        for index in range(len(events) - 1, -1, -1):
+            other = events[index]
+            if isinstance(other, Frame):
+                return
+            if type(other) is type(event) and _track(other) == _track(event):
+                del events[index]
+                return
+
+    def __len__(self) -> int:
+        return len(self._events)
 
     def end(self) -> None:
         self._ended = True
@@ -48,3 +64,8 @@ class FrameQueue:
             self._wake = anyio.Event()
             await self._wake.wait()
         return self._events.popleft()
+
+
+def _track(event: Event) -> int:
+    """The id of the track that an event is about; 0 for an epoch."""
+    return 0 if isinstance(event, Epoch) else event.track.id
