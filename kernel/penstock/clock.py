@@ -17,6 +17,10 @@ SNAP_TOLERANCE_NS = 2_000_000
 """How far a sound frame's time may be from its sample grid and still be snapped to it: RTMP's clock is 1 ms."""
 
 
+MAX_REORDER = 16
+"""The deepest reordering there is (H.264 A.3.1, H.265 A.4.2): a stream that lies does not get a longer memory."""
+
+
 class Unwrapper:
     """A counter of `bits` bits as an integer that goes on over every wrap, in both directions."""
 
@@ -79,12 +83,12 @@ class DecodingTimes:
             if len(pending) > self.depth:
                 dts = pending.pop(0)
             else:
-                dts = pending[0] - (self.depth + 1 - len(pending)) * interval
+                dts = pending[0] - min(NS, (self.depth + 1 - len(pending)) * interval)
         if self._last is not None and dts <= self._last:
             dts = self._last + 1_000
         if dts > pts:
             # The stream reorders more than it declared: believe what is seen, from here on.
-            self.depth += 1
+            self.depth = min(self.depth + 1, MAX_REORDER)
             dts = pts if self._last is None or pts > self._last else self._last + 1_000
         self._last = dts
         return dts

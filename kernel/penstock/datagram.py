@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
+import structlog
 from anyio import wait_writable
 from anyio.lowlevel import checkpoint
 
@@ -169,7 +170,10 @@ class PacedLane(Lane):
                     if n % BATCH == BATCH - 1:
                         await checkpoint()
                     if reader in self._lagging:
-                        self._give(reader, min(PACE_BYTES, saved + allowance))
+                        try:
+                            self._give(reader, min(PACE_BYTES, saved + allowance))
+                        except Exception:  # noqa: BLE001 - a stamp's bug ends its reader, not the others
+                            _failed(reader)
                 await anyio.sleep(PACE_SECONDS)
         finally:
             self._pacing = False
@@ -266,4 +270,12 @@ class StampLane(PacedLane):
                 await checkpoint()
             if reader.state == "ready":
                 sink: StampSink = reader.sink  # type: ignore[assignment]
-                sink.emit(units)
+                try:
+                    sink.emit(units)
+                except Exception:  # noqa: BLE001 - a stamp's bug ends its reader, not the others
+                    _failed(reader)
+
+
+def _failed(reader: Reader) -> None:
+    structlog.get_logger("penstock").exception("a sink failed", session=reader.session.id)
+    reader.sink.close("internal error")

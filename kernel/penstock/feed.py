@@ -7,7 +7,9 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
 import anyio
+import structlog
 
+from penstock.errors import Denied
 from penstock.media import NS, Event, Track
 from penstock.ring import Bounds, Ring, Unit
 
@@ -196,10 +198,16 @@ class Reader:
                 self.wait()
         else:
             return
+        self.leap(target)
+
+    def leap(self, target: int) -> None:
+        """Go on at `target`: with the configs that changed on the way, and what was missed counted."""
         left_off, generation = self._place, self._generation
         self.move(target)
         if generation != self._generation:
-            self._resume = feed.configs_at(target)
+            self._resume = self.feed.configs_at(target)
+        if not self.bytes_out:
+            return  # it has only just joined
         for track_id, number in self._place.items():
             self.skipped[track_id] = self.skipped.get(track_id, 0) + number - left_off.get(track_id, 0)
 
@@ -268,6 +276,8 @@ class Feed:
     def push(self, event: Event) -> None:
         """Mux one event into the ring; costs nothing per reader."""
         for unit in self.muxer.mux(event):
+            # Events have no time of their own: they happen where the stream is.
+            unit.time = unit.time or self.stream.last_time
             self._generation += unit.config
             unit.generation = self._generation
             self.ring.append(unit)
@@ -279,7 +289,9 @@ class Feed:
     @property
     def due_at(self) -> int | None:
         """The moment (monotonic ns) at which some lane should be served; None where nothing is pending."""
-        return min((lane.due_at for lane in self.lanes if lane.pending), default=None)
+        due = min((lane.due_at for lane in self.lanes if lane.pending), default=None)
+        # Without a publisher there is nothing to wait for.
+        return due if due is None or self.stream.published else 0
 
     @property
     def rest_until(self) -> int:
@@ -293,8 +305,11 @@ class Feed:
         self._flushing = True
         try:
             for lane in self.lanes:
-                if lane.pending and lane.due_at <= now:
+                if lane.pending and (lane.due_at <= now or not self.stream.published):
                     await lane.flush()
+        except Exception:  # noqa: BLE001 - whatever it is, it is this feed's and not the publisher's
+            structlog.get_logger("penstock").exception("a feed failed", path=self.stream.path)
+            self.end("internal error")
         finally:
             self._flushing = False
 
@@ -312,20 +327,39 @@ class Feed:
         `preamble` makes the start reply from what is true at the cursor. `start` is ``key`` (the newest key unit,
         so that there is a picture at once) or ``live`` (now). `on_end` is called once with the reason.
         """
+        stream = self.stream
+        if stream.options.max_readers and stream.readers >= stream.options.max_readers:
+            if not self.readers:
+                stream.drop(self)
+            raise Denied(f"{stream.path} has its {stream.options.max_readers} readers already")
         lane = self._lane(sink)
         reader = Reader(self, lane, sink, session, on_end or session.kick)
+        if stream.ended:
+            reader.state = "closed"
+            reader.on_end(stream.end_reason or "the stream ended")
+            return reader
         ring = self.ring
-        key = ring.last_key
-        if start == "key" and key is not None and key <= lane.head:
+        key = ring.last_key if start == "key" else None
+        if key is not None:
+            # Where the key unit has not gone out yet, the reader waits for the pass that it goes with.
             reader.move(key)
+            if key > lane.head:
+                reader.wait()
+        elif start == "key" and stream.has_video and stream.has_frames:
+            reader.move(ring.end)
+            reader.wait()
         else:
             reader.move(lane.head)
-            if start == "key" and self.stream.has_video and self.stream.has_frames:
-                reader.wait()
         reader.session.count_out = lambda: reader.bytes_out
         self.readers.add(reader)
         if preamble is not None:
-            sink.control(preamble(Cursor(self, reader.cursor)))
+            try:
+                reply = preamble(Cursor(self, reader.cursor))
+            except BaseException:
+                reader.on_end = _nothing
+                reader.ended("it could not be told what there is")
+                raise
+            sink.control(reply)
         if sink.closed:
             reader.ended(sink.closed)
             return reader

@@ -154,8 +154,10 @@ class Lane:
                 continue
             del self.waiting[reader]
             reader.state = "lagging"
-            reader.move(key if key is not None else first)
+            reader.leap(key if key is not None else first)
             self.start(reader)
+        if self.waiting:
+            self.feed.stream.request_key_frame()
 
 
 class ByteLane(Lane):

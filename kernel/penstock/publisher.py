@@ -28,11 +28,12 @@ BACK_NS = NS
 class _Input:
     """What is kept of one track while its frames come in."""
 
-    __slots__ = ("dts", "grid", "interval", "last", "track")
+    __slots__ = ("dts", "grid", "interval", "last", "offset", "track")
 
     def __init__(self, track: Track) -> None:
         self.track = track
         self.last: int | None = None
+        self.offset: int | None = None
         self.dts: DecodingTimes | None = None
         self.grid = SampleGrid(track.clock_rate) if track.kind is Kind.AUDIO else None
         self.interval = FrameInterval()
@@ -58,6 +59,8 @@ class Publisher:
         self._inputs: dict[int, _Input] = {}
         self._offset: int | None = None
         self._old_offset: int | None = None
+        # A track that goes on from the publisher before it does not go back behind what was sent of it.
+        self._floor = stream.last_time if stream.has_frames else None
         self._complete = False
         self._closed = False
 
@@ -77,6 +80,7 @@ class Publisher:
         track = self.stream.add_track(codec, clock_rate, config, group, language, taken=set(self._inputs))
         self._inputs[track.id] = _Input(track)
         self._configured(self._inputs[track.id])
+        self.stream.check_ready(self)
         return track
 
     def configure(self, track_id: int, config: CodecConfig) -> None:
@@ -101,7 +105,8 @@ class Publisher:
                 entry.dts.depth = depth
             described = info.describe(config)
             if isinstance(described, VideoInfo) and described.frame_rate and described.frame_rate > 0:
-                entry.interval.value = int(NS / described.frame_rate)
+                # A config may claim any rate: what is expected stays between 1 ms and 1 s.
+                entry.interval.value = int(min(NS, max(NS / 1000, NS / described.frame_rate)))
 
     def tracks_complete(self) -> None:
         """Every track has been declared: the stream is ready once each has its config."""
@@ -136,21 +141,22 @@ class Publisher:
             self.dropped += 1
             return
         kind = track.kind
-        if dts is None:
-            if entry.dts is not None and kind is Kind.VIDEO:
-                dts = entry.dts.dts(pts, entry.interval.value)
-            else:
-                dts = pts
-        offset = self._place(entry, dts)
+        # Placed first, so that decoding times are made on the stream's clock, which has no jumps.
+        offset = self._place(entry, pts if dts is None else dts)
         pts += offset
-        dts += offset
+        if dts is not None:
+            dts += offset
+        elif entry.dts is not None and kind is Kind.VIDEO:
+            dts = entry.dts.dts(pts, entry.interval.value)
+        else:
+            dts = pts
         if entry.grid is not None:
             info = self.stream.registry.get(track.codec, INFO)
             samples = info.samples(units, track.config) if info is not None else None
             if samples:
                 pts = dts = entry.grid.snap(pts, samples)
                 duration = duration or samples * NS // track.clock_rate
-        last = entry.last
+        last = entry.last if entry.last is not None else self._floor
         if last is not None and dts <= last and kind is not Kind.DATA:
             dts = last + 1_000
         if pts < dts:
@@ -161,25 +167,30 @@ class Publisher:
             self.stream.frame_interval = entry.interval.value
         self.stream.emit(Frame(track, pts, dts, units, key, duration, arrival))
 
-    def _place(self, entry: _Input, dts: int) -> int:
-        """What to add to the source's times: whole seconds, anew where the source's clock jumped."""
-        offset = self._offset
-        if offset is None:
-            self._offset = offset = self.stream.start_offset(dts)
-            return offset
-        last = entry.last
+    def _place(self, entry: _Input, time: int) -> int:
+        """What to add to the source's times: whole seconds, anew where the source's clock jumped.
+
+        Tracks jump one after the other, or stay on clocks of their own: one offset after the other is tried, so that
+        each jump of the source is one epoch.
+        """
+        if self._offset is None:
+            self._offset = entry.offset = self.stream.start_offset(time)
+            return entry.offset
+        last, back = entry.last, BACK_NS
         if last is None:
-            last = self.stream.last_time
-        step = dts + offset - last
-        if -BACK_NS <= step <= JUMP_NS:
-            return offset
-        old = self._old_offset
-        if old is not None and -BACK_NS <= dts + old - last <= JUMP_NS:
-            return old
-        self._old_offset = offset
-        self._offset = offset = self.stream.start_offset(dts, jump=True)
-        for other in self._inputs.values():
-            other.dts = DecodingTimes(other.dts.depth) if other.dts is not None else None
+            last, back = self.stream.last_time, JUMP_NS
+        for offset in (self._offset, entry.offset, self._old_offset):
+            if offset is not None and -back <= time + offset - last <= JUMP_NS:
+                break
+        else:
+            if entry.track.kind is Kind.DATA:
+                # Data may come without a time worth the name (RTMP: 0): it belongs where the stream is.
+                return -((time - self.stream.last_time) // NS) * NS
+            self._old_offset = self._offset
+            self._offset = offset = self.stream.start_offset(time, jump=True)
+        if entry.offset is not None and offset != entry.offset and entry.dts is not None:
+            entry.dts = DecodingTimes(entry.dts.depth)
+        entry.offset = offset
         return offset
 
     async def flush(self, *, rest: bool = False) -> None:

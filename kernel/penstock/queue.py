@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 import anyio
 
-from penstock.media import Epoch, Event, Frame, Kind
+from penstock.media import Epoch, Event, Frame, Kind, TrackRemoved
 
 
 class FrameQueue:
     """Events for one reader; over its bound, frames are missed up to the next key frame, and counted."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, first: Iterable[Event] = ()) -> None:
+        """`most` counts what comes after `first`, which the reader gets in any case."""
         self._most = most
-        self._events: deque[Event] = deque()
+        self._events: deque[Event] = deque(first)
+        self._ahead = len(self._events)
         self._wake = anyio.Event()
         self._skipping = False
         self._ended = False
-        self._video = False
+        self._video = any(isinstance(e, Frame) and e.track.kind is Kind.VIDEO for e in self._events)
         self.skipped = 0
 
     def put(self, event: Event) -> None:
         if isinstance(event, Frame):
             video = event.track.kind is Kind.VIDEO
             self._video |= video
-            if self._skipping and event.key and video == self._video and len(self._events) < self._most:
+            if self._skipping and event.key and video == self._video and not self._full:
                 self._skipping = False
-            elif not self._skipping and len(self._events) >= self._most:
+            elif not self._skipping and self._full:
                 self._skipping = True
             if self._skipping:
                 self.skipped += 1
                 return
-        elif len(self._events) >= self._most:
-            self._replace(event)
+        else:
+            if isinstance(event, TrackRemoved) and event.track.kind is Kind.VIDEO:
+                self._video = False  # until there is another picture, sound starts anywhere
+            if self._full:
+                self._replace(event)
         self._events.append(event)
         if not self._wake.is_set():
             self._wake.set()
+
+    @property
+    def _full(self) -> bool:
+        return len(self._events) - self._ahead >= self._most
 
     def _replace(self, event: Event) -> None:
         """Over the bound, an event outdates the last of its kind: a config that changes all the time fills nothing."""
@@ -63,6 +73,7 @@ class FrameQueue:
                 return None
             self._wake = anyio.Event()
             await self._wake.wait()
+        self._ahead = max(0, self._ahead - 1)
         return self._events.popleft()
 
 

@@ -59,7 +59,7 @@ class Relay:
             job = (stream.path, url)
             if job not in self._pushing:
                 self._pushing.add(job)
-                self._server.tasks.start_soon(self._keep_pushing, stream, url)
+                self._server.tasks.start_soon(self._keep_pushing, stream.path, url)
 
     def _pull(self, path: StreamPath, config: StreamConfig) -> None:
         if path not in self._pulling and not self._stopped:
@@ -73,9 +73,12 @@ class Relay:
                 began = time.monotonic()
                 wanted = await self._pull_once(path, config)
                 if config.source_on_demand and not wanted:
-                    return
-                attempt = 0 if time.monotonic() - began > STEADY_SECONDS else attempt + 1
+                    if not self._is_wanted(path):
+                        return
+                    continue  # somebody came while it was being closed
+                attempt = 0 if time.monotonic() - began > STEADY_SECONDS else attempt
                 await anyio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
+                attempt += 1
                 if config.source_on_demand and not self._is_wanted(path):
                     return
         finally:
@@ -125,26 +128,32 @@ class Relay:
                 publisher.close(session.reason or "the source ended")
         return not idle
 
-    async def _keep_pushing(self, stream: Stream, url: str) -> None:
+    async def _keep_pushing(self, path: StreamPath, url: str) -> None:
         try:
             attempt = 0
-            while stream.published and not self._stopped:
+            # By path: the stream may end, and another be published there, during a pause.
+            while self._published(path) and not self._stopped:
                 began = time.monotonic()
-                await self._push_once(stream, url)
-                attempt = 0 if time.monotonic() - began > STEADY_SECONDS else attempt + 1
-                if stream.published:
+                await self._push_once(path, url)
+                attempt = 0 if time.monotonic() - began > STEADY_SECONDS else attempt
+                if self._published(path):
                     await anyio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
+                attempt += 1
         finally:
-            self._pushing.discard((stream.path, url))
+            self._pushing.discard((path, url))
 
-    async def _push_once(self, stream: Stream, url: str) -> None:
+    def _published(self, path: StreamPath) -> bool:
+        stream = self._server.streams.get(path)
+        return stream is not None and stream.published
+
+    async def _push_once(self, path: StreamPath, url: str) -> None:
         session = self._session(url)
-        session.path = stream.path
+        session.path = path
         session.direction = "read"
 
         async def work() -> None:
             try:
-                await self._server.streams.wait(stream.path, self._server.config.server.wait_for_stream)
+                stream = await self._server.streams.wait(path, self._server.config.server.wait_for_stream)
             except NotFound:
                 return
             await self._scheme(url).push(url, stream, session)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import anyio
+import structlog
 from attrs import field, frozen
 
 from penstock.clock import StreamClock
@@ -96,7 +96,7 @@ class Stream:
         self._queues: set[FrameQueue] = set()
         self._ready = anyio.Event()
         self._ended = anyio.Event()
-        self._key_request = 0
+        self._key_requests: dict[int, int] = {}
         self.has_frames = False
         self.frames_in = 0
         self.bytes_in = 0
@@ -153,40 +153,41 @@ class Stream:
             self._feeds[muxer.key] = feed
         return feed
 
-    async def read(self, session: Session | None = None, *, max_frames: int = 512) -> AsyncIterator[Event]:
+    def read(self, session: Session | None = None, *, max_frames: int = 512) -> Frames:
         """Frames and track events from the newest key frame on, through a queue of `max_frames`.
 
         A reader that falls behind misses frames up to the next key frame. Ends with the stream.
         """
-        queue = FrameQueue(max_frames)
-        for track in self.tracks:
-            queue.put(TrackAdded(track))
-        for frame in self._cache.frames[-max_frames:]:
-            queue.put(frame)
+        # What is there already comes on top of the bound: a long group of pictures is no reason to start in its middle.
+        queue = FrameQueue(max_frames, [*map(TrackAdded, self.tracks), *self._cache.frames])
+        if self.ended:
+            queue = FrameQueue(max_frames)
+            queue.end()
+        return Frames(self, queue, session)
+
+    def join(self, queue: FrameQueue, session: Session | None) -> None:
+        """`queue` gets every event from now on."""
         self._queues.add(queue)
         if session is not None:
             self._host.changed("reader_joined", stream=self, session=session)
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-        finally:
-            self._queues.discard(queue)
-            if session is not None:
-                self._host.changed("reader_left", stream=self, session=session, reason="left")
+
+    def leave(self, queue: FrameQueue, session: Session | None) -> None:
+        self._queues.discard(queue)
+        if session is not None:
+            self._host.changed("reader_left", stream=self, session=session, reason="left")
+        if not self.published and not self.readers:
+            self.end(self.end_reason)
 
     def request_key_frame(self, track: Track | None = None) -> None:
         """Ask the publisher for a key frame of `track` (of every video track by default); at most once a second."""
-        now = time.monotonic_ns()
         publisher = self.publisher
-        if (
-            publisher is None
-            or publisher.on_key_frame_request is None
-            or now - self._key_request < KEY_REQUEST_NS
-        ):
+        if publisher is None or publisher.on_key_frame_request is None:
             return
-        self._key_request = now
+        now = time.monotonic_ns()
         for t in (track,) if track is not None else self.tracks:
-            if t.kind is Kind.VIDEO:
+            asked = self._key_requests.get(t.id)
+            if t.kind is Kind.VIDEO and (asked is None or now - asked >= KEY_REQUEST_NS):
+                self._key_requests[t.id] = now
                 publisher.on_key_frame_request(t)
 
     def bitrate_hint(self, track: Track, bits_per_second: int) -> None:
@@ -201,6 +202,7 @@ class Stream:
         again = self.has_frames
         self.publisher = publisher
         self._ready = anyio.Event()
+        self._key_requests.clear()
         if again:
             self._new_epoch()
         self._host.changed("stream_published", stream=self)
@@ -221,35 +223,41 @@ class Stream:
         taken: set[int],
     ) -> Track:
         """A new track, or the one of the publisher before that it continues (same codec and clock)."""
-        for old in self._tracks.values():
-            if old.id not in taken and (old.codec, old.clock_rate, old.group) == (codec, clock_rate, group):
-                if config is not None and config != old.config:
-                    old = old.with_config(config)
-                    self.change_track(old)
-                elif config is None and old.config is not None:
-                    old = Track(old.id, codec, clock_rate, None, group, language)
-                self.check_ready(self.publisher)
-                return old
+        alike = [
+            t
+            for t in self._tracks.values()
+            if t.id not in taken and (t.codec, t.clock_rate, t.group) == (codec, clock_rate, group)
+        ]
+        # Of those that are alike the one of that language, whatever the order in which they are declared.
+        old = next((t for t in alike if t.language == language), alike[0] if alike else None)
+        if old is not None:
+            track = Track(old.id, codec, clock_rate, config, group, language)
+            self._tracks[track.id] = track
+            if config is not None and track != old:
+                self._tell_change(track)
+            return track
         track = Track(self._next_id, codec, clock_rate, config, group, language)
         self._next_id += 1
         self._tracks[track.id] = track
         self._send(TrackAdded(track))
         self._host.changed("track_added", stream=self, track=track)
-        self.check_ready(self.publisher)
         return track
 
     def change_track(self, track: Track) -> None:
         """A track has a new config, in force from its next frame on."""
         self._tracks[track.id] = track
+        self._tell_change(track)
+        self.check_ready(self.publisher)
+
+    def _tell_change(self, track: Track) -> None:
         self._send(TrackChanged(track))
         self._host.changed("track_changed", stream=self, track=track)
-        self.check_ready(self.publisher)
 
     def check_ready(self, publisher: Publisher | None) -> None:
         if (
             publisher is not None
             and publisher.complete
-            and all(t.config is not None for t in self._tracks.values())
+            and all(t.config is not None for t in self._tracks.values() if t.id in publisher.track_ids)
         ):
             self.set_ready()
 
@@ -286,10 +294,23 @@ class Stream:
         self._send(frame)
 
     def _send(self, event: Event) -> None:
+        failed: list[Feed] = []
         for feed in self._feeds.values():
-            feed.push(event)
+            try:
+                feed.push(event)
+            except Exception:  # noqa: BLE001 - a muxer's bug ends its readers, not the publisher
+                structlog.get_logger("penstock").exception("a muxer failed", path=self.path)
+                failed.append(feed)
+        for feed in failed:
+            self.drop(feed)
+            feed.end("internal error")
         for queue in self._queues:
             queue.put(event)
+
+    def drop(self, feed: Feed) -> None:
+        """`feed` is of no use: nothing more is muxed for it."""
+        if self._feeds.get(feed.muxer.key) is feed:
+            del self._feeds[feed.muxer.key]
 
     async def flush(self, *, rest: bool = False) -> None:
         """Serve the feeds that are due. With `rest`, sleep through the window that every feed allows."""
@@ -346,7 +367,50 @@ class Stream:
 
     def left(self, feed: Feed, reader: Reader, reason: str) -> None:
         if not feed.readers:
-            self._feeds.pop(feed.muxer.key, None)
+            self.drop(feed)
         self._host.changed("reader_left", stream=self, session=reader.session, reason=reason)
         if self.publisher is None and not self.readers:
             self.end(reason)
+
+
+class Frames:
+    """What `Stream.read` gives: an asynchronous iterator that leaves the stream where its loop ends, breaks or fails."""
+
+    def __init__(self, stream: Stream, queue: FrameQueue, session: Session | None) -> None:
+        self._stream = stream
+        self._queue = queue
+        self._session = session
+        self._open = True
+        stream.join(queue, session)
+
+    @property
+    def skipped(self) -> int:
+        """Frames that it missed because it could not keep up."""
+        return self._queue.skipped
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        try:
+            event = await self._queue.get()
+        except BaseException:
+            self.close()
+            raise
+        if event is None:
+            self.close()
+            raise StopAsyncIteration
+        return event
+
+    def close(self) -> None:
+        """Leave the stream; a second call does nothing."""
+        if self._open:
+            self._open = False
+            self._stream.leave(self._queue, self._session)
+
+    async def aclose(self) -> None:
+        """As `close`, for ``contextlib.aclosing``."""
+        self.close()
+
+    # Not an async generator: under trio one of those that a `break` leaves behind is an error.
+    __del__ = close

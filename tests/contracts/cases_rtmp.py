@@ -20,7 +20,7 @@ from penstock_formats.flv import (
     parse_video,
 )
 from penstock_rtmp.aggregate import split_aggregate
-from penstock_rtmp.chunk import ChunkReader, Message, encode_message
+from penstock_rtmp.chunk import MAX_CHUNK_SIZE, MAX_PARTIAL_BYTES, ChunkReader, Message, encode_message
 from penstock_rtmp.client_connection import ClientConnection, Target
 from penstock_rtmp.handshake import ClientHandshake, ServerHandshake
 from penstock_rtmp.message import (
@@ -34,7 +34,7 @@ from penstock_rtmp.message import (
     parse,
 )
 from tests.contracts.case import ParserCase
-from tests.rtmp.drive import RANDOM, feed, server
+from tests.rtmp.drive import RANDOM, drain, feed, server
 
 DATA = Path(__file__).parents[1] / "data" / "rtmp"
 CAPTURES = [p.read_bytes() for p in sorted(DATA.glob("*.bin"))]
@@ -338,6 +338,35 @@ COMMANDS = [
     bytes((18,)) + amf0.encode("onMetaData", {"width": 5}),
     bytes((15, 0)) + amf0.encode("onMetaData", {"width": 5}),
 ]
+PENDING = MAX_PARTIAL_BYTES + 2 * MAX_CHUNK_SIZE
+"""Unfinished messages of all chunk streams, and what one read brings."""
+
+
+def _fresh(make: Callable[[], Any]) -> Callable[[], tuple[object, Callable[[bytes], object]]]:
+    def build() -> tuple[object, Callable[[bytes], object]]:
+        connection = make()
+
+        def take(piece: bytes) -> None:
+            connection.receive_data(piece)
+            drain(connection)
+            connection.data_to_send()
+
+        return connection, take
+
+    return build
+
+
+def _fresh_chunks() -> tuple[object, Callable[[bytes], object]]:
+    reader = ChunkReader()
+
+    def take(piece: bytes) -> None:
+        reader.receive_data(piece)
+        while reader.next_message() is not None:
+            pass
+
+    return reader, take
+
+
 CASES: list[ParserCase] = [
     ParserCase(
         "amf0",
@@ -391,6 +420,8 @@ CASES: list[ParserCase] = [
             "gortmplib/pkg/rawmessage/FuzzReader",
             "gortmplib/pkg/message/FuzzReader",
         ],
+        fresh=_fresh_chunks,
+        limit=PENDING,
     ),
     ParserCase(
         "rtmp message",
@@ -434,6 +465,8 @@ CASES: list[ParserCase] = [
         ],
         feed=_serve,
         seeds=["gortmplib/pkg/message/FuzzReader"],
+        fresh=_fresh(server),
+        limit=PENDING,
     ),
     ParserCase(
         "rtmp client that publishes",
@@ -441,6 +474,8 @@ CASES: list[ParserCase] = [
         [*(a + PINGS for a in _answers()[:2]), *_replies()],
         ["penstock_rtmp.client_connection"],
         feed=_request(PUSH),
+        fresh=_fresh(lambda: ClientConnection(PUSH, RANDOM, 7)),
+        limit=PENDING,
     ),
     ParserCase(
         "rtmp client that plays",
@@ -448,5 +483,7 @@ CASES: list[ParserCase] = [
         [*(a + PINGS for a in _answers()[1:]), *_replies()],
         ["penstock_rtmp.client_connection"],
         feed=_request(PULL),
+        fresh=_fresh(lambda: ClientConnection(PULL, RANDOM, 7)),
+        limit=PENDING,
     ),
 ]

@@ -31,7 +31,7 @@ from penstock_rtsp.base64_stream import Base64Stream
 from penstock_rtsp.connection import Asked, Refused, ServerConnection
 from penstock_rtsp.message import Request
 from penstock_rtsp.range import Range
-from penstock_rtsp.reader import MessageReader
+from penstock_rtsp.reader import MAX_BODY, MAX_HEAD, MessageReader
 from penstock_rtsp.requester import Answered, Described, Prepared, Requester, Started
 from penstock_rtsp.rtp_info import build_rtp_info, parse_rtp_info
 from penstock_rtsp.session_header import SessionHeader
@@ -67,6 +67,22 @@ def feeder(make: Callable[[], Incremental]) -> Callable[[Iterable[bytes]], list[
         return events
 
     return feed
+
+
+def fresh(make: Callable[[], Incremental]) -> Callable[[], tuple[object, Callable[[bytes], object]]]:
+    """For `ParserCase.fresh`: what is made, and how it takes a piece."""
+
+    def build() -> tuple[object, Callable[[bytes], object]]:
+        made = make()
+
+        def take(piece: bytes) -> None:
+            made.receive_data(piece)
+            while made.next_event() is not None:
+                pass
+
+        return made, take
+
+    return build
 
 
 def parser(make: Callable[[], Incremental]) -> Callable[[bytes], Any]:
@@ -284,6 +300,9 @@ def parse_rtp(data: bytes) -> RtpPacket:
     return packet
 
 
+PENDING = MAX_HEAD + MAX_BODY + 2 * 65_536
+"""A head and its body, and what one read brings."""
+
 CASES = [
     ParserCase(
         "rtsp messages",
@@ -296,6 +315,8 @@ CASES = [
             f"gortsplib/pkg/base/Fuzz{name}Unmarshal"
             for name in ("Request", "Response", "InterleavedFrame", "Header", "Body")
         ],
+        fresh=fresh(MessageReader),
+        limit=PENDING,
     ),
     ParserCase(
         "rtsp server",
@@ -304,6 +325,8 @@ CASES = [
         ["penstock_rtsp.connection", "penstock_rtsp.state"],
         feeder(AnsweringServer),
         seeds=["gortsplib/pkg/base/FuzzRequestUnmarshal"],
+        fresh=fresh(AnsweringServer),
+        limit=PENDING,
     ),
     ParserCase(
         "rtsp client",
@@ -311,6 +334,8 @@ CASES = [
         [REPLIES, *REFUSALS],
         ["penstock_rtsp.requester"],
         feeder(DrivenClient),
+        fresh=fresh(DrivenClient),
+        limit=PENDING,
     ),
     ParserCase(
         "rtsp tunnel",
@@ -333,6 +358,8 @@ CASES = [
         [b"T1BUSU9OUyA=\r\nKg==AAAA", b"AAAA"],
         ["penstock_rtsp.base64_stream"],
         feed_base64,
+        fresh=fresh(Base64Stream),
+        limit=PENDING,
     ),
     ParserCase(
         "rtsp transport",

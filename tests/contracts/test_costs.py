@@ -125,16 +125,20 @@ def test_pending_bytes_stay_under_a_limit(case: ParserCase) -> None:
     """An endless message of any kind is refused, or passed on, before it fills the memory."""
     fresh = case.fresh
     assert fresh is not None
-    starts = [b"", *{data[:size] for data in case.valid for size in (1, 12, 40, len(data) // 2, len(data))}]
+    valid = sorted(case.valid, key=len)
+    starts = sorted(
+        {b"", *(data[:size] for data in (valid[0], valid[-1]) for size in (12, len(data) // 2, len(data)))}
+    )
     for start in starts:
         for filling in (b"\0", b"\xff", b"a", b"A: b\r\n"):
             parser, take = fresh()
             before = held(parser)
             try:
                 take(start)
-                for _ in range(4 * case.limit // 65536 + 4):
+                for n in range(case.limit // 65536 + 20):
                     take(filling * (65536 // len(filling)))
-                    assert held(parser) - before <= case.limit, (start[:80], filling)
+                    if n % 16 == 15:
+                        assert held(parser) - before <= case.limit, (start[:80], filling)
             except ProtocolViolation:
                 assert held(parser) - before <= case.limit + len(start), (start[:80], filling)
 

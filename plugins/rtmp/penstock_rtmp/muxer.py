@@ -56,6 +56,7 @@ class RtmpMuxer:
         self._fourccs = fourccs
         self._multitrack = multitrack
         self._slots: dict[int, _Slot | None] = {}
+        self._time = 0
         self.left_out: dict[int, str] = {}
         for track in tracks:
             self._slot(track)
@@ -104,17 +105,18 @@ class RtmpMuxer:
             return self._frame(event)
         if isinstance(event, TrackAdded):
             self._slot(event.track)
-        elif isinstance(event, TrackChanged) and event.track.codec is SCRIPT:
+        if isinstance(event, TrackAdded | TrackChanged) and event.track.codec is SCRIPT:
             config = event.track.config
             if isinstance(config, ScriptConfig) and config.metadata:
-                message = self._message(
-                    CSID_DATA, 0, MessageType.DATA, amf0.encode("onMetaData", dict(config.metadata))
-                )
-                return (Unit(event.track, (message,), 0),)
+                body = amf0.encode("onMetaData", dict(config.metadata))
+                message = self._message(CSID_DATA, to_ticks(self._time, MS), MessageType.DATA, body)
+                # At the time of its neighbours: a ring and a backlog are measured in time.
+                return (Unit(event.track, (message,), self._time),)
         return ()
 
     def _frame(self, frame: Frame) -> Sequence[Unit]:
         track = frame.track
+        self._time = frame.dts
         time = to_ticks(frame.dts, MS)
         if track.codec is SCRIPT:
             message = self._message(CSID_DATA, time, MessageType.DATA, frame.units[0])
