@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from attrs import define
+
 from penstock_formats.rtp.packet import RtpPacket
 
 from .canary_program import PPS, SPS
@@ -63,9 +64,7 @@ def sender_report(ntp: int, rtp_time: int, *, ssrc: int = SSRC) -> bytes:
     return struct.pack(">BBHIQIII", 0x80, 200, 6, ssrc, ntp, rtp_time & 0xFFFFFFFF, 1, 1)
 
 
-def digest(
-    user: str, password: str, realm: str, nonce: str, method: str, url: str, **fields: str
-) -> str:
+def digest(user: str, password: str, realm: str, nonce: str, method: str, url: str, /, **fields: str) -> str:
     """An Authorization line of RFC 2617 without qop; `fields` replace or add."""
     ha1 = hashlib.md5(f"{user}:{realm}:{password}".encode()).hexdigest()
     ha2 = hashlib.md5(f"{method}:{fields.get('uri', url)}".encode()).hexdigest()
@@ -111,7 +110,9 @@ class Client:
             sock.close()
         self.peer.__exit__(kind, error, trace)
 
-    def ask(self, method: str, url: str = "", *lines: str, body: bytes = b"", session: str | None = None) -> Reply:
+    def ask(
+        self, method: str, url: str = "", *lines: str, body: bytes = b"", session: str | None = None
+    ) -> Reply:
         """Send a request and read its reply. Raises `ConnectionError` where the server closes instead."""
         self._cseq += 1
         session = self.session if session is None else session
@@ -134,11 +135,11 @@ class Client:
             if end >= 0:
                 break
             self._more()
-        head = self._buffer[: end + 2].decode()
-        length = re.search(r"^content-length: *(\d+)", head, re.IGNORECASE | re.MULTILINE)
+        text = self._buffer[: end + 2].decode()
+        length = re.search(r"^content-length: *(\d+)", text, re.IGNORECASE | re.MULTILINE)
         whole = self._need(end + 4 + (int(length[1]) if length else 0))
         self._buffer = self._buffer[len(whole) :]
-        return Reply(int(head.split(" ")[1]), head, whole[end + 4 :])
+        return Reply(int(text.split(" ")[1]), text, whole[end + 4 :])
 
     def _need(self, size: int) -> bytes:
         while len(self._buffer) < size:
@@ -188,7 +189,11 @@ class Client:
     def setup_udp(self, url: str) -> tuple[socket.socket, socket.socket, Reply]:
         media, control = self.udp()
         first, second = media.getsockname()[1], control.getsockname()[1]
-        return media, control, self.ask("SETUP", url, f"Transport: RTP/AVP;unicast;client_port={first}-{second}")
+        return (
+            media,
+            control,
+            self.ask("SETUP", url, f"Transport: RTP/AVP;unicast;client_port={first}-{second}"),
+        )
 
     def record(self, *media: str) -> Client:
         """Publish `media` over TCP, each on the next pair of channels."""
@@ -196,7 +201,9 @@ class Client:
         for number, one in enumerate(media):
             control = re.search(r"a=control:(\S+)", one)
             assert control is not None
-            transport = f"Transport: RTP/AVP/TCP;unicast;interleaved={2 * number}-{2 * number + 1};mode=record"
+            transport = (
+                f"Transport: RTP/AVP/TCP;unicast;interleaved={2 * number}-{2 * number + 1};mode=record"
+            )
             assert self.ask("SETUP", "/" + control[1], transport).status == 200
         assert self.ask("RECORD").status == 200
         return self

@@ -77,7 +77,18 @@ def test_T3_header_given_often_counts_once_or_is_refused(faults: Rig, name: str)
                 assert peer.reply().status == status
 
 
-LENGTHS = ["-1", "+5", "1e3", "0x10", "2147483648", "9223372036854775808", "99999999999999999999", "", "5 5", "131073"]
+LENGTHS = [
+    "-1",
+    "+5",
+    "1e3",
+    "0x10",
+    "2147483648",
+    "9223372036854775808",
+    "99999999999999999999",
+    "",
+    "5 5",
+    "131073",
+]
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -99,7 +110,15 @@ def test_T4_two_content_lengths_and_a_body_that_never_comes(faults: Rig) -> None
 def test_T5_cseq(faults: Rig) -> None:
     """Missing or no number: 400, and no such text comes back. Repeated or decreasing: answered, as a number is a label."""
     with faults.watched(), client(faults) as peer:
-        for value, status in (("x", 400), ("-1", 400), ("4294967296", 400), ("9" * 500, 400), ("5", 200), ("5", 200), ("4", 200)):
+        for value, status in (
+            ("x", 400),
+            ("-1", 400),
+            ("4294967296", 400),
+            ("9" * 500, 400),
+            ("5", 200),
+            ("5", 200),
+            ("4", 200),
+        ):
             peer.peer.send(request("OPTIONS", "*", cseq=value))
             reply = peer.reply()
             assert reply.status == status
@@ -177,7 +196,17 @@ def test_T10_transports(faults: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["npt=-1", "npt=1e308-", "npt=5-2", "clock=" + "9" * 4096 + "Z-", "smpte=1:2", "npt=", "x", "npt=nan-inf"]
+    "value",
+    [
+        "npt=-1",
+        "npt=1e308-",
+        "npt=5-2",
+        "clock=" + "9" * 4096 + "Z-",
+        "smpte=1:2",
+        "npt=",
+        "x",
+        "npt=nan-inf",
+    ],
 )
 def test_T11_ranges_mean_nothing_to_what_is_live(faults: Rig, value: str) -> None:
     """A live stream has one place to play from: PLAY ignores its Range, however it is written."""

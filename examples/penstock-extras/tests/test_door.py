@@ -37,18 +37,21 @@ def test_digest_over_rtsp(start: Any, dial: Any, ffmpeg: str) -> None:
     head += ["-t", "60", "-f", "rtsp", "-rtsp_transport", "tcp"]
     for login in ("", "alice:wrong@", "carol:secret@"):
         refused = subprocess.run([*head, server.rtsp("live/x", login)], capture_output=True, timeout=60)
-        assert refused.returncode != 0 and b"401" in refused.stderr
+        assert refused.returncode != 0
+        assert b"401" in refused.stderr
     publisher = subprocess.Popen([*head, server.rtsp("live/x", "alice:secret@")])
     try:
         player = dial(server, "PLAY live/x bob b")
-        assert player.line() == "OK" and player.line().startswith("TRACK")
+        assert player.line() == "OK"
+        assert player.line().startswith("TRACK")
         argv = [ffmpeg, "-v", "error", "-rtsp_transport", "tcp", "-i"]
         save = ["-frames:v", "5", "-f", "null", "-"]
         subprocess.run([*argv, server.rtsp("live/x", "bob:b@"), *save], check=True, timeout=60)
         refused = subprocess.run(
             [*argv, server.rtsp("live/x", "bob:secret@"), *save], capture_output=True, timeout=60
         )
-        assert refused.returncode != 0 and b"401" in refused.stderr
+        assert refused.returncode != 0
+        assert b"401" in refused.stderr
     finally:
         publisher.kill()
         publisher.wait()

@@ -6,6 +6,7 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+
 from penstock import Frame, ProtocolViolation, Track
 from penstock_extras.flipbook import FIRST, FLIPBOOK, LAST, FlipbookConfig, FlipbookDepacketizer, FlipbookRtp
 from penstock_formats.rtp import AccessUnit, RtpFormat
@@ -72,7 +73,7 @@ def test_it_is_offered_in_sdp(start: Any, dial: Any) -> None:
             answer += peer.recv(65536)
     assert b"m=video 0 RTP/AVP 96" in answer
     assert b"a=rtpmap:96 X-FLIPBOOK/90000\r\n" in answer
-    assert b"a=fmtp:96 width=640;height=360" in answer
+    assert b"a=fmtp:96 width=640; height=360" in answer
 
 
 @pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])

@@ -36,7 +36,8 @@ def test_rubbish_ends_its_own_session(start: Any, dial: Any, lines: list[str], a
     last = peer.line()
     if last == "OK":
         last = peer.line()
-    assert last.startswith(answer) and peer.line() == ""
+    assert last.startswith(answer)
+    assert peer.line() == ""
     other = dial(server, "PUBLISH live/x")
     assert other.line() == "OK"
     assert dial(server, "PUBLISH live/x").line() == "ERROR live/x is being published already"

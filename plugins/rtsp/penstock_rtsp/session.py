@@ -238,8 +238,8 @@ class RtspSession:
             reply: bytes | None = await handler(asked)
         except Refusal as refusal:
             reply = self._reply(request, refusal.status, *refusal.headers)
-        except Denied as denied:
-            reply = await self._denied(request, denied)
+        except Denied:
+            reply = self._reply(request, 403)
         except NotFound:
             reply = self._reply(request, 404)
         except AlreadyPublished:
@@ -265,12 +265,12 @@ class RtspSession:
     def _reply(self, request: Request, status: int, *headers: tuple[str, str], body: bytes = b"") -> bytes:
         return self._rtsp.respond(request, status, *headers, body=body, date=_date())
 
-    async def _denied(self, request: Request, denied: Denied) -> bytes:
-        if not denied.anonymous and "Authorization" not in request.headers:
-            return self._reply(request, 403)
+    async def _challenge(self, request: Request) -> Refusal:
+        """Ask for credentials, whatever the URL's query says: cameras' clients have one and answer nonetheless."""
         await anyio.sleep(self._shared.authenticator.pause(request))
-        challenges = [("WWW-Authenticate", c) for c in self._shared.authenticator.challenges(request)]
-        return self._reply(request, 401, *challenges)
+        return Refusal(
+            401, *[("WWW-Authenticate", c) for c in self._shared.authenticator.challenges(request)]
+        )
 
     def _path(self, asked: Asked) -> StreamPath:
         if asked.target.path is None:
@@ -282,7 +282,10 @@ class RtspSession:
         path = self._path(asked)
         if (action, path) not in self._authorized:
             credentials = self._shared.authenticator.credentials(asked.request, asked.target.query)
-            await self._server.streams.authorize(self._session, action, path, credentials)
+            try:
+                await self._server.streams.authorize(self._session, action, path, credentials)
+            except Denied:
+                raise await self._challenge(asked.request) from None
             self._authorized.add((action, path))
         return path
 
