@@ -30,7 +30,8 @@ class Server:
     def wait_until_it_listens(self, *what: str) -> None:
         deadline = time.monotonic() + SECONDS
         while not set(what) <= self.ports.keys():
-            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
             found = [line for line in self.lines() if line["event"] == "listening"]
             self.ports = {str(line["what"]): int(str(line["port"])) for line in found}
