@@ -6,9 +6,11 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from random import Random, SystemRandom
 from typing import Any
 
 import anyio
+from attrs import define, field
 
 from penstock.errors import (
     AlreadyPublished,
@@ -25,16 +27,19 @@ from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Session
 from penstock_formats.sdp import SessionDescription
+from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.connection import Asked, Refused, ServerConnection
+from penstock_rtsp.credentials import Authenticator
 from penstock_rtsp.description import describe, offered
 from penstock_rtsp.ingest import Ingest
 from penstock_rtsp.message import InterleavedFrame, Request, interleaved_header
+from penstock_rtsp.multicast import Multicast
 from penstock_rtsp.player import Player
 from penstock_rtsp.recorder import Recorder
 from penstock_rtsp.session_header import SessionHeader
-from penstock_rtsp.shared import Shared
 from penstock_rtsp.state import METHODS
-from penstock_rtsp.transport import Lower, Mode, Pair, Transport, free_channels, parse_transports
+from penstock_rtsp.transport import Lower, Mode, Pair, Transport, parse_transports
+from penstock_rtsp.udp import Ports
 from penstock_rtsp.udp import Receive as Datagram
 
 NAME = "Penstock"
@@ -43,6 +48,27 @@ REPORT_SECONDS = 5.0
 TICK_SECONDS = 0.05
 """How often a publisher over UDP is looked after: its reorder buffers wait in steps of this."""
 MAX_TRACKS = 32
+
+
+@define(eq=False)
+class Shared:
+    """What all sessions of the plugin share."""
+
+    server: Server
+    config: RtspConfig
+    authenticator: Authenticator
+    ports: Ports | None = None
+    multicast: Multicast | None = None
+    random: Random = field(factory=SystemRandom)
+    sessions: set[RtspSession] = field(factory=lambda: set[RtspSession]())
+
+    async def watch(self) -> None:
+        """Look after all sessions' signs of life, until cancelled: one task, as players are many."""
+        while True:
+            await anyio.sleep(1.0)
+            now = time.monotonic()
+            for session in tuple(self.sessions):
+                session.check_life(now)
 
 
 class Refusal(Exception):
@@ -340,8 +366,11 @@ class RtspSession:
         raise Refusal(461)
 
     def _interleave(self, transport: Transport, number: int) -> Pair:
-        pair = free_channels(transport.interleaved or (2 * number, 2 * number + 1), self._channels.values())
-        if pair is None:
+        used = {c for pair in self._channels.values() for c in pair}
+        pair = transport.interleaved or (2 * number, 2 * number + 1)
+        while used & set(pair):
+            pair = (pair[0] + 2, pair[0] + 3)
+        if pair[1] > 255 or pair[1] != pair[0] + 1:
             raise Refusal(461)
         return pair
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable
 
 from attrs import frozen
 
@@ -15,8 +14,6 @@ from penstock_rtsp.parameter import split_list, split_parameters, unquote
 MAX_ALTERNATIVES = 32
 """Transports of one header; clients offer up to three."""
 MAX_PARAMETERS = 32
-MAX_CHANNEL = 255
-"""The channel of an interleaved frame is one byte (RFC 2326 10.12)."""
 FIRST_CLIENT_PORT = 1024
 """Ports below belong to services such as DNS, which must not be made to answer to media (row T9)."""
 
@@ -94,17 +91,6 @@ def parse_transports(value: str) -> tuple[Transport, ...]:
     return tuple(found for part in parts if (found := _parse_one(part)))
 
 
-def free_channels(wanted: Pair, taken: Iterable[Pair]) -> Pair | None:
-    """The interleaved channels `wanted`, or the next two that are free; None where there are none or they are no two."""
-    used = {channel for pair in taken for channel in pair}
-    first, second = wanted
-    if second != first + 1:
-        return None
-    while first in used or second in used:
-        first, second = second + 1, second + 2
-    return (first, second) if second <= MAX_CHANNEL else None
-
-
 def _parse_one(text: str) -> Transport | None:
     spec, *parameters = split_parameters(text)
     if len(parameters) > MAX_PARAMETERS:
@@ -127,7 +113,7 @@ def _parse_one(text: str) -> Transport | None:
         client_port=_client_ports(values.get("client_port")),
         server_port=_pair(values.get("server_port"), 65535, "server_port"),
         port=_pair(values.get("port"), 65535, "port"),
-        interleaved=_pair(values.get("interleaved"), MAX_CHANNEL, "interleaved channel"),
+        interleaved=_pair(values.get("interleaved"), 255, "interleaved channel"),
         ssrc=_ssrc(values.get("ssrc")),
         source=_host(values.get("source")),
         destination=_host(values.get("destination")),
