@@ -34,7 +34,15 @@ RESERVED = frozenset({"server", "streams"})
 """Tables of the kernel, which no plugin may be called."""
 KERNEL_KEYS = ("enabled", "required")
 """Keys of every plugin's table that the kernel handles."""
-OTHER_VARIABLES = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_CORPORA", "PENSTOCK_FUZZ", "PENSTOCK_REQUIRE_ALL"})
+OTHER_VARIABLES = frozenset(
+    {
+        "PENSTOCK_CONFIG",
+        "PENSTOCK_CORPORA",
+        "PENSTOCK_FAULTS_CONNECTS",
+        "PENSTOCK_FUZZ",
+        "PENSTOCK_REQUIRE_ALL",
+    }
+)
 """Variables that are no config keys: the config file's name, and what the tests are told."""
 # Kubernetes sets these in every container when a service is called "penstock" or "penstock-...".
 _KUBERNETES = re.compile(
