@@ -21,12 +21,10 @@ CLIPS_HERE = ("h264-aac", "h264b-aac44", "hevc-aac", "h264-opus", "h264-pcma", "
 NOT_STEADY = "gstreamer rtsp-udp"
 """A player that now and then gets nothing or is put in step late: not found out yet, so only the full matrix has it."""
 
-SUBSET = pairwise(
-    [
-        evolve(crossing, players=tuple(player for player in crossing.players if player.name != NOT_STEADY))
-        for crossing in possible(CLIPS_HERE)
-    ]
-)
+SUBSET = [
+    evolve(crossing, players=tuple(player for player in crossing.players if player.name != NOT_STEADY))
+    for crossing in pairwise(possible(CLIPS_HERE))
+]
 
 
 @pytest.fixture(scope="module")
