@@ -36,6 +36,14 @@ class Refused:
     headers: tuple[tuple[str, str], ...] = field(default=())
 
 
+class Refusal(Exception):
+    """What answers a request with a status other than 200, after which the session goes on."""
+
+    def __init__(self, status: int, *headers: tuple[str, str]) -> None:
+        self.status = status
+        self.headers = headers
+
+
 Event = Asked | Refused | Response | InterleavedFrame
 
 

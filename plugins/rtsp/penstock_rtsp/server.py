@@ -17,7 +17,7 @@ from penstock.settings import parse_listen
 from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.credentials import Authenticator
 from penstock_rtsp.multicast import Multicast
-from penstock_rtsp.session import Shared
+from penstock_rtsp.shared import Shared
 from penstock_rtsp.tunnelled import Tunnels
 from penstock_rtsp.udp import Ports
 

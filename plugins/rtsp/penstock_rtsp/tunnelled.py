@@ -10,7 +10,8 @@ from penstock.errors import Closed, ProtocolViolation, leading
 from penstock.net import Connection
 from penstock.session import Session
 from penstock_rtsp.base64_stream import Base64Stream
-from penstock_rtsp.session import NAME, RtspSession, Shared
+from penstock_rtsp.session import NAME, RtspSession
+from penstock_rtsp.shared import Shared
 from penstock_rtsp.tunnel import (
     Half,
     TunnelReader,
