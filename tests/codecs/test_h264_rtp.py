@@ -10,7 +10,7 @@ from penstock.registry import Registry
 from penstock_codecs.h264 import H264, H264Config, normalize, plugin
 from penstock_codecs.h264.unit import begins_picture, is_slice
 from penstock_formats.nal import MAX_NALS
-from penstock_formats.nal_depacketizer import MAX_ACCESS_UNIT, MAX_FRAGMENTS
+from penstock_formats.nal.depacketizer import MAX_ACCESS_UNIT, MAX_FRAGMENTS
 from penstock_formats.rtp.binding import RTP, AccessUnit, Depacketizer, RtpFormat
 from tests.codecs.h26x import access_units, frame, push_all, rtp_packets
 

@@ -11,21 +11,22 @@ from penstock.media import CodecConfig, Frame, Track
 from penstock_codecs.h264 import H264, H264Config
 from penstock_codecs.h264 import normalize as normalize_h264
 from penstock_codecs.h264.config import merge as merge_h264
-from penstock_codecs.h264.flv import H264Flv
 from penstock_codecs.h264.record import build_record as build_avc
 from penstock_codecs.h264.record import parse_record as parse_avc
 from penstock_codecs.h264.rtp import H264Rtp
 from penstock_codecs.h264.sps import parse_sps as parse_sps_h264
+from penstock_codecs.h264.unit import NALS as H264_NALS
 from penstock_codecs.h265 import H265, H265Config
 from penstock_codecs.h265 import normalize as normalize_h265
 from penstock_codecs.h265.config import merge as merge_h265
-from penstock_codecs.h265.flv import H265Flv
 from penstock_codecs.h265.record import build_record as build_hevc
 from penstock_codecs.h265.record import parse_record as parse_hevc
 from penstock_codecs.h265.rtp import H265Rtp
 from penstock_codecs.h265.sps import parse_sps as parse_sps_h265
+from penstock_codecs.h265.unit import NALS as H265_NALS
 from penstock_formats.flv import FlvBinding
 from penstock_formats.nal import join_annex_b, join_lengths, split_annex_b, split_lengths
+from penstock_formats.nal.flv import NalFlv
 from penstock_formats.rtp.binding import Depacketizer, RtpFormat
 from tests.codecs.h26x import H264_FULL_SPS, H264_LEVEL_1B_SPS, H265_FULL_SPS
 from tests.contracts.case import ParserCase
@@ -237,7 +238,7 @@ CASES = [
             b"\0\0\1" * 1025,
             join_annex_b([b"\x41"]) + b"\0\0\1",
         ],
-        modules=["penstock_formats.nal"],
+        modules=["penstock_formats.nal.syntax"],
         encode=join_annex_b,
         seeds=["mediacommon/pkg/codecs/h264/FuzzAnnexBUnmarshal"],
     ),
@@ -245,7 +246,7 @@ CASES = [
         name="nal-lengths",
         parse=split_lengths,
         valid=[join_lengths(H264_UNITS), join_lengths(H265_UNITS), bytes(4 * 1025), bytes(4)],
-        modules=["penstock_formats.nal"],
+        modules=["penstock_formats.nal.syntax"],
         encode=join_lengths,
         seeds=["mediacommon/pkg/codecs/h264/FuzzAVCCUnmarshal"],
     ),
@@ -260,7 +261,7 @@ CASES = [
             join_lengths([*H264_SPS, H264_PPS, b"\x68\xff", b"\x68", H264_UNITS[3]]),
             join_lengths([H264_SPS[0], *(_h264_pps(i) for i in range(256)), H264_UNITS[3]]),
         ],
-        modules=["penstock_codecs.h264.unit", "penstock_codecs.h264.config", "penstock_formats.nal"],
+        modules=["penstock_codecs.h264.unit", "penstock_codecs.h264.config", "penstock_formats.nal.codec"],
     ),
     ParserCase(
         name="h265-sample",
@@ -270,7 +271,7 @@ CASES = [
             join_lengths([H265_VPS[:2], *H265_UNITS]),
             join_lengths([*H265_UNITS[:2], b"\x44", H265_UNITS[3]]),
         ],
-        modules=["penstock_codecs.h265.unit", "penstock_codecs.h265.config", "penstock_formats.nal"],
+        modules=["penstock_codecs.h265.unit", "penstock_codecs.h265.config", "penstock_formats.nal.codec"],
     ),
     ParserCase(
         name="h264-parameter-sets",
@@ -302,40 +303,40 @@ CASES = [
     ),
     ParserCase(
         name="h264-flv",
-        parse=_flv(H264Flv(), H264Config((H264_SPS[0],), (H264_PPS,))),
+        parse=_flv(NalFlv(H264_NALS, 7, "avc1"), H264Config((H264_SPS[0],), (H264_PPS,))),
         valid=[b"\0" + H264_RECORDS[0], b"\1" + join_lengths(H264_UNITS)],
-        modules=["penstock_codecs.h264.flv"],
+        modules=["penstock_formats.nal.flv"],
     ),
     ParserCase(
         name="h265-flv",
-        parse=_flv(H265Flv(), H265Config((H265_VPS,), (H265_SPS[0],), (H265_PPS,))),
+        parse=_flv(NalFlv(H265_NALS, 12, "hvc1"), H265Config((H265_VPS,), (H265_SPS[0],), (H265_PPS,))),
         valid=[b"\0" + H265_RECORDS[0], b"\1" + join_lengths(H265_UNITS)],
-        modules=["penstock_codecs.h265.flv"],
+        modules=["penstock_formats.nal.flv"],
     ),
     ParserCase(
         name="h264-rtp",
         parse=_depacketize(lambda: H264Rtp().depacketizer(RtpFormat("H264", 90000))),
         valid=H264_PACKETS,
-        modules=["penstock_formats.nal_depacketizer", "penstock_codecs.h264.payload"],
+        modules=["penstock_formats.nal.depacketizer", "penstock_codecs.h264.payload"],
         seeds=["gortsplib/pkg/format/rtph264/FuzzDecoder"],
     ),
     ParserCase(
         name="h265-rtp",
         parse=_depacketize(lambda: H265Rtp().depacketizer(RtpFormat("H265", 90000))),
         valid=H265_PACKETS,
-        modules=["penstock_formats.nal_depacketizer", "penstock_codecs.h265.payload"],
+        modules=["penstock_formats.nal.depacketizer", "penstock_codecs.h265.payload"],
         seeds=["gortsplib/pkg/format/rtph265/FuzzDecoder"],
     ),
     ParserCase(
         name="h264-sprop",
         parse=_sprop_h264,
         valid=[b"Z2QADKzZQUGfnwEQAAADABAAAAMDIPFCmWA=,aO+DnLA="],
-        modules=["penstock_formats.nal_rtp"],
+        modules=["penstock_formats.nal.rtp"],
     ),
     ParserCase(
         name="h265-sprop",
         parse=_sprop_h265,
         valid=[b"QgEBAWAAAAMAkAAAAwAAAwA8oAoIC595ZWaSTK8BaAgAAAMACAAAAwDIQA=="],
-        modules=["penstock_formats.nal_rtp"],
+        modules=["penstock_formats.nal.rtp"],
     ),
 ]

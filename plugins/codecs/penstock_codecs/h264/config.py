@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from penstock.errors import ProtocolViolation
-from penstock.media import Codec, CodecConfig, Kind
+from penstock.media import Codec, Kind
 from penstock_codecs.h264.sps import Sps, parse_sps
 from penstock_formats.bits import BitReader
-from penstock_formats.nal import trim_parameter_set, unescape
+from penstock_formats.nal import NalConfig, unescape
+from penstock_formats.nal.codec import merge_sets
 
 H264 = Codec("h264", Kind.VIDEO)
 
@@ -25,15 +26,15 @@ MAX_PPS = 255
 
 
 @frozen
-class H264Config(CodecConfig):
-    """Sequence and picture parameter sets, as NAL units with their header byte; there is at least one SPS.
-
-    `nal_length` is the size of the lengths in the sender's samples; it is not compared.
-    """
+class H264Config(NalConfig):
+    """Sequence and picture parameter sets, as NAL units with their header byte; there is at least one SPS."""
 
     sps: tuple[bytes, ...]
     pps: tuple[bytes, ...]
-    nal_length: int = field(default=4, eq=False)
+
+    @property
+    def sets(self) -> tuple[bytes, ...]:
+        return self.sps + self.pps
 
     @property
     def parsed(self) -> Sps:
@@ -43,38 +44,26 @@ class H264Config(CodecConfig):
         return parse_sps(self.sps[0])
 
 
-def as_h264(config: CodecConfig | None) -> H264Config:
-    """`config`, which is one of H.264."""
-    if not isinstance(config, H264Config):
-        raise TypeError(f"{config!r} is no H264Config")
-    return config
-
-
 def merge(previous: H264Config | None, sets: Iterable[bytes]) -> H264Config | None:
     """The config after `sets` (SPS and PPS) came in, None where they change nothing or no SPS is known.
 
-    A set replaces the one of the same id in its place, new ones come last. Raises `ProtocolViolation` for
-    sets that cannot be parsed.
+    Raises `ProtocolViolation` for sets that cannot be parsed.
     """
-    fresh = [trim_parameter_set(nal) for nal in sets]
-    if previous is not None and all(nal in previous.sps or nal in previous.pps for nal in fresh):
-        return None
     base = previous or H264Config((), ())
-    sps = {parse_sps(nal).id: nal for nal in base.sps}
-    pps = {_pps_id(nal): nal for nal in base.pps}
-    for nal in fresh:
-        if nal and nal[0] & 31 == NAL_SPS:
-            sps[parse_sps(nal).id] = nal
-        else:
-            pps[_pps_id(nal)] = nal
+    merged = merge_sets((base.sps, base.pps), sets, _identify)
+    if merged is None:
+        return None
+    sps, pps = merged
     if len(sps) > MAX_SPS or len(pps) > MAX_PPS:
         raise ProtocolViolation("more parameter sets than a config record holds", "ISO 14496-15 5.3.3.1.2")
-    merged = evolve(base, sps=tuple(sps.values()), pps=tuple(pps.values()))
-    return merged if sps and merged != previous else None
+    return evolve(base, sps=sps, pps=pps) if sps else None
 
 
-def _pps_id(nal: bytes) -> int:
+def _identify(nal: bytes) -> tuple[int, int]:
+    kind = nal[0] & 31 if nal else 0
+    if kind == NAL_SPS:
+        return 0, parse_sps(nal).id
     clause = "H.264 7.3.2.2"
-    if not nal or nal[0] & 31 != NAL_PPS:
-        raise ProtocolViolation("not a picture parameter set", clause)
-    return BitReader(unescape(nal[:16]), clause, 8).ue(255)
+    if kind != NAL_PPS:
+        raise ProtocolViolation("not a parameter set", clause)
+    return 1, BitReader(unescape(nal[:16]), clause, 8).ue(255)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from penstock.media import CodecConfig
 from penstock.registry import VideoInfo
-from penstock_codecs.h264.config import as_h264
+from penstock_codecs.h264.config import H264Config
 
 
 class H264Info:
     """`CodecInfo` of H.264, from the first SPS."""
 
     def describe(self, config: CodecConfig) -> VideoInfo:
-        sps = as_h264(config).parsed
+        sps = H264Config.of(config).parsed
         return VideoInfo(sps.width, sps.height, sps.frame_rate)
 
     def codecs_string(self, config: CodecConfig) -> str:
-        sps = as_h264(config).parsed
+        sps = H264Config.of(config).parsed
         return f"avc1.{sps.profile:02x}{sps.constraints:02x}{sps.level:02x}"
 
     def reorder(self, config: CodecConfig) -> int:
-        return as_h264(config).parsed.reorder
+        return H264Config.of(config).parsed.reorder
 
     def samples(self, units: tuple[bytes, ...], config: CodecConfig) -> int | None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
 from penstock_formats.nal import split_annex_b
-from penstock_formats.nal_rtp import Fragment, split_aggregate
+from penstock_formats.nal.rtp import Fragment, split_aggregate
 
 STAP_A = 24
 FU_A = 28

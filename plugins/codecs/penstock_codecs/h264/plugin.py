@@ -5,10 +5,11 @@ from __future__ import annotations
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
 from penstock_codecs.h264.config import H264
-from penstock_codecs.h264.flv import H264Flv
 from penstock_codecs.h264.info import H264Info
 from penstock_codecs.h264.rtp import H264Rtp
+from penstock_codecs.h264.unit import NALS
 from penstock_formats.flv.binding import FLV
+from penstock_formats.nal.flv import NalFlv
 from penstock_formats.rtp.binding import RTP
 
 
@@ -22,7 +23,7 @@ class H264Plugin(Plugin):
         registry.add(H264)
         registry.bind(H264, INFO, H264Info())
         registry.bind(H264, RTP, H264Rtp())
-        registry.bind(H264, FLV, H264Flv())
+        registry.bind(H264, FLV, NalFlv(NALS, legacy_id=7, fourcc="avc1"))
 
 
 plugin = H264Plugin()

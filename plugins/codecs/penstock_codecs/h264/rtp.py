@@ -6,16 +6,13 @@ from base64 import b64encode
 from collections.abc import Sequence
 
 from penstock.errors import ProtocolViolation
-from penstock.media import Codec, CodecConfig, Track
-from penstock_codecs.h264.config import H264, NAL_PPS, NAL_SPS, H264Config, as_h264, merge
+from penstock.media import Codec, Track
+from penstock_codecs.h264.config import H264, NAL_PPS, NAL_SPS, H264Config, merge
 from penstock_codecs.h264.payload import END, FU_A, STAP_A, START, parse_payload
-from penstock_codecs.h264.unit import begins_picture, is_slice, normalize
-from penstock_formats.nal_depacketizer import NalDepacketizer
-from penstock_formats.nal_packetizer import NalPacketizer
-from penstock_formats.nal_rtp import (
-    NalFormat,
-    decode_sprop,
-)
+from penstock_codecs.h264.unit import NALS
+from penstock_formats.nal.depacketizer import NalDepacketizer
+from penstock_formats.nal.packetizer import NalPacketizer
+from penstock_formats.nal.rtp import NalFormat, decode_sprop
 from penstock_formats.rtp.binding import RtpFormat
 
 CLOCK_RATE = 90000
@@ -30,8 +27,8 @@ class H264Rtp:
     def describe(self, track: Track) -> RtpFormat:
         fmtp = {"packetization-mode": "1"}
         if track.config is not None:
-            config = as_h264(track.config)
-            sets = ",".join([b64encode(nal).decode("ascii") for nal in config.sps + config.pps])
+            config = H264Config.of(track.config)
+            sets = ",".join([b64encode(nal).decode("ascii") for nal in config.sets])
             sps = config.parsed
             fmtp["profile-level-id"] = f"{sps.profile:02X}{sps.constraints:02X}{sps.level:02X}"
             fmtp["sprop-parameter-sets"] = sets
@@ -51,11 +48,6 @@ class H264Rtp:
         return NalDepacketizer(FORMAT, self.accept(fmt)[1])
 
 
-def _parameter_sets(config: CodecConfig) -> tuple[bytes, ...]:
-    own = as_h264(config)
-    return own.sps + own.pps
-
-
 def _stap_header(nals: Sequence[bytes]) -> bytes:
     # RFC 6184 5.7: F is the bitwise or, NRI the maximum of the aggregated units'.
     return bytes((max(nal[0] & 0xE0 for nal in nals) | STAP_A,))
@@ -67,12 +59,9 @@ def _fu_headers(nal: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 FORMAT = NalFormat(
+    codec=NALS,
     header_size=1,
     parse=parse_payload,
-    is_slice=is_slice,
-    begins=begins_picture,
-    normalize=normalize,
-    parameter_sets=_parameter_sets,
     aggregate_header=_stap_header,
     fragment_headers=_fu_headers,
 )

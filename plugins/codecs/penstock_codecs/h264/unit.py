@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from penstock_codecs.h264.config import NAL_PPS, NAL_SPS, H264Config, merge
-from penstock_formats.nal import unescape
+from penstock_codecs.h264.record import build_record, parse_record
+from penstock_formats.nal import NalCodec, unescape
+from penstock_formats.nal.codec import Role
 
 NAL_IDR = 5
 NAL_SEI = 6
@@ -17,37 +17,16 @@ MAX_SEI_MESSAGES = 32
 """SEI messages looked at for a recovery point in one NAL unit; encoders write a handful."""
 
 
-def normalize(
-    nals: Sequence[bytes], previous: H264Config | None
-) -> tuple[tuple[bytes, ...], bool, H264Config | None]:
-    """The NAL units of one access unit in normal form, whether it is key, and its config where that changed.
-
-    Raises `ProtocolViolation` for parameter sets that cannot be parsed.
-    """
-    units: list[bytes] = []
-    sets: list[bytes] = []
-    picture = key = False
-    for raw in nals:
-        # 7.4.1: a NAL unit does not end in zeros; FFmpeg takes the one before the next start code along.
-        nal = raw.rstrip(b"\x00")
-        if not nal:
-            continue
-        kind = nal[0] & 31
-        if 1 <= kind <= NAL_IDR:
-            units.append(nal)
-            picture = True
-            if kind == NAL_IDR:
-                key = True
-        elif kind == NAL_SEI:
-            units.append(nal)
-            if not key and is_exact_recovery_point(nal):
-                key = True
-        elif kind in (NAL_SPS, NAL_PPS):
-            sets.append(nal)
-    config = merge(previous, sets) if sets else None
-    if not picture:
-        return (), False, config
-    return tuple(units), key, config
+def role(nal: bytes) -> Role:
+    """What a NAL unit is to its access unit."""
+    kind = nal[0] & 31
+    if kind == NAL_IDR:
+        return Role.KEY_SLICE
+    if 1 <= kind < NAL_IDR:
+        return Role.SLICE
+    if kind == NAL_SEI:
+        return Role.KEY_SEI if is_exact_recovery_point(nal) else Role.SEI
+    return Role.PARAMETER_SET if kind in (NAL_SPS, NAL_PPS) else Role.STRIPPED
 
 
 def is_exact_recovery_point(sei: bytes) -> bool:
@@ -87,3 +66,8 @@ def begins_picture(nal: bytes) -> bool:
         return True
     # first_mb_in_slice of 0 is a single 1 bit.
     return 1 <= kind <= NAL_IDR and len(nal) > 1 and nal[1] & 0x80 != 0
+
+
+NALS = NalCodec(H264Config, role, is_slice, begins_picture, merge, parse_record, build_record)
+
+normalize = NALS.normalize

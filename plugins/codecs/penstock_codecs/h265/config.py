@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from penstock.errors import ProtocolViolation
-from penstock.media import Codec, CodecConfig, Kind
+from penstock.media import Codec, Kind
 from penstock_codecs.h265.sps import Sps, parse_sps
 from penstock_formats.bits import BitReader
-from penstock_formats.nal import trim_parameter_set, unescape
+from penstock_formats.nal import NalConfig, unescape
+from penstock_formats.nal.codec import merge_sets
 
 H265 = Codec("h265", Kind.VIDEO)
 
@@ -23,16 +24,16 @@ MAX_PPS_ID = 63
 
 
 @frozen
-class H265Config(CodecConfig):
-    """Video, sequence and picture parameter sets, as NAL units with their header; there is at least one SPS.
-
-    `nal_length` is the size of the lengths in the sender's samples; it is not compared.
-    """
+class H265Config(NalConfig):
+    """Video, sequence and picture parameter sets, as NAL units with their header; there is at least one SPS."""
 
     vps: tuple[bytes, ...]
     sps: tuple[bytes, ...]
     pps: tuple[bytes, ...]
-    nal_length: int = field(default=4, eq=False)
+
+    @property
+    def sets(self) -> tuple[bytes, ...]:
+        return self.vps + self.sps + self.pps
 
     @property
     def parsed(self) -> Sps:
@@ -42,49 +43,30 @@ class H265Config(CodecConfig):
         return parse_sps(self.sps[0])
 
 
-def as_h265(config: CodecConfig | None) -> H265Config:
-    """`config`, which is one of H.265."""
-    if not isinstance(config, H265Config):
-        raise TypeError(f"{config!r} is no H265Config")
-    return config
-
-
 def merge(previous: H265Config | None, sets: Iterable[bytes]) -> H265Config | None:
     """The config after `sets` (VPS, SPS, PPS) came in, None where they change nothing or no SPS is known.
 
-    A set replaces the one of the same id in its place, new ones come last. Raises `ProtocolViolation` for
-    sets that cannot be parsed.
+    Raises `ProtocolViolation` for sets that cannot be parsed.
     """
-    fresh = [trim_parameter_set(nal) for nal in sets]
     base = previous or H265Config((), (), ())
-    known = base.vps + base.sps + base.pps
-    if all(nal in known for nal in fresh):
+    merged = merge_sets((base.vps, base.sps, base.pps), sets, _identify)
+    if merged is None:
         return None
-    vps = {_vps_id(nal): nal for nal in base.vps}
-    sps = {parse_sps(nal).id: nal for nal in base.sps}
-    pps = {_pps_id(nal): nal for nal in base.pps}
-    for nal in fresh:
-        kind = nal[0] >> 1 & 63 if nal else 0
-        if kind == NAL_VPS:
-            vps[_vps_id(nal)] = nal
-        elif kind == NAL_SPS:
-            sps[parse_sps(nal).id] = nal
-        else:
-            pps[_pps_id(nal)] = nal
-    merged = evolve(base, vps=tuple(vps.values()), sps=tuple(sps.values()), pps=tuple(pps.values()))
-    return merged if sps and merged != previous else None
+    vps, sps, pps = merged
+    return evolve(base, vps=vps, sps=sps, pps=pps) if sps else None
 
 
-def _vps_id(nal: bytes) -> int:
-    if len(nal) < 3:
-        raise ProtocolViolation("a video parameter set is cut", "H.265 7.3.2.1")
-    return nal[2] >> 4
-
-
-def _pps_id(nal: bytes) -> int:
+def _identify(nal: bytes) -> tuple[int, int]:
+    kind = nal[0] >> 1 & 63 if nal else 0
+    if kind == NAL_VPS:
+        if len(nal) < 3:
+            raise ProtocolViolation("a video parameter set is cut", "H.265 7.3.2.1")
+        return 0, nal[2] >> 4
+    if kind == NAL_SPS:
+        return 1, parse_sps(nal).id
     clause = "H.265 7.3.2.3.1"
-    if not nal or nal[0] >> 1 & 63 != NAL_PPS:
-        raise ProtocolViolation("not a picture parameter set", clause)
+    if kind != NAL_PPS:
+        raise ProtocolViolation("not a parameter set", clause)
     reader = BitReader(unescape(nal[:16]), clause)
     reader.skip(16)
-    return reader.ue(MAX_PPS_ID)
+    return 2, reader.ue(MAX_PPS_ID)

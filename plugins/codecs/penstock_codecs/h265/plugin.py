@@ -5,10 +5,11 @@ from __future__ import annotations
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
 from penstock_codecs.h265.config import H265
-from penstock_codecs.h265.flv import H265Flv
 from penstock_codecs.h265.info import H265Info
 from penstock_codecs.h265.rtp import H265Rtp
+from penstock_codecs.h265.unit import NALS
 from penstock_formats.flv.binding import FLV
+from penstock_formats.nal.flv import NalFlv
 from penstock_formats.rtp.binding import RTP
 
 
@@ -22,7 +23,7 @@ class H265Plugin(Plugin):
         registry.add(H265)
         registry.bind(H265, INFO, H265Info())
         registry.bind(H265, RTP, H265Rtp())
-        registry.bind(H265, FLV, H265Flv())
+        registry.bind(H265, FLV, NalFlv(NALS, legacy_id=12, fourcc="hvc1"))
 
 
 plugin = H265Plugin()

@@ -6,16 +6,13 @@ from base64 import b64encode
 from collections.abc import Sequence
 
 from penstock.errors import ProtocolViolation
-from penstock.media import Codec, CodecConfig, Track
-from penstock_codecs.h265.config import H265, NAL_PPS, NAL_SPS, NAL_VPS, H265Config, as_h265, merge
+from penstock.media import Codec, Track
+from penstock_codecs.h265.config import H265, NAL_PPS, NAL_SPS, NAL_VPS, H265Config, merge
 from penstock_codecs.h265.payload import AP, END, FU, START, parse_payload
-from penstock_codecs.h265.unit import begins_picture, is_slice, normalize
-from penstock_formats.nal_depacketizer import NalDepacketizer
-from penstock_formats.nal_packetizer import NalPacketizer
-from penstock_formats.nal_rtp import (
-    NalFormat,
-    decode_sprop,
-)
+from penstock_codecs.h265.unit import NALS
+from penstock_formats.nal.depacketizer import NalDepacketizer
+from penstock_formats.nal.packetizer import NalPacketizer
+from penstock_formats.nal.rtp import NalFormat, decode_sprop
 from penstock_formats.rtp.binding import RtpFormat
 
 CLOCK_RATE = 90000
@@ -32,7 +29,7 @@ class H265Rtp:
     def describe(self, track: Track) -> RtpFormat:
         fmtp: dict[str, str] = {}
         if track.config is not None:
-            config = as_h265(track.config)
+            config = H265Config.of(track.config)
             for name, nals in zip(SPROPS, (config.vps, config.sps, config.pps), strict=True):
                 if nals:
                     fmtp[name] = ",".join([b64encode(nal).decode("ascii") for nal in nals])
@@ -53,11 +50,6 @@ class H265Rtp:
         return NalDepacketizer(FORMAT, self.accept(fmt)[1])
 
 
-def _parameter_sets(config: CodecConfig) -> tuple[bytes, ...]:
-    own = as_h265(config)
-    return own.vps + own.sps + own.pps
-
-
 def _ap_header(nals: Sequence[bytes]) -> bytes:
     # RFC 7798 4.4.2: F is the bitwise or, layer and temporal id are the lowest of the aggregated units'.
     forbidden = max(nal[0] & 0x80 for nal in nals)
@@ -72,12 +64,9 @@ def _fu_headers(nal: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 FORMAT = NalFormat(
+    codec=NALS,
     header_size=2,
     parse=parse_payload,
-    is_slice=is_slice,
-    begins=begins_picture,
-    normalize=normalize,
-    parameter_sets=_parameter_sets,
     aggregate_header=_ap_header,
     fragment_headers=_fu_headers,
 )

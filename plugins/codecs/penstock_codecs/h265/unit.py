@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from penstock_codecs.h265.config import NAL_PPS, NAL_SPS, NAL_VPS, H265Config, merge
+from penstock_codecs.h265.record import build_record, parse_record
+from penstock_formats.nal import NalCodec
+from penstock_formats.nal.codec import Role
 
 NAL_BLA_W_LP = 16
 NAL_CRA = 21
@@ -14,36 +15,17 @@ NAL_PREFIX_SEI = 39
 NAL_SUFFIX_SEI = 40
 
 
-def normalize(
-    nals: Sequence[bytes], previous: H265Config | None
-) -> tuple[tuple[bytes, ...], bool, H265Config | None]:
-    """The NAL units of one access unit in normal form, whether it is key, and its config where that changed.
-
-    Raises `ProtocolViolation` for parameter sets that cannot be parsed.
-    """
-    units: list[bytes] = []
-    sets: list[bytes] = []
-    picture = key = False
-    for raw in nals:
-        # 7.4.2.1: a NAL unit does not end in zeros; FFmpeg takes the one before the next start code along.
-        nal = raw.rstrip(b"\x00")
-        # 7.3.1.2: a header of two bytes; its nuh_layer_id above 0 is of another layer.
-        if len(nal) < 3 or nal[0] & 1 or nal[1] >> 3:
-            continue
-        kind = nal[0] >> 1 & 63
-        if kind <= NAL_LAST_SLICE:
-            units.append(nal)
-            picture = True
-            if NAL_BLA_W_LP <= kind <= NAL_CRA:
-                key = True
-        elif kind in (NAL_PREFIX_SEI, NAL_SUFFIX_SEI):
-            units.append(nal)
-        elif kind in (NAL_VPS, NAL_SPS, NAL_PPS):
-            sets.append(nal)
-    config = merge(previous, sets) if sets else None
-    if not picture:
-        return (), False, config
-    return tuple(units), key, config
+def role(nal: bytes) -> Role:
+    """What a NAL unit is to its access unit."""
+    # 7.3.1.2: a header of two bytes; its nuh_layer_id above 0 is of another layer.
+    if len(nal) < 3 or nal[0] & 1 or nal[1] >> 3:
+        return Role.STRIPPED
+    kind = nal[0] >> 1 & 63
+    if kind <= NAL_LAST_SLICE:
+        return Role.KEY_SLICE if NAL_BLA_W_LP <= kind <= NAL_CRA else Role.SLICE
+    if kind in (NAL_PREFIX_SEI, NAL_SUFFIX_SEI):
+        return Role.SEI
+    return Role.PARAMETER_SET if kind in (NAL_VPS, NAL_SPS, NAL_PPS) else Role.STRIPPED
 
 
 def is_slice(nal: bytes) -> bool:
@@ -58,3 +40,8 @@ def begins_picture(nal: bytes) -> bool:
         return True
     # first_slice_segment_in_pic_flag.
     return kind <= NAL_LAST_SLICE and len(nal) > 2 and nal[2] & 0x80 != 0
+
+
+NALS = NalCodec(H265Config, role, is_slice, begins_picture, merge, parse_record, build_record)
+
+normalize = NALS.normalize

@@ -10,16 +10,13 @@ from typing import Generic, NamedTuple, TypeVar
 from attrs import frozen
 
 from penstock.errors import ProtocolViolation
-from penstock.media import CodecConfig
-from penstock_formats.nal import trim_parameter_set
+from penstock_formats.nal.codec import NalCodec, NalConfig
+from penstock_formats.nal.syntax import trim_parameter_set
 
 MAX_SPROP = 64 << 10
 """Characters of one sprop parameter; those of real cameras have a few hundred."""
 
-C = TypeVar("C", bound=CodecConfig)
-
-Normalize = Callable[[Sequence[bytes], C | None], tuple[tuple[bytes, ...], bool, C | None]]
-"""NAL units and the config in force to units in normal form, key, and the config where it changed."""
+C = TypeVar("C", bound=NalConfig)
 
 
 class Fragment(NamedTuple):
@@ -33,18 +30,11 @@ class Fragment(NamedTuple):
 
 @frozen(eq=False)
 class NalFormat(Generic[C]):
-    """How one codec fills the common payload format.
+    """How one codec fills the common payload format; `fragment_headers` are of a unit's first, middle and last fragment."""
 
-    `is_slice` and `begins` are asked of a NAL unit or its first fragment: is it of a picture, does an access
-    unit begin with it? `fragment_headers` are those of a unit's first, middle and last fragment.
-    """
-
+    codec: NalCodec[C]
     header_size: int
     parse: Callable[[bytes], Fragment | list[bytes]]
-    is_slice: Callable[[bytes], bool]
-    begins: Callable[[bytes], bool]
-    normalize: Normalize[C]
-    parameter_sets: Callable[[CodecConfig], tuple[bytes, ...]]
     aggregate_header: Callable[[Sequence[bytes]], bytes]
     fragment_headers: Callable[[bytes], tuple[bytes, bytes, bytes]]
 

@@ -6,13 +6,14 @@ import struct
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from penstock.media import CodecConfig, Frame
-from penstock_formats.nal_rtp import NalFormat
+from penstock.media import Frame
+from penstock_formats.nal.codec import NalConfig
+from penstock_formats.nal.rtp import NalFormat
 
 MIN_PAYLOAD = 64
 """Below this a payload would be mostly headers."""
 
-C = TypeVar("C", bound=CodecConfig)
+C = TypeVar("C", bound=NalConfig)
 
 _LENGTH = struct.Struct(">H")
 
@@ -25,9 +26,7 @@ class NalPacketizer(Generic[C]):
             raise ValueError(f"RTP payloads of {max_payload} bytes are too small")
         self._form = form
         self._limit = max_payload
-        self._is_slice = form.is_slice
-        self._config: CodecConfig | None = None
-        self._sets: tuple[bytes, ...] = ()
+        self._is_slice = form.codec.is_slice
 
     def packetize(self, frame: Frame) -> list[bytes]:
         """See `Packetizer.packetize`."""
@@ -35,9 +34,7 @@ class NalPacketizer(Generic[C]):
         out: list[bytes] = []
         leading: list[bytes] = []
         if frame.key and (config := frame.track.config) is not None:
-            if config is not self._config:
-                self._config, self._sets = config, self._form.parameter_sets(config)
-            leading += self._sets
+            leading += self._form.codec.config.of(config).sets
         for nal in frame.units:
             if not self._is_slice(nal):
                 leading.append(nal)

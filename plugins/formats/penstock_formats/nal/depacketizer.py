@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from penstock.errors import ProtocolViolation
-from penstock.media import CodecConfig
-from penstock_formats.nal import MAX_NALS
-from penstock_formats.nal_rtp import Fragment, NalFormat, Normalize
+from penstock_formats.nal.codec import NalConfig
+from penstock_formats.nal.rtp import Fragment, NalFormat
+from penstock_formats.nal.syntax import MAX_NALS
 from penstock_formats.rtp.binding import AccessUnit
 
 MAX_ACCESS_UNIT = 8 << 20
@@ -16,7 +16,7 @@ MAX_ACCESS_UNIT = 8 << 20
 MAX_FRAGMENTS = 1 << 15
 """Fragments of one NAL unit: half of what RTP can number, and 8 MiB of them have 256 bytes each."""
 
-C = TypeVar("C", bound=CodecConfig)
+C = TypeVar("C", bound=NalConfig)
 
 
 class NalDepacketizer(Generic[C]):
@@ -29,9 +29,9 @@ class NalDepacketizer(Generic[C]):
 
     def __init__(self, form: NalFormat[C], config: C | None) -> None:
         self._parse = form.parse
-        self._is_slice = form.is_slice
-        self._begins = form.begins
-        self._normalize: Normalize[C] = form.normalize
+        self._is_slice = form.codec.is_slice
+        self._begins = form.codec.begins
+        self._normalize = form.codec.normalize
         self._config = config
         self._changed = False
         self._timestamp: int | None = None
