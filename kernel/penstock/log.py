@@ -192,13 +192,28 @@ class LimitedLog:
     clock: Callable[[], float] = time.monotonic
     _windows: dict[str, _Window] = field(factory=dict[str, _Window], init=False)
     _all: _Window = field(factory=lambda: _Window(0.0), init=False)
+    _peers: int = field(default=0, init=False)
+    """Keys of which something was left out that no line has told yet."""
+    _left_out: int = field(default=0, init=False)
 
     def flush(self) -> None:
-        """Tell what was left out in windows that are over, and forget them."""
+        """Tell what was left out in windows that are over, and forget them.
+
+        Of the keys the `lines` worst are named, the others are one line together: what is told of a storm takes no
+        place from the lines that come after it.
+        """
         now = self.clock()
         over = [key for key, window in self._windows.items() if window.ends <= now]
-        for key in over:
-            self._tell(key, self._windows.pop(key))
+        windows = [(key, self._windows.pop(key)) for key in over]
+        windows.sort(key=lambda item: item[1].left_out, reverse=True)
+        for key, window in windows[: self.lines]:
+            if window.left_out:
+                self.logger.warning("lines left out", peer=key, left_out=window.left_out, last=window.last)
+        for _, window in windows[self.lines :]:
+            self._forget(window)
+        if self._peers:
+            self.logger.warning("lines left out", peers=self._peers, left_out=self._left_out)
+            self._peers = self._left_out = 0
 
     def write(self, level: str, key: str, event: str, **values: Any) -> None:
         """Log `event` about the peer `key`, or count it as left out."""
@@ -208,8 +223,7 @@ class LimitedLog:
         window = self._windows.get(key)
         if window is None:
             if len(self._windows) >= self.max_keys:
-                oldest = next(iter(self._windows))
-                self._tell(oldest, self._windows.pop(oldest))
+                self._forget(self._windows.pop(next(iter(self._windows))))
             window = self._windows[key] = _Window(now + self.period)
         elif window.ends <= now:
             if window.left_out:
@@ -223,7 +237,7 @@ class LimitedLog:
         self._all.written += 1
         getattr(self.logger, level)(event, **values)
 
-    def _tell(self, key: str, window: _Window) -> None:
-        if window.left_out and self._all.written < 20 * self.lines:
-            self._all.written += 1
-            self.logger.warning("lines left out", peer=key, left_out=window.left_out, last=window.last)
+    def _forget(self, window: _Window) -> None:
+        if window.left_out:
+            self._peers += 1
+            self._left_out += window.left_out

@@ -163,3 +163,25 @@ def test_many_keys_are_bounded_in_lines_and_memory() -> None:
         limited.write("info", str(n), "hello")
     assert len(out.lines) <= 200
     assert len(limited._windows) <= 50  # pyright: ignore[reportPrivateUsage]
+
+
+def test_what_is_told_of_a_storm_takes_no_place_from_lines_after_it() -> None:
+    now = [0.0]
+    out = Recorder()
+    limited = log.LimitedLog(out, lines=2, max_keys=50, clock=lambda: now[0])
+    for n in range(100):
+        limited.write("info", str(n), "hello")
+    limited.write("info", "99", "again")
+    assert len(out.lines) == 20
+    now[0] = 1.5
+    out.lines.clear()
+    limited.flush()
+    limited.write("info", "b", "after the storm")
+    assert out.lines == [
+        ("warning", "lines left out", {"peer": "99", "left_out": 2, "last": "again"}),
+        ("warning", "lines left out", {"peer": "50", "left_out": 1, "last": "hello"}),
+        ("warning", "lines left out", {"peers": 78, "left_out": 78}),
+        ("info", "after the storm", {}),
+    ]
+    limited.flush()
+    assert len(out.lines) == 4
