@@ -200,8 +200,6 @@ def tunnel(verb: str, cookie: str, *lines: str) -> bytes:
     ).encode()
 
 
-# The one line about its end is not always there: to be found out.
-@pytest.mark.full
 def test_T15_post_without_get(faults: Rig) -> None:
     with faults.watched(), client(faults) as post:
         post.peer.send(tunnel("POST", "nobody") + base64.b64encode(request("OPTIONS", "*")))
