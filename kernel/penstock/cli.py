@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -83,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         _complain(error)
         return USAGE_ERROR
+    except KeyboardInterrupt:
+        # Before the server handles signals itself, or from a plugin.
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         # The reader of our output has seen enough; nothing may be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

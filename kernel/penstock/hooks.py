@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import pluggy
 from attrs import field, frozen
+from attrs.validators import deep_iterable, in_, instance_of
 
 from penstock.registry import Registry
 
@@ -30,11 +31,11 @@ hookimpl = pluggy.HookimplMarker("penstock")
 class Endpoint:
     """Something that listens: what is shown at the start. `urls` are templates; the reader fills in ``{host}``."""
 
-    what: str
-    address: str
-    port: int
-    transport: Literal["tcp", "udp"] = "tcp"
-    urls: tuple[str, ...] = ()
+    what: str = field(validator=instance_of(str))
+    address: str = field(validator=instance_of(str))
+    port: int = field(validator=instance_of(int))
+    transport: Literal["tcp", "udp"] = field(default="tcp", validator=in_(("tcp", "udp")))
+    urls: tuple[str, ...] = field(default=(), validator=deep_iterable(instance_of(str), instance_of(tuple)))
 
 
 class Service(Protocol):

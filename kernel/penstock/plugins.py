@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+import anyio
 import pluggy
 import structlog
 from attrs import define, field
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from penstock.session import Credentials, Session
 
 GROUP = "penstock.plugins"
+
+AUTHORIZE_SECONDS = 10.0
+"""How long one plugin may take to answer whether a peer may do something; who is later has denied."""
 
 Status = Literal["found", "loaded", "disabled", "failed"]
 
@@ -195,19 +199,25 @@ class PluginSet:
         for record, impl in self._implementations(hook_name):
             try:
                 impl.function(*self._arguments(record, impl, arguments))
-            except Exception as error:  # noqa: BLE001 - a plugin's mistake must not end what it was told of
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a plugin's mistake must not end what it was told of
                 self._note(record, hook_name, error)
 
-    def call(self, plugin_name: str, hook_name: str, /, **arguments: Any) -> Any:
-        """Call one plugin's implementation, None where it has none.
+    def call(
+        self, plugin_name: str, hook_name: str, check: Callable[[Any], Any] | None = None, /, **arguments: Any
+    ) -> Any:
+        """Call one plugin's implementation, None where it has none; `check` makes of its answer what is returned.
 
-        Raises the plugin's own `PenstockError`; any other exception is logged and becomes a `UserError`.
+        Raises the plugin's own `PenstockError`; any other exception, of `check` as well, is logged and becomes a
+        `UserError`.
         """
         try:
-            return self._call(plugin_name, hook_name, arguments)
-        except PenstockError:
+            answer = self._call(plugin_name, hook_name, arguments)
+            return answer if answer is None or check is None else check(answer)
+        except (PenstockError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:
             self._note(self._known(plugin_name), hook_name, error)
             raise UserError(f"its hook {hook_name} failed: {why(error)}") from error
 
@@ -222,7 +232,9 @@ class PluginSet:
         for record, impl in self._implementations(hook_name):
             try:
                 answer = impl.function(*self._arguments(record, impl, arguments))
-            except Exception as error:  # noqa: BLE001 - who cannot answer must not open the door
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - who cannot answer must not open the door
                 self._note(record, hook_name, error)
                 raise Denied(f"the plugin {record.name} failed to answer") from None
             if answer is not None:
@@ -236,12 +248,13 @@ class PluginSet:
         given = {"session": session, "action": action, "path": path, "credentials": credentials}
         for record, impl in self._implementations("authorize"):
             try:
-                answer: Any = impl.function(*self._arguments(record, impl, given))
-                if inspect.isawaitable(answer):
-                    answer = await answer
-            except Denied:
+                with anyio.fail_after(AUTHORIZE_SECONDS):
+                    answer: Any = impl.function(*self._arguments(record, impl, given))
+                    if inspect.isawaitable(answer):
+                        answer = await answer
+            except (Denied, KeyboardInterrupt, anyio.get_cancelled_exc_class()):
                 raise
-            except Exception as error:  # noqa: BLE001 - an exception denies
+            except BaseException as error:  # noqa: BLE001 - an exception denies
                 self._note(record, "authorize", error)
                 raise Denied("authorization failed", anonymous=credentials.anonymous) from None
             if answer is True:

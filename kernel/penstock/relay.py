@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -59,12 +60,12 @@ class Relay:
             job = (stream.path, url)
             if job not in self._pushing:
                 self._pushing.add(job)
-                self._server.tasks.start_soon(self._keep_pushing, stream.path, url)
+                self._server.spawn(partial(self._keep_pushing, stream.path, url))
 
     def _pull(self, path: StreamPath, config: StreamConfig) -> None:
         if path not in self._pulling and not self._stopped:
             self._pulling.add(path)
-            self._server.tasks.start_soon(self._keep_pulling, path, config)
+            self._server.spawn(partial(self._keep_pulling, path, config))
 
     async def _keep_pulling(self, path: StreamPath, config: StreamConfig) -> None:
         try:

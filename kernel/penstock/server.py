@@ -24,6 +24,7 @@ from penstock.relay import Relay
 from penstock.services import Services
 from penstock.session import Session, Sessions
 from penstock.streams import Streams
+from penstock.watchdog import Watchdog
 
 Handler = Callable[[net.Connection, Session], Awaitable[None]]
 """What a protocol does with one connection; it may raise `ProtocolViolation`, `Closed` or `StreamError`."""
@@ -50,6 +51,8 @@ class Server:
         self, config: Config | Mapping[str, Any] | None = None, *, plugins: PluginSet | None = None
     ) -> None:
         self.plugins = plugins if plugins is not None else PluginSet.discover()
+        if self.plugins.server is not None:
+            raise UserError("a PluginSet is for one server: discover another for each")
         self.config = (
             config if isinstance(config, Config) else Config.from_mapping(config or {}, self.plugins.configs)
         )
@@ -74,6 +77,8 @@ class Server:
     # -- life -------------------------------------------------------------
 
     async def __aenter__(self) -> Server:
+        if self._exit is not None:
+            raise UserError("a Server is started once: make another")
         self._exit = self._run()
         await self._exit.__aenter__()
         return self
@@ -85,20 +90,23 @@ class Server:
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
         error: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            tasks.start_soon(self._flush_late)
-            tasks.start_soon(self._watch_publishers)
-            try:
-                await self.services.start_all()
-                self.relay.start()
-                yield
-            except Exception as e:  # noqa: BLE001 - raised again, as itself and not in the task group's wrapping
-                error = e
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self._drain()
-                tasks.cancel_scope.cancel()
+        with Watchdog(self.plugins) as watchdog:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                self.spawn(watchdog.beat)
+                self.spawn(partial(self._again_and_again, self._flush_late))
+                self.spawn(partial(self._again_and_again, self._watch_publishers))
+                try:
+                    await self.services.start_all()
+                    self.relay.start()
+                    yield
+                except Exception as e:  # noqa: BLE001 - raised again, as itself and not in the task group's wrapping
+                    error = e
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self._drain()
+                    self._tasks = None
+                    tasks.cancel_scope.cancel()
         if error is not None:
             raise error
 
@@ -114,6 +122,7 @@ class Server:
             await self.services.stop_all()
             while len(self.sessions):
                 await anyio.sleep(0.01)
+        self.services.report_unfinished()
         if self._drained > MAX_DRAIN_LINES:
             self.log.info("sessions closed", sessions=self._drained, reason="the server is stopping")
         self.plugins.limited.flush()
@@ -140,22 +149,27 @@ class Server:
 
     # -- what protocols use -------------------------------------------------
 
-    @property
-    def tasks(self) -> TaskGroup:
-        if self._tasks is None:
-            raise Closed("the server does not run")
-        return self._tasks
-
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start a short task of the kernel's own, such as a sink that drains."""
+        """Start a task that ends with the server at the latest; its error is logged and goes no further."""
         if self._tasks is not None:
             self._tasks.start_soon(self._guarded, work)
 
     async def _guarded(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await work()
-        except Exception:
+        except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
+            raise
+        except BaseException:
+            # SystemExit as well, which would end the process under asyncio.
             self.log.exception("a task failed")
+
+    async def _again_and_again(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception:
+                self.log.exception("a task failed")
+                await anyio.sleep(1)
 
     @property
     def has_tls(self) -> bool:
@@ -236,7 +250,7 @@ class Server:
         self._by_address[host] = count + 1
         scope = anyio.CancelScope()
         scopes[scope] = None
-        self.tasks.start_soon(self._serve, scopes, scope, sock, peer, host, protocol, handle, tls)
+        self.spawn(partial(self._serve, scopes, scope, sock, peer, host, protocol, handle, tls))
 
     async def _serve(
         self,
@@ -316,7 +330,10 @@ class Server:
             reason = session.reason or str(e)
         except OSError as e:
             reason = e.strerror or "connection closed"
-        except Exception:
+        except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
+            raise
+        except BaseException:
+            # SystemExit as well: a plugin's bug ends its session and nothing else.
             reason, event, level = "internal error", "session failed", "error"
             self.log.exception(
                 "session failed", protocol=session.protocol, peer=session.address, session=session.id
@@ -352,45 +369,37 @@ class Server:
     async def _flush_late(self) -> None:
         # Whoever writes frames flushes what is due; this is for publishers that pause with something pending, and
         # so it need not be exact, which would cost a wake-up for each picture.
-        while True:
-            if not self._late:
-                self._late_wake = anyio.Event()
-                await self._late_wake.wait()
-            await anyio.sleep(LATE_SECONDS)
-            now = time.monotonic_ns()
-            for feed in tuple(self._late):
+        if not self._late:
+            self._late_wake = anyio.Event()
+            await self._late_wake.wait()
+        await anyio.sleep(LATE_SECONDS)
+        now = time.monotonic_ns()
+        for feed in tuple(self._late):
+            due = feed.due_at
+            if due is not None and due <= now:
+                await feed.flush(now)
                 due = feed.due_at
-                if due is not None and due <= now:
-                    await feed.flush(now)
-                    due = feed.due_at
-                if due is None:
-                    self._late.discard(feed)
+            if due is None:
+                self._late.discard(feed)
 
     async def _watch_publishers(self) -> None:
         """A publisher that fell silent, as a half-open connection does, is closed; so are streams that wait in vain."""
-        while True:
-            limit = self.config.server.publisher_timeout
-            check = min(PUBLISHER_CHECK_SECONDS, limit / 4)
-            await anyio.sleep(check)
-            self.plugins.limited.flush()
-            for session in self.sessions:
-                if (
-                    not session.direction
-                    and session.begin_by is not None
-                    and time.monotonic() > session.begin_by
-                ):
-                    session.kick(
-                        f"the peer asked for nothing within {self.config.server.handshake_timeout:g} s"
-                    )
-            now = time.monotonic_ns()
-            for stream in self.streams:
-                publisher = stream.publisher
-                if publisher is not None:
-                    if now - publisher.last_arrival > (limit - check) * 1e9:
-                        publisher.session.kick(f"the publisher sent nothing for {limit:g} s")
-                        publisher.close("the publisher fell silent")
-                elif time.monotonic() - stream.left_at > stream.options.reconnect_grace:
-                    stream.end(stream.end_reason)
+        limit = self.config.server.publisher_timeout
+        check = min(PUBLISHER_CHECK_SECONDS, limit / 4)
+        await anyio.sleep(check)
+        self.plugins.limited.flush()
+        for session in self.sessions:
+            if not session.direction and session.begin_by is not None and time.monotonic() > session.begin_by:
+                session.kick(f"the peer asked for nothing within {self.config.server.handshake_timeout:g} s")
+        now = time.monotonic_ns()
+        for stream in self.streams:
+            publisher = stream.publisher
+            if publisher is not None:
+                if now - publisher.last_arrival > (limit - check) * 1e9:
+                    publisher.session.kick(f"the publisher sent nothing for {limit:g} s")
+                    publisher.close("the publisher fell silent")
+            elif time.monotonic() - stream.left_at > stream.options.reconnect_grace:
+                stream.end(stream.end_reason)
 
 
 __all__ = ["Handler", "Publisher", "Server", "UserError"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from attrs import define, field
 
-from penstock.errors import UserError
+from penstock.errors import UserError, leading
+from penstock.find import why
 from penstock.hooks import Endpoint, Scheme, Service
 
 if TYPE_CHECKING:
@@ -17,8 +21,14 @@ if TYPE_CHECKING:
 BACKOFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses before a service that died is started again."""
 
-START_SECONDS = 30.0
-"""What a service has to call `started`."""
+STEADY_SECONDS = 60.0
+"""A service that ran for so long starts the back-off anew."""
+
+START_SECONDS = 10.0
+"""How long the start waits for services to call `started`; who is later is shown as failed until then."""
+
+STOP_SECONDS = 5.0
+"""How long a plugin that is switched off is waited for: its sessions have 3 s for their goodbye."""
 
 
 @define(eq=False)
@@ -29,6 +39,7 @@ class _Running:
     ended: anyio.Event = field(factory=anyio.Event)
     endpoints: list[Endpoint] = field(factory=list[Endpoint])
     failure: str = ""
+    """Why it does not run at the moment."""
 
 
 class Services:
@@ -52,17 +63,42 @@ class Services:
     def schemes(self) -> list[str]:
         return sorted(name for s in self._schemes.values() for name in s)
 
+    @property
+    def unfinished(self) -> Iterator[tuple[str, str]]:
+        """Plugin and name of each service that was told to stop and has not."""
+        for name, services in self._running.items():
+            for entry in services:
+                if entry.scope.cancel_called and not entry.ended.is_set():
+                    yield name, entry.service.name
+
     async def start_all(self) -> None:
-        """Start every enabled plugin's services; a failure is reported, and raised only where the plugin is required."""
-        for record in self._server.plugins.required_failures(self._server.config):
+        """Start every enabled plugin's services, all at once.
+
+        A failure is reported, and raised only where the plugin is required.
+        """
+        server = self._server
+        for record in server.plugins.required_failures(server.config):
             raise UserError(f"plugin {record.name} is required and cannot be used: {record.reason}")
-        for name in self._server.plugins.usable(self._server.config):
+        launched: list[str] = []
+        for name in server.plugins.usable(server.config):
             try:
-                await self._start(name)
+                self._launch(name)
+                launched.append(name)
             except UserError as e:
-                if self._server.config.plugin(name).required:
-                    raise
-                self._server.plugins.fail(name, str(e))
+                self._failed(name, e)
+        with anyio.move_on_after(START_SECONDS):
+            for name in launched:
+                await self._decided(name)
+        for name in launched:
+            try:
+                self._settle(name)
+            except UserError as e:
+                self._failed(name, e)
+
+    def _failed(self, name: str, error: UserError) -> None:
+        if self._server.config.plugin(name).required:
+            raise UserError(f"plugin {name} is required and did not start: {error}") from error
+        self._server.plugins.fail(name, str(error))
 
     async def enable(self, name: str) -> None:
         async with self._lock:
@@ -74,7 +110,10 @@ class Services:
                 await self._stop(name)
             self._server.plugins.enable(name)
             try:
-                await self._start(name)
+                self._launch(name)
+                with anyio.move_on_after(START_SECONDS):
+                    await self._decided(name)
+                self._settle(name)
             except UserError as e:
                 await self._stop(name)
                 self._server.plugins.disable(name)
@@ -94,48 +133,63 @@ class Services:
 
     async def _stop(self, name: str) -> None:
         self._schemes.pop(name, None)
-        running = self._running.pop(name, [])
-        for entry in running:
-            entry.scope.cancel()
-        for entry in running:
-            await entry.ended.wait()
+        running = self._running.get(name, [])
+        with anyio.move_on_after(STOP_SECONDS):
+            await _end(running)
+        self.report_unfinished()
+        self._running.pop(name, None)
 
     async def stop_all(self) -> None:
         """Close every listener; connections that are open stay until they are told."""
-        for services in self._running.values():
-            for entry in services:
-                entry.scope.cancel()
-        for services in self._running.values():
-            for entry in services:
-                await entry.ended.wait()
+        await _end([entry for services in self._running.values() for entry in services])
         self._running.clear()
 
-    async def _start(self, name: str) -> None:
+    def report_unfinished(self) -> None:
+        """Name those that do not stop: nobody can end a task that shields itself but its author."""
+        for name, service in self.unfinished:
+            self._server.log.error("a service does not stop", plugin=name, service=service)
+
+    def _launch(self, name: str) -> None:
+        """Start a plugin's services; `_decided` and `_settle` tell what became of them."""
         server = self._server
         config = server.config.plugin(name).config
-        self._schemes[name] = dict(server.plugins.call(name, "schemes", server=server, config=config) or {})
-        services: Iterable[Service] = (
-            server.plugins.call(name, "services", server=server, config=config) or ()
-        )
-        running = self._running.setdefault(name, [])
-        for service in services:
-            entry = _Running(service)
-            running.append(entry)
-            server.tasks.start_soon(self._keep, name, entry)
-            with anyio.move_on_after(START_SECONDS):
-                await entry.decided.wait()
-            if entry.failure:
-                raise UserError(entry.failure)
+        call = partial(server.plugins.call, name, server=server, config=config)
+        # Both are asked before anything runs, so that a plugin is started whole or not at all.
+        schemes = call("schemes", _checked_schemes)
+        services = call("services", _checked_services)
+        self._schemes[name] = schemes or {}
+        self._running[name] = [_Running(service) for service in services or ()]
+        for entry in self._running[name]:
+            server.spawn(partial(self._keep, name, entry))
+
+    async def _decided(self, name: str) -> None:
+        for entry in self._running[name]:
+            await entry.decided.wait()
+
+    def _settle(self, name: str) -> None:
+        """Raises `UserError` where some service of a plugin that was launched does not run by now."""
+        for entry in self._running[name]:
+            if not entry.decided.is_set():
+                entry.failure = f"its service {entry.service.name} did not start within {START_SECONDS:g} s"
+        failure = self._failure(name)
+        if failure:
+            raise UserError(failure)
+
+    def _failure(self, name: str) -> str:
+        return next((r.failure for r in self._running.get(name, ()) if r.failure), "")
 
     async def _keep(self, name: str, entry: _Running) -> None:
         """Run one service until it is cancelled, starting it again when it dies."""
         try:
             with entry.scope:
-                for attempt in range(1 << 30):
-                    if attempt:
-                        await anyio.sleep(BACKOFF_SECONDS[min(attempt - 1, len(BACKOFF_SECONDS) - 1)])
+                attempt = 0
+                while True:
+                    began = time.monotonic()
                     if await self._run(name, entry):
                         return
+                    attempt = 0 if time.monotonic() - began > STEADY_SECONDS else attempt
+                    await anyio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
+                    attempt += 1
         finally:
             entry.endpoints.clear()
             entry.decided.set()
@@ -146,10 +200,16 @@ class Services:
         plugins = self._server.plugins
 
         def started(endpoints: Iterable[Endpoint]) -> None:
-            entry.endpoints[:] = endpoints
+            listening = list(endpoints)
+            for e in listening:
+                if not isinstance(e, Endpoint):  # pyright: ignore[reportUnnecessaryIsInstance]
+                    raise TypeError(f"started takes Endpoints, not {type(e).__name__}")
+            entry.endpoints[:] = listening
+            entry.failure = ""
             entry.decided.set()
-            plugins.recovered(name)
-            for e in entry.endpoints:
+            if not self._failure(name):
+                plugins.recovered(name)
+            for e in listening:
                 self._server.log.info(
                     "listening",
                     plugin=name,
@@ -159,17 +219,59 @@ class Services:
                     transport=e.transport,
                 )
 
+        error: BaseException | None = None
         try:
             await entry.service.run(started)
-        except UserError as e:
-            if not entry.decided.is_set():
-                entry.failure = str(e)
-                return True
-            plugins.fail(name, str(e))
-        except Exception as e:  # noqa: BLE001 - a plugin's bug ends that service and nothing else
-            plugins.fail(name, f"its service {entry.service.name} failed: {type(e).__name__}: {e}", error=e)
-        else:
-            plugins.fail(name, f"its service {entry.service.name} ended by itself")
+        except KeyboardInterrupt:
+            raise  # the operator's, wherever it strikes
+        except BaseException as e:
+            # A plugin's bug ends that service and nothing else. So does SystemExit, which would end the process, and
+            # a cancellation that nobody asked for.
+            cancelled = entry.scope.cancel_called or anyio.current_effective_deadline() == -math.inf
+            if cancelled and isinstance(e, anyio.get_cancelled_exc_class()):
+                raise
+            error = (
+                leading(cast("BaseExceptionGroup[BaseException]", e))
+                if isinstance(e, BaseExceptionGroup)
+                else e
+            )
         entry.endpoints.clear()
+        if isinstance(error, UserError):
+            entry.failure = str(error)
+            if not entry.decided.is_set():
+                return True  # `_settle` reports it; the operator has to act
+            plugins.fail(name, entry.failure)
+        elif error is not None:
+            entry.failure = f"its service {entry.service.name} failed: {why(error)}"
+            plugins.fail(name, entry.failure, error=error)
+        else:
+            entry.failure = f"its service {entry.service.name} ended by itself"
+            plugins.fail(name, entry.failure)
         entry.decided.set()
         return False
+
+
+async def _end(running: Iterable[_Running]) -> None:
+    entries = tuple(running)
+    for entry in entries:
+        entry.scope.cancel()
+    for entry in entries:
+        await entry.ended.wait()
+
+
+def _checked_schemes(answer: Any) -> dict[str, Scheme]:
+    if not isinstance(answer, Mapping):
+        raise TypeError(f"a mapping of URL schemes is wanted, not {type(answer).__name__}")
+    schemes: Mapping[Any, Any] = answer  # pyright: ignore[reportUnknownVariableType]
+    for name, scheme in schemes.items():
+        if not isinstance(name, str) or not callable(scheme.pull) or not callable(scheme.push):
+            raise TypeError("a scheme has a name, and the methods pull and push")
+    return dict(schemes)
+
+
+def _checked_services(answer: Any) -> list[Service]:
+    services = list(answer)
+    for service in services:
+        if not isinstance(service.name, str) or not callable(service.run):
+            raise TypeError("a service has a name, and the method run")
+    return services

@@ -219,6 +219,12 @@ def test_a_service_that_does_not_stop_is_not_waited_for(box: Box) -> None:
     assert process.returncode == 1
 
 
+def test_interrupted_before_it_serves(box: Box) -> None:
+    """While plugins are imported the signal is still Python's own."""
+    (box.path / "site" / "lost_plugin.py").write_text("raise KeyboardInterrupt\n")
+    assert box.run("serve") == (128 + signal.SIGINT, "", "")
+
+
 def test_port_in_use_and_nothing_listens(box: Box) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
