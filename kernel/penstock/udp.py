@@ -10,12 +10,16 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from penstock.log import LimitedLog
+
 SOL_UDP = 17
 UDP_SEGMENT = 103
 MAX_SEGMENTS = 64
 """Segments that the kernel takes in one call (UDP_MAX_SEGMENTS)."""
 MAX_RUN_BYTES = 65_000
 """Bytes of one call: what fits an IP packet's length field, with headers."""
+MAX_DATAGRAM = 65_507
+"""What an IPv4 packet has room for."""
 MAX_MESSAGES = 1024
 """Messages of one sendmmsg (UIO_MAXIOV)."""
 
@@ -24,11 +28,18 @@ Run = tuple[bytes, int]
 """Datagrams back to back, and the size of each but the last."""
 
 
+_log = LimitedLog(lines=1, period=60.0)
+
+
 def runs(payloads: Sequence[bytes]) -> Iterator[Run]:
-    """Payloads as runs that UDP_SEGMENT can send: equal sizes, only the last may be smaller."""
+    """Payloads as runs that UDP_SEGMENT can send: equal sizes, only the last may be smaller; none that is too large."""
     first, count = 0, len(payloads)
     while first < count:
         size = len(payloads[first])
+        if size > MAX_DATAGRAM:
+            _log.write("error", "", "a datagram was too large to be sent", bytes=size, most=MAX_DATAGRAM)
+            first += 1
+            continue
         most = max(1, min(MAX_SEGMENTS, MAX_RUN_BYTES // max(size, 1)))
         last = first + 1
         while last < count and last - first < most:
@@ -160,7 +171,8 @@ class Fanout:
             error = ctypes.get_errno()
             if error in (errno.EAGAIN, errno.ENOBUFS):
                 return done
-            if error in _GSO_REFUSED and len(data) > size:
+            if error in _GSO_REFUSED:
+                # A single datagram as well, where it is larger than the path's MTU: the system then cuts it up itself.
                 send_run(self.sock, run, self.addresses[done])
             if error != errno.EINTR:
                 done += 1
