@@ -28,12 +28,16 @@ BACK_NS = NS
 class _Input:
     """What is kept of one track while its frames come in."""
 
-    __slots__ = ("dts", "grid", "interval", "last", "offset", "track")
+    __slots__ = ("dts", "grid", "interval", "jump", "last", "offset", "placed", "track")
 
     def __init__(self, track: Track) -> None:
         self.track = track
         self.last: int | None = None
+        """The dts of its last frame; `placed` is where that would have been if times need not go up."""
+        self.placed = 0
         self.offset: int | None = None
+        self.jump = 0
+        """The last of the source's jumps that it took part in."""
         self.dts: DecodingTimes | None = None
         self.grid = SampleGrid(track.clock_rate) if track.kind is Kind.AUDIO else None
         self.interval = FrameInterval()
@@ -59,8 +63,10 @@ class Publisher:
         self._inputs: dict[int, _Input] = {}
         self._offset: int | None = None
         self._old_offset: int | None = None
+        self._jump = 0
+        self._jumped_at = 0
         # A track that goes on from the publisher before it does not go back behind what was sent of it.
-        self._floor = stream.last_time if stream.has_frames else None
+        self._floor = stream.last_time if stream.has_frames else 0
         self._complete = False
         self._closed = False
 
@@ -142,7 +148,8 @@ class Publisher:
             return
         kind = track.kind
         # Placed first, so that decoding times are made on the stream's clock, which has no jumps.
-        offset = self._place(entry, pts if dts is None else dts)
+        offset = self._place(entry, pts if dts is None else dts, arrival)
+        entry.placed = offset + (pts if dts is None else dts)
         pts += offset
         if dts is not None:
             dts += offset
@@ -157,7 +164,7 @@ class Publisher:
                 pts = dts = entry.grid.snap(pts, samples)
                 duration = duration or samples * NS // track.clock_rate
         last = entry.last if entry.last is not None else self._floor
-        if last is not None and dts <= last and kind is not Kind.DATA:
+        if dts <= last and kind is not Kind.DATA:
             dts = last + 1_000
         if pts < dts:
             pts = dts
@@ -167,31 +174,57 @@ class Publisher:
             self.stream.frame_interval = entry.interval.value
         self.stream.emit(Frame(track, pts, dts, units, key, duration, arrival))
 
-    def _place(self, entry: _Input, time: int) -> int:
+    def _place(self, entry: _Input, time: int, arrival: int) -> int:
         """What to add to the source's times: whole seconds, anew where the source's clock jumped.
 
-        Tracks jump one after the other, or stay on clocks of their own: one offset after the other is tried, so that
-        each jump of the source is one epoch.
+        Tracks jump one after the other, or stay on clocks of their own: one offset after the other is tried. One that
+        has yet to jump may send its last frames from before; one that has jumped follows where the others are put.
         """
         if self._offset is None:
-            self._offset = entry.offset = self.stream.start_offset(time)
+            self._offset = entry.offset = self.stream.start_offset(time, arrival)
             return entry.offset
-        last, back = entry.last, BACK_NS
-        if last is None:
-            last, back = self.stream.last_time, JUMP_NS
-        for offset in (self._offset, entry.offset, self._old_offset):
-            if offset is not None and -back <= time + offset - last <= JUMP_NS:
+        jumped = entry.jump == self._jump
+        first, second = (self._offset, entry.offset) if jumped else (entry.offset, self._offset)
+        for offset in (first, second, self._old_offset):
+            if offset is not None and self._fits(entry, time + offset, BACK_NS if jumped else BACK_NS // 2):
                 break
         else:
             if entry.track.kind is Kind.DATA:
                 # Data may come without a time worth the name (RTMP: 0): it belongs where the stream is.
                 return -((time - self.stream.last_time) // NS) * NS
-            self._old_offset = self._offset
-            self._offset = offset = self.stream.start_offset(time, jump=True)
+            if entry.offset is None:
+                # A track that comes late on a clock of its own is no jump of the others.
+                entry.offset = self.stream.start_offset(time, arrival)
+                return entry.offset
+            offset = self._start_anew(entry, time, arrival)
         if entry.offset is not None and offset != entry.offset and entry.dts is not None:
             entry.dts = DecodingTimes(entry.dts.depth)
         entry.offset = offset
+        if offset == self._offset:
+            entry.jump = self._jump
         return offset
+
+    def _fits(self, entry: _Input, time: int, back: int) -> bool:
+        """Whether a track can be expected to be at `time` of the stream, or `back` before."""
+        last = entry.last
+        if last is None:
+            return abs(time - self.stream.last_time) <= JUMP_NS
+        step = time - min(last, entry.placed)
+        if step < -back or time < last - JUMP_NS:
+            return False
+        # One that was silent for longer goes on where the others are.
+        return step <= JUMP_NS or abs(time - self.stream.last_time) <= JUMP_NS
+
+    def _start_anew(self, entry: _Input, time: int, arrival: int) -> int:
+        """The source's clock jumped, as this track shows, or showed in another track before: one epoch for all of them."""
+        stream = self.stream
+        if entry.jump == self._jump or stream.last_time - self._jumped_at > JUMP_NS:
+            self._jump += 1
+            self._jumped_at = stream.last_time
+            stream.new_epoch()
+        self._old_offset = self._offset
+        self._offset = stream.start_offset(time, arrival)
+        return self._offset
 
     async def flush(self, *, rest: bool = False) -> None:
         """Let the readers have what is due. With `rest` the caller's socket may wait while a window gathers:

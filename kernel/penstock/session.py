@@ -64,7 +64,7 @@ class Session:
     reason: str = ""
     begin_by: float | None = None
     """Monotonic seconds by which it has to publish or read, or is kicked."""
-    _scope: anyio.CancelScope = field(factory=anyio.CancelScope, repr=False)
+    _scope: anyio.CancelScope | None = field(default=None, init=False, repr=False)
 
     @property
     def bytes_out(self) -> int:
@@ -74,12 +74,15 @@ class Session:
         """End the session; its protocol says goodbye and closes. `reason` is logged and shown."""
         if not self.reason:
             self.reason = reason
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
 
     @contextmanager
     def scope(self) -> Generator[None]:
         """Run the session's work so that `kick` ends it."""
-        with self._scope:
+        with anyio.CancelScope() as self._scope:
+            if self.reason:
+                self._scope.cancel()  # kicked before it began
             yield
 
 

@@ -204,10 +204,11 @@ class Stream:
         self._ready = anyio.Event()
         self._key_requests.clear()
         if again:
-            self._new_epoch()
+            self.new_epoch()
         self._host.changed("stream_published", stream=self)
 
-    def _new_epoch(self) -> None:
+    def new_epoch(self) -> None:
+        """What follows is no continuation of what came before, though times go on."""
         self.epoch += 1
         self.clock.reset()
         self._cache.clear()
@@ -273,13 +274,11 @@ class Stream:
         if self._tracks:
             self._ready.set()
 
-    def start_offset(self, dts: int, *, jump: bool = False) -> int:
+    def start_offset(self, dts: int, arrival: int) -> int:
         """Whole seconds to add to a source's times: from one second on at first, later on from where the stream is."""
-        if jump:
-            self._new_epoch()
         target = NS
         if self.has_frames:
-            target = self.last_time + max(0, time.monotonic_ns() - self._last_arrival)
+            target = self.last_time + max(0, arrival - self._last_arrival)
         return -((dts - target) // NS) * NS
 
     def emit(self, frame: Frame) -> None:
