@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
 
 import anyio
@@ -180,20 +182,28 @@ class Stream:
 
     def request_key_frame(self, track: Track | None = None) -> None:
         """Ask the publisher for a key frame of `track` (of every video track by default); at most once a second."""
-        publisher = self.publisher
-        if publisher is None or publisher.on_key_frame_request is None:
+        act = self.publisher.on_key_frame_request if self.publisher is not None else None
+        if act is None:
             return
         now = time.monotonic_ns()
         for t in (track,) if track is not None else self.tracks:
             asked = self._key_requests.get(t.id)
             if t.kind is Kind.VIDEO and (asked is None or now - asked >= KEY_REQUEST_NS):
                 self._key_requests[t.id] = now
-                publisher.on_key_frame_request(t)
+                self._wish(partial(act, t))
 
     def bitrate_hint(self, track: Track, bits_per_second: int) -> None:
         """Tell the publisher what its readers can take, where it can act on that."""
         if self.publisher is not None and self.publisher.on_bitrate_hint is not None:
-            self.publisher.on_bitrate_hint(track, bits_per_second)
+            self._wish(partial(self.publisher.on_bitrate_hint, track, bits_per_second))
+
+    def _wish(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception:  # noqa: BLE001 - the publisher's bug is not the reader's
+            structlog.get_logger("penstock").exception(
+                "a publisher failed at a reader's wish", path=self.path
+            )
 
     # -- what publishers do -----------------------------------------------
 

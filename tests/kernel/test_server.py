@@ -15,7 +15,7 @@ import penstock
 from penstock import Connection, Endpoint, Plugin, PluginSet, Session, TcpService, hookimpl, option
 from penstock.errors import UserError
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
 
 
 @frozen

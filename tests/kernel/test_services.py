@@ -17,7 +17,7 @@ from penstock.errors import UserError
 from penstock.hooks import Endpoint, Plugin, hookimpl
 from penstock.plugins import LoadedPlugin, PluginSet
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
 
 Started = Callable[[Iterable[Endpoint]], None]
 Work = Callable[[Started], Awaitable[None]]
