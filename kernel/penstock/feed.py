@@ -232,7 +232,10 @@ class Reader:
         lane.waiting.pop(self, None)
         lane.changed = True
         self.feed.left(self, reason)
-        self.on_end(reason)
+        try:
+            self.on_end(reason)
+        except Exception:  # noqa: BLE001 - its protocol's bug is not the other readers'
+            structlog.get_logger("penstock").exception("a reader failed", session=self.session.id)
 
     def __enter__(self) -> Self:
         return self

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 KEY_REQUEST_NS = NS
 """At most one key-frame request a second reaches the publisher."""
 
+TIMER_NS = 1_000_000
+"""What is due so soon goes out now: uvloop's timers are whole milliseconds, so that a window's sleep may end early, and
+what was not sent then waited for the next frame to come."""
+
 __all__ = ["Publisher", "Stream", "StreamOptions"]
 
 
@@ -331,8 +335,8 @@ class Stream:
             due = feed.due_at
             if due is None:
                 continue
-            if due <= now:
-                await feed.flush(now)
+            if due <= now + TIMER_NS:
+                await feed.flush(now + TIMER_NS)
             if feed.due_at is not None:
                 self._host.late(feed)
         if rest:
