@@ -347,20 +347,31 @@ async def connect(host: str, port: int, timeout: float = 10.0) -> socket.socket:
 
 def load_tls(certificate: str, key: str) -> ssl.SSLContext:
     """A server's TLS context. Raises `UserError` in one sentence where the files will not do."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    for name, path in (("server.certificate", certificate), ("server.key", key)):
-        if not path:
-            raise UserError(f"TLS needs both server.certificate and server.key; set {name}.")
+    if not certificate:
+        raise UserError("TLS needs server.certificate beside server.key; set it.")
+    for name, path in (("server.certificate", certificate), ("server.key", key or certificate)):
         try:
             with open(path, "rb"):
                 pass
         except OSError as e:
             raise UserError(f"{name}: cannot read {path}: {e.strerror}.") from None
-    try:
-        context.load_cert_chain(certificate, key)
-    except ssl.SSLError as e:
+
+    def passphrase() -> str:
+        # Without this OpenSSL asks on the terminal, if there is one, and the start hangs.
         raise UserError(
-            f"server.certificate {certificate} and server.key {key} are not a certificate and its key in PEM form"
-            f" ({e.reason or e}); correct them."
+            f"the private key in {key or certificate} has a passphrase; write it to a file without one."
+        )
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key or None, passphrase)
+    except ssl.SSLError as e:
+        pair = (
+            f"server.certificate {certificate} and server.key {key}"
+            if key
+            else f"server.certificate {certificate}"
+        )
+        raise UserError(
+            f"{pair}: not a certificate and its key in PEM form ({e.reason or e}); correct that."
         ) from None
     return context

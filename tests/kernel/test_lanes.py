@@ -1,0 +1,174 @@
+"""The pump: when frames are written, what comes between them, and passes in the middle of which readers come and go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from penstock import lanes
+from penstock.feed import Reader
+from penstock.stream import StreamOptions
+from tests.kernel.feeding import Peer, Source, peers, pictures
+from tests.kernel.stage import ms, session
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
+
+
+@contextmanager
+def counting(peer: Peer) -> Generator[list[bytes]]:
+    """The writes to a peer's socket."""
+    writes: list[bytes] = []
+    real = peer.sink.sock.send
+
+    def send(data: bytes | memoryview) -> int:
+        writes.append(bytes(data))
+        return real(data)
+
+    peer.sink.send = send
+    yield writes
+
+
+async def test_sound_rides_with_the_next_picture() -> None:
+    """The default: as many writes as pictures, and none of them late."""
+    source = Source(StreamOptions(window=None))
+    async with peers() as (peer,):
+        with counting(peer) as writes:
+            source.feed().attach(peer.sink, session())
+            await source.send(1)
+            await peer.lines(b"a0")
+            writes.clear()
+            for n in range(1, 10):
+                at = ms(40 * n)
+                source.publisher.write(source.audio.id, (b"%d" % n,), pts=at)
+                await source.publisher.flush()
+                source.publisher.write(source.video.id, (b"%d" % n,), pts=at, dts=at, key=False)
+                await source.publisher.flush()
+        assert writes == [b"a%d\nv%d\n" % (n, n) for n in range(1, 10)]
+
+
+async def test_sound_does_not_wait_for_a_picture_that_never_comes() -> None:
+    source = Source(StreamOptions(window=None))
+    await source.send(1, sound=False)
+    async with peers() as (peer,):
+        with counting(peer) as writes:
+            feed = source.feed()
+            feed.attach(peer.sink, session())
+            await peer.lines(b"K0")
+            writes.clear()
+            source.publisher.write(source.audio.id, (b"1",), pts=ms(40))
+            await source.publisher.flush()
+            assert writes == []
+            assert source.host.late_feeds[-1] is feed, "the server looks after it"
+            due = feed.due_at
+            assert due is not None
+            assert 0 < due - time.monotonic_ns() <= lanes.PICTURE_WAIT_NS
+            await anyio.sleep(0.05)
+            await feed.flush(time.monotonic_ns())
+            assert writes == [b"a1\n"]
+            assert feed.due_at is None
+
+
+@pytest.mark.parametrize("window", [0.0, 50.0])
+async def test_a_window_of_milliseconds(window: float) -> None:
+    """0 writes each frame as it comes; more lets frames gather, and the ingest may sleep meanwhile."""
+    source = Source(StreamOptions(window=window))
+    await source.send(1, sound=False)
+    async with peers() as (peer,):
+        with counting(peer) as writes:
+            feed = source.feed()
+            feed.attach(peer.sink, session())
+            await peer.lines(b"K0")
+            writes.clear()
+            before = time.monotonic()
+            for _ in range(4):
+                source.write(1, sound=False)
+                await source.publisher.flush(rest=True)
+            took = time.monotonic() - before
+            if not window:
+                assert writes == [b"v1\n", b"v2\n", b"v3\n", b"v4\n"]
+                assert feed.rest_until == 0
+            else:
+                assert len(writes) == 4
+                assert took > 0.09, "each pass is behind the window of the one before"
+
+
+async def test_frames_that_come_at_once_gather_in_a_window() -> None:
+    source = Source(StreamOptions(window=50.0))
+    await source.send(1, sound=False)
+    async with peers() as (peer,):
+        with counting(peer) as writes:
+            feed = source.feed()
+            feed.attach(peer.sink, session())
+            await peer.lines(b"K0")
+            source.write(1, sound=False)
+            await source.publisher.flush()
+            writes.clear()
+            for _ in range(5):
+                source.write(1, sound=False)
+                await source.publisher.flush()
+            assert writes == []
+            await anyio.sleep(0.06)
+            await source.publisher.flush()
+            assert writes == [b"v2\nv3\nv4\nv5\nv6\n"]
+
+
+async def test_control_bytes_come_between_frames_and_before_those_behind_them() -> None:
+    source = Source()
+    async with peers(1, small=True) as (peer,):
+        source.feed(padding=3000).attach(peer.sink, session())
+        for n in range(10):
+            await source.send(1, sound=False)
+            peer.sink.control(b"reply%d\n" % n)
+        got = await peer.lines(b"reply9")
+        assert [line for line in got if line[0] != "r"] == pictures(0, 10)
+        replies = [line for line in got if line[0] == "r"]
+        assert replies == [f"reply{n}" for n in range(10)]
+
+
+async def test_a_peer_that_asks_and_never_reads_is_closed() -> None:
+    source = Source()
+    async with peers(1, small=True) as (peer,):
+        one = session()
+        source.feed().attach(peer.sink, one)
+        for _ in range(100):
+            peer.sink.control(bytes(30_000))
+            await anyio.lowlevel.checkpoint()
+        assert one.reason == "the peer asks but does not read"
+        peer.sink.control(b"too late")
+
+
+async def test_readers_come_and_go_in_the_middle_of_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pass yields between batches: who leaves or comes meanwhile disturbs nobody, and nothing is torn."""
+    monkeypatch.setattr(lanes, "BATCH", 8)
+    count = 26
+    source = Source(StreamOptions(window=0))
+    await source.send(3, sound=False)
+    async with peers(count) as all_peers:
+        feed = source.feed()
+        readers = [feed.attach(peer.sink, session()) for peer in all_peers]
+        for peer in all_peers:
+            await peer.lines(b"v2")
+
+        async def disturb() -> None:
+            readers[5].detach()
+            readers[-5].detach()
+            all_peers[-1].sink.control(b"reply\n")
+            late.append(feed.attach(extra.sink, session()))
+
+        late: list[Reader] = []
+        async with peers(1) as (extra,):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(disturb)
+                await source.send(1, sound=False)
+            await source.send(1, sound=False)
+            for n, peer in enumerate(all_peers):
+                got = await peer.lines(b"v4") if n not in (5, count - 5) else []
+                wanted = ["v3", "v4"] if n not in (5, count - 5) else []
+                assert [line for line in got if line != "reply"] == wanted
+            assert await extra.lines(b"v4") == pictures(0, 5)
+            assert late[0].state == "ready"
