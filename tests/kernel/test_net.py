@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -131,6 +131,9 @@ async def test_accepting_goes_on_when_descriptors_run_out(monkeypatch: pytest.Mo
     accepted: list[socket.socket] = []
     errors = [errno.EMFILE, errno.ECONNABORTED, errno.ENFILE]
 
+    def handle(sock: socket.socket, peer: Any) -> None:
+        accepted.append(sock)
+
     class Listener:
         def fileno(self) -> int:
             return listener.fileno()
@@ -142,7 +145,7 @@ async def test_accepting_goes_on_when_descriptors_run_out(monkeypatch: pytest.Mo
 
     with listener:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(accept, Listener(), lambda sock, peer: accepted.append(sock))
+            tasks.start_soon(accept, cast(socket.socket, Listener()), handle)
             with socket.create_connection(listener.getsockname()), anyio.fail_after(3):
                 while not accepted:
                     await anyio.sleep(0.01)
