@@ -249,6 +249,7 @@ class Publisher:
         """No more frames: the stream waits a while for a new publisher if it has readers, and then ends."""
         if not self._closed:
             self._closed = True
+            self.session.count("dropped_frames", self.dropped)
             self.stream.publisher_left(self, reason)
 
 

@@ -345,18 +345,28 @@ class Server:
             self.plugins.notify("session_closed", session=session, reason=reason)
             self._drained += self._draining
             if event != "session failed" and self._drained <= MAX_DRAIN_LINES:
-                self.plugins.limited_log(
+                self.log_peer(
+                    session,
                     event,
                     level=level,
-                    protocol=session.protocol,
-                    peer=session.address,
-                    session=session.id,
-                    path=session.path,
                     direction=session.direction,
                     reason=reason,
                     offset=session.info.get("offset"),
+                    **session.counters,
                 )
         return ours
+
+    def log_peer(self, session: Session, event: str, *, level: str = "info", **values: Any) -> None:
+        """A line about what a session's peer did: as a peer decides how often that is, only so many a second."""
+        self.plugins.limited_log(
+            event,
+            level=level,
+            protocol=session.protocol,
+            peer=session.address,
+            session=session.id,
+            path=session.path,
+            **values,
+        )
 
     # -- notices ------------------------------------------------------------
 

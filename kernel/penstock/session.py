@@ -61,6 +61,8 @@ class Session:
     bytes_in: int = 0
     count_out: Callable[[], int] = lambda: 0
     info: dict[str, object] = field(factory=dict[str, object])
+    counters: dict[str, int] = field(factory=dict[str, int])
+    """What of its data came to nothing, by what it is; the log tells it with the session's end."""
     reason: str = ""
     begin_by: float | None = None
     """Monotonic seconds by which it has to publish or read, or is kicked."""
@@ -69,6 +71,11 @@ class Session:
     @property
     def bytes_out(self) -> int:
         return self.count_out()
+
+    def count(self, what: str, number: int) -> None:
+        """Add `number` of `what` to the counters."""
+        if number:
+            self.counters[what] = self.counters.get(what, 0) + number
 
     def kick(self, reason: str) -> None:
         """End the session; its protocol says goodbye and closes. `reason` is logged and shown."""

@@ -379,6 +379,7 @@ class Stream:
         self._host.changed("reader_joined", stream=self, session=reader.session)
 
     def left(self, feed: Feed, reader: Reader, reason: str) -> None:
+        reader.session.count("skipped_frames", sum(reader.skipped.values()))
         if not feed.readers:
             self.drop(feed)
         self._host.changed("reader_left", stream=self, session=reader.session, reason=reason)

@@ -32,10 +32,14 @@ def check(raw: bytes) -> None:
     assert text.isprintable(), f"a log line with control characters: {text!r}"
 
 
+ENDS = ("session closed", "protocol violation", "connection closed", "connection refused")
+"""What the line of a session's end is called; others tell of what went before."""
+
+
 def one_line(server: FaultServer, address: str) -> dict[str, Any]:
-    """The one line that a session leaves; waits for it."""
+    """The one line that a session's end leaves; waits for it."""
     deadline = time.monotonic() + LOG_LIMIT
-    while not (found := lines_of(server, address)):
+    while not (found := [line for line in lines_of(server, address) if line["event"] in ENDS]):
         assert time.monotonic() < deadline, f"no log line of {address}"
         time.sleep(0.02)
     assert len(found) == 1, f"more than one line of {address}: {found}"

@@ -74,7 +74,7 @@ class RtmpScheme:
             async for event in link.events():
                 if isinstance(event, Playing) and ingest is None:
                     publisher = publish(session)
-                    ingest = Ingest(publisher, self._server.registry)
+                    ingest = Ingest(publisher, self._server)
                     link.publisher = publisher
                 elif ingest is None:
                     continue

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 from attrs import define
 
 from penstock.clock import Unwrapper
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind, Track
 from penstock.publisher import MAX_TRACKS, Publisher
-from penstock.registry import INFO, AudioInfo, Registry
+from penstock.registry import INFO, AudioInfo
+from penstock.server import Server
 from penstock_formats.amf import amf0
 from penstock_formats.flv import FLV, FlvBinding
 from penstock_formats.flv.packet import AudioPacket, PacketType, VideoPacket
@@ -37,9 +37,10 @@ class _Input:
 class Ingest:
     """What one publisher sends on one message stream."""
 
-    def __init__(self, publisher: Publisher, registry: Registry) -> None:
+    def __init__(self, publisher: Publisher, server: Server) -> None:
         self._publisher = publisher
-        self._registry = registry
+        self._server = server
+        self._registry = registry = server.registry
         self._clock = Unwrapper(32)
         self._inputs: dict[tuple[Kind, int], _Input] = {}
         self._expected: set[Kind] | None = None
@@ -126,10 +127,9 @@ class Ingest:
         if found is None:
             if (kind, packet.codec) not in self._unknown and len(self._unknown) < MAX_TRACKS:
                 self._unknown.add((kind, packet.codec))
-                structlog.get_logger("penstock").warning(
-                    "track left out",
-                    path=self._publisher.stream.path,
-                    reason=f"no plugin knows {kind} codec {packet.codec!r}",
+                reason = f"no plugin knows {kind} codec {packet.codec!r}"
+                self._server.log_peer(
+                    self._publisher.session, "track left out", level="warning", reason=reason
                 )
             return None
         if entry is None or entry.codec is not found[0]:

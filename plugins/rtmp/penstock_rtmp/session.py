@@ -172,7 +172,7 @@ class RtmpSession:
             self._rtmp.reject_publish(event.stream_id, str(e))
             self._send()
             raise
-        self._publishing[event.stream_id] = _Publishing(publisher, Ingest(publisher, self._server.registry))
+        self._publishing[event.stream_id] = _Publishing(publisher, Ingest(publisher, self._server))
         self._deadline.deadline = float("inf")
         self._rtmp.accept_publish(event.stream_id)
 
@@ -207,7 +207,7 @@ class RtmpSession:
         )
         if muxer.left_out:
             self._session.info["left_out"] = dict(muxer.left_out)
-            self._server.log.info("tracks left out", session=self._session.id, tracks=muxer.left_out)
+            self._server.log_peer(self._session, "tracks left out", tracks=muxer.left_out)
 
         def preamble(cursor: Cursor) -> bytes:
             return self._rtmp.data_to_send() + muxer.preamble(cursor)

@@ -132,7 +132,7 @@ class RtspScheme:
                 await work(link)
                 return
             except NoUdp as e:
-                self._server.log.info("falling back to TCP", session=session.id, reason=str(e))
+                self._server.log_peer(session, "falling back to TCP", reason=str(e))
                 udp = False
             except _Elsewhere as e:
                 url = e.url
@@ -258,7 +258,7 @@ class _Link:
             raise Closed("the server answered DESCRIBE with something else")
         found, left_out = offered(self.server.registry, described.description)
         for reason in left_out:
-            self.server.log.warning("track left out", session=self.session.id, reason=reason)
+            self.server.log_peer(self.session, "track left out", level="warning", reason=reason)
         if not found:
             raise Closed("the server has no track that could be used")
         channels = await self._setup({i: o.media.control for i, o in enumerate(found)}, Mode.PLAY)
@@ -372,7 +372,7 @@ class _Link:
             self.server.registry, stream.tracks, local, SystemRandom().getrandbits(31)
         )
         if left_out:
-            self.server.log.warning("tracks left out", session=self.session.id, tracks=left_out)
+            self.server.log_peer(self.session, "tracks left out", level="warning", tracks=left_out)
         track_ids = [t.id for t in stream.tracks if t.id not in left_out][: len(description.media)]
         self.rtsp.options()
         await self._answer()

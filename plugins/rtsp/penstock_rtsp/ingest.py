@@ -206,6 +206,9 @@ class Ingest:
 
     def finish(self) -> None:
         """The publisher leaves: what is still held goes out, as far as arrival tells how the tracks stand."""
+        for track in self.tracks:
+            self.publisher.session.count("bad_packets", track.bad)
+            self.publisher.session.count("lost_packets", track.lost)
         held, self._held = self._held, None
         if held and not self.publisher.closed:
             for track, unit, arrival in held:

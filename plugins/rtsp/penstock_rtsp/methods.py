@@ -86,9 +86,7 @@ class Methods:
             raise Closed("the peer left")
 
     def _log_refused(self, request: Request, error: Exception) -> None:
-        self._server.log.info(
-            "request refused", session=self._session.id, method=request.method, reason=str(error)
-        )
+        self._server.log_peer(self._session, "request refused", method=request.method, reason=str(error))
 
     def _reply(self, request: Request, status: int, *headers: tuple[str, str], body: bytes = b"") -> bytes:
         return self._rtsp.respond(request, status, *headers, body=body, date=formatdate(usegmt=True))
@@ -134,7 +132,7 @@ class Methods:
         )
         if left_out:
             self._session.info["left_out"] = left_out
-            self._server.log.info("tracks left out", session=self._session.id, tracks=left_out)
+            self._server.log_peer(self._session, "tracks left out", tracks=left_out)
         if not description.media:
             raise Refusal(415)
         base = asked.request.url.rstrip("/") + "/"
@@ -156,7 +154,7 @@ class Methods:
             raise Refusal(415)
         found, left_out = offered(self._server.registry, SessionDescription.parse(asked.request.body))
         for reason in left_out:
-            self._server.log.warning("track left out", session=self._session.id, path=path, reason=reason)
+            self._server.log_peer(self._session, "track left out", level="warning", reason=reason)
         if not found or len(found) > MAX_TRACKS:
             raise Refusal(415)
         self.recorder = Recorder(self._server, self._session, path, found, self._shared.random, self._fail)
