@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from penstock_formats.rtp.packet import RtpPacket
@@ -16,14 +17,21 @@ FRAME_TICKS = 3600
 """Of a 90 kHz clock: 25 pictures a second."""
 
 
+def picture(text: bytes) -> bytes:
+    """A payload with one key frame of H.264 in it that bears `text`."""
+    return IDR + text + b"x" * 40
+
+
 class Source:
     """One track, over TCP or UDP: `packet` and `rtcp` send bytes as they are, `frame` the next packet as it should be."""
 
-    def __init__(self, faults: Rig, media: str, *, udp: bool = False, head: bytes = IDR) -> None:
+    def __init__(
+        self, faults: Rig, media: str, *, udp: bool = False, whole: Callable[[bytes], bytes] = picture
+    ) -> None:
         self.faults = faults
         self.client = Client(faults.peer("rtsp"))
-        self.head = head
-        """What a payload begins with that holds a whole key frame."""
+        self.whole = whole
+        """Makes a payload of one key frame that bears a text."""
         self.sequence = 0
         self.timestamp = 0
         self.ssrc = SSRC
@@ -78,7 +86,7 @@ class Source:
 
     def frame(self, text: bytes = b"") -> None:
         """A whole key frame that bears `text`."""
-        self.payload(self.head + text + b"x" * 40)
+        self.payload(self.whole(text))
 
     @property
     def player(self) -> Client:

@@ -226,9 +226,8 @@ def test_P6_sender_reports_of_impossible_times(faults: Rig, udp: bool, name: str
     """They may put sound and picture apart, as nobody can know better, by up to the ten seconds that are no jump yet; the
     times of each go on."""
     with faults.watched(), client(faults) as peer, client(faults, peer.path) as player:
-        if udp:
-            pairs = peer.record_udp(H264, AAC)
-        else:
+        pairs = peer.record_udp(H264, AAC) if udp else []
+        if not udp:
             peer.record(H264, AAC)
 
         def send(channel: int, data: bytes) -> None:
@@ -334,7 +333,8 @@ async def test_P13_packets_of_a_stranger_are_counted() -> None:
     peer, stranger = udp_pair()
     try:
         with peer, stranger:
-            ports.rtp.add(*peer.getsockname(), lambda data, _: got.append(data))
+            host, port = peer.getsockname()
+            ports.rtp.add(host, port, lambda data, _: got.append(data))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(ports.run)
                 for sock in (stranger, stranger, peer):
