@@ -19,6 +19,7 @@ from penstock.config import Config
 from penstock.errors import Closed, PenstockError, ProtocolViolation, UserError
 from penstock.hooks import Endpoint
 from penstock.plugins import PluginSet
+from penstock.poller import Poller
 from penstock.publisher import Publisher
 from penstock.relay import Relay
 from penstock.services import Services
@@ -63,6 +64,7 @@ class Server:
         self.streams = Streams(self)
         self.services = Services(self)
         self.relay = Relay(self)
+        self.poller = Poller()
         self._tasks: TaskGroup | None = None
         self._exit: Any = None
         self._stop = anyio.Event()
@@ -90,7 +92,7 @@ class Server:
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
         error: Exception | None = None
-        with Watchdog(self.plugins) as watchdog:
+        with Watchdog(self.plugins) as watchdog, self.poller:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 self.spawn(watchdog.beat)
@@ -300,7 +302,9 @@ class Server:
                 )
                 sock.close()
                 return
-        connection = net.Connection(sock, peer, self.spawn, self.config.server.stall_timeout)
+        connection = net.Connection(
+            sock, peer, self.spawn, self.config.server.stall_timeout, self.poller
+        )
         session = scopes[scope] = self.sessions.add(protocol, connection.address)
         try:
             ours = await self.run_session(session, partial(handle, connection, session))

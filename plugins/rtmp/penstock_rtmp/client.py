@@ -130,7 +130,11 @@ class RtmpScheme:
             if tc_url.startswith("rtmps:"):
                 sock = await net.start_tls(sock, ssl.create_default_context(), host)
             connection = net.Connection(
-                sock, sock.getpeername(), self._server.spawn, self._server.config.server.stall_timeout
+                sock,
+                sock.getpeername(),
+                self._server.spawn,
+                self._server.config.server.stall_timeout,
+                self._server.poller,
             )
             bindings = [(c.kind, b.fourcc) for c, b in self._server.registry.having(FLV) if b.fourcc]
             target = Target(

@@ -95,9 +95,12 @@ class RtmpSession:
 
     async def _loop(self) -> None:
         rtmp = self._rtmp
+        connection = self._connection
         while True:
             most = PUBLISHER_READ if self._publishing else PLAYER_READ
-            data = await self._connection.receive(most)
+            # A player only acknowledges now and then.
+            connection.patient = bool(self._playing) and not self._publishing
+            data = await connection.receive(most)
             if not data:
                 return
             rtmp.receive_data(data)

@@ -173,7 +173,7 @@ class _Link:
             if deadline.cancelled_caught:
                 raise Closed(f"{host}:{port} did not answer in time")
         connection = net.Connection(
-            sock, sock.getpeername(), server.spawn, server.config.server.stall_timeout
+            sock, sock.getpeername(), server.spawn, server.config.server.stall_timeout, server.poller
         )
         rtsp = Requester(bare, AGENT, secrets.token_hex(8), user, password)
         return cls(server, session, connection, rtsp, udp, str(sock.getpeername()[0]))

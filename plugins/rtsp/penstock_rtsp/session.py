@@ -20,6 +20,7 @@ from penstock_rtsp.shared import Shared
 
 NAME = "Penstock"
 RECEIVE = 256 << 10
+PLAYER_RECEIVE = 16 << 10
 REPORT_SECONDS = 5.0
 TICK_SECONDS = 0.05
 """How often a publisher over UDP is looked after: its reorder buffers wait in steps of this."""
@@ -84,7 +85,10 @@ class RtspSession:
         rtsp = self._rtsp
         began = self._ingest
         while True:
-            data = await self._receive(RECEIVE)
+            # A player only reports now and then.
+            player = self._methods.player
+            self._connection.patient = player is not None and player.playing
+            data = await self._receive(RECEIVE if began is not None else PLAYER_RECEIVE)
             if not data:
                 return
             self._channels.alive = time.monotonic()

@@ -11,7 +11,7 @@ import anyio
 import structlog
 from anyio.lowlevel import checkpoint
 
-from penstock.net import wait_readable
+from penstock.poller import wait_readable
 from penstock.publisher import Publisher
 
 BATCH = 64
