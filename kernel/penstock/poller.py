@@ -1,0 +1,126 @@
+"""Waiting for many sockets through one descriptor of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import sys
+from typing import Self
+
+import anyio
+
+PATIENCE_SECONDS = 0.1
+"""How long what a peer says may lie unread where nobody is in a hurry to hear it."""
+MAX_EVENTS = 1024
+
+
+async def wait_readable(sock: socket.socket) -> None:
+    """Wait until `sock` can be read or accepted from; only the task that closes it may wait for it.
+
+    On asyncio and uvloop this is a third of what `anyio.wait_readable` costs: no extra turn of the loop, and one
+    future in place of an event and two look-ups. What waits again and again does so through a `Poller`.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        await anyio.wait_readable(sock)
+        return
+    descriptor = sock.fileno()
+    future: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(descriptor, _readable, future)
+    try:
+        await future
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _readable(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class _Set:
+    """An epoll set, and who waits for what is in it."""
+
+    def __init__(self) -> None:
+        self.poll = select.epoll()
+        self.waiting: dict[int, asyncio.Future[None]] = {}
+
+    def arm(self, descriptor: int) -> None:
+        """Tell of `descriptor` once. A socket that is closed leaves the set by itself."""
+        try:
+            self.poll.modify(descriptor, select.EPOLLIN | select.EPOLLONESHOT)
+        except FileNotFoundError:
+            self.poll.register(descriptor, select.EPOLLIN | select.EPOLLONESHOT)
+
+    def turn(self) -> None:
+        """Wake those whose sockets can be read from."""
+        waiting = self.waiting
+        for descriptor, _ in self.poll.poll(0, MAX_EVENTS):
+            future = waiting.pop(descriptor, None)
+            if future is not None and not future.done():
+                future.set_result(None)
+
+    def close(self) -> None:
+        self.poll.close()
+        for future in self.waiting.values():
+            future.cancel()
+
+
+class Poller:
+    """Epoll sets inside the event loop's own: to wait again for a socket is one system call and no handle.
+
+    A server has one. Where players only report now and then, as with RTCP and RTMP acknowledgements, each wake-up
+    of the loop costs more than what is said: who waits with `patient` is looked at each `PATIENCE_SECONDS`,
+    together with all others who do. Under trio, and where there is no epoll, waiting is the event loop's.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._looking = False
+
+    def __enter__(self) -> Self:
+        if sys.platform == "linux":
+            try:
+                self._loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return self
+            self._soon, self._later = _Set(), _Set()
+            self._loop.add_reader(self._soon.poll.fileno(), self._soon.turn)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.remove_reader(self._soon.poll.fileno())
+            self._soon.close()
+            self._later.close()
+
+    async def wait(self, sock: socket.socket, *, patient: bool = False) -> None:
+        """Wait until `sock` can be read from; only the task that closes it may wait for it."""
+        loop = self._loop
+        if loop is None:
+            await wait_readable(sock)
+            return
+        among = self._later if patient else self._soon
+        descriptor, waiting = sock.fileno(), among.waiting
+        if descriptor in waiting:
+            raise anyio.BusyResourceError("reading from")
+        among.arm(descriptor)
+        if patient and not self._looking:
+            self._looking = True
+            loop.call_later(PATIENCE_SECONDS, self._look, loop)
+        future = waiting[descriptor] = loop.create_future()
+        try:
+            await future
+        finally:
+            # Where the wait was cancelled; what the set still tells of it then is told to nobody.
+            if waiting.get(descriptor) is future:
+                del waiting[descriptor]
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._looking = self._loop is not None and bool(self._later.waiting)
+        if self._looking:
+            self._later.turn()
+            loop.call_later(PATIENCE_SECONDS, self._look, loop)
