@@ -292,14 +292,19 @@ class Feed:
     @property
     def due_at(self) -> int | None:
         """The moment (monotonic ns) at which some lane should be served; None where nothing is pending."""
-        due = min((lane.due_at for lane in self.lanes if lane.pending), default=None)
+        due: int | None = None
+        end = self.ring.end
+        for lane in self.lanes:
+            if lane.head < end and (due is None or lane.due_at < due):
+                due = lane.due_at
         # Without a publisher there is nothing to wait for.
         return due if due is None or self.stream.published else 0
 
     @property
     def rest_until(self) -> int:
         """Until when (monotonic ns) every lane lets frames gather at the ingest; 0 where some lane wants each at once."""
-        return min((lane.rest_until for lane in self.lanes), default=0)
+        lanes = self.lanes
+        return lanes[0].rest_until if len(lanes) == 1 else min((lane.rest_until for lane in lanes), default=0)
 
     async def flush(self, now: int) -> None:
         """Serve every lane that is due; one pass at a time."""

@@ -21,10 +21,11 @@ class GopCache:
     def add(self, frame: Frame) -> None:
         """Keep `frame`, and let go of what no reader needs any more."""
         frames, keys = self._frames, self._keys
-        is_key = frame.key and frame.track.kind is Kind.VIDEO
+        is_video = frame.track.codec.kind is Kind.VIDEO
+        is_key = frame.key and is_video
         if is_key:
             keys[frame.track.id] = self._first + len(frames)
-        elif frame.track.id not in keys if frame.track.kind is Kind.VIDEO else not keys:
+        elif frame.track.id not in keys if is_video else not keys:
             return
         frames.append(frame)
         self._bytes += frame.size

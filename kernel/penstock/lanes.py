@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from penstock.feed import Feed, Reader
     from penstock.ring import Unit
 
-BATCH = 256
-"""Sockets served before the loop is yielded: 256 writes are a few milliseconds."""
+BATCH = 512
+"""Sockets served before the loop is yielded: so many writes are a few milliseconds."""
 
 KEY_WAIT = 5.0
 """Seconds that a reader waits for a key frame where none is at hand, before it gets what there is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Self
+from typing import NamedTuple, Self
 
 from attrs import evolve, frozen
 
@@ -64,8 +64,7 @@ class Track:
         return evolve(self, config=config)
 
 
-@frozen(eq=False)
-class Frame:
+class Frame(NamedTuple):
     """One coded access unit in the normal form of its codec, shared by all who read it.
 
     `pts`, `dts` and `duration` are nanoseconds on the stream's clock; `arrival` is `time.monotonic_ns()`

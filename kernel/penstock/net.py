@@ -43,7 +43,18 @@ def format_address(address: Any) -> str:
 class Connection:
     """One peer's TCP connection: what comes in by `receive`, what goes out through `sink`."""
 
-    __slots__ = ("_eager", "_held", "_poller", "address", "bytes_in", "patient", "peer", "secure", "sink", "sock")
+    __slots__ = (
+        "_eager",
+        "_held",
+        "_poller",
+        "address",
+        "bytes_in",
+        "patient",
+        "peer",
+        "secure",
+        "sink",
+        "sock",
+    )
 
     def __init__(
         self, sock: socket.socket, peer: Any, spawn: Spawn, stall_timeout: float, poller: Poller

@@ -6,12 +6,15 @@ import asyncio
 import select
 import socket
 import sys
+import time
 from typing import Self
 
 import anyio
 
-PATIENCE_SECONDS = 0.1
-"""How long what a peer says may lie unread where nobody is in a hurry to hear it."""
+PATIENCE_NS = 100_000_000
+"""How long what a peer says lies unread where nobody is in a hurry to hear it, while the loop is awake anyway."""
+IMPATIENCE_SECONDS = 0.5
+"""And how long where nothing else happens."""
 MAX_EVENTS = 1024
 
 
@@ -38,6 +41,24 @@ async def wait_readable(sock: socket.socket) -> None:
 def _readable(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+async def sleep_until(moment: int) -> None:
+    """Sleep until a moment of `time.monotonic_ns()`, with less ado than `anyio.sleep`: the pump does for each picture."""
+    delay = (moment - time.monotonic_ns()) / 1e9
+    if delay <= 0:
+        return
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        await anyio.sleep(delay)
+        return
+    future: asyncio.Future[None] = loop.create_future()
+    timer = loop.call_later(delay, _readable, future)
+    try:
+        await future
+    finally:
+        timer.cancel()
 
 
 class _Set:
@@ -72,13 +93,14 @@ class Poller:
     """Epoll sets inside the event loop's own: to wait again for a socket is one system call and no handle.
 
     A server has one. Where players only report now and then, as with RTCP and RTMP acknowledgements, each wake-up
-    of the loop costs more than what is said: who waits with `patient` is looked at each `PATIENCE_SECONDS`,
-    together with all others who do. Under trio, and where there is no epoll, waiting is the event loop's.
+    of the loop costs more than what is said: who waits with `patient` is looked at now and then, together with all
+    others who do, when the pump has woken the loop. Under trio, and where there is no epoll, waiting is the event loop's.
     """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._looking = False
+        self._looked = 0
 
     def __enter__(self) -> Self:
         if sys.platform == "linux":
@@ -91,7 +113,7 @@ class Poller:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        loop, self._loop = self._loop, None
+        loop, self._loop, self._looking = self._loop, None, False
         if loop is not None:
             loop.remove_reader(self._soon.poll.fileno())
             self._soon.close()
@@ -110,7 +132,7 @@ class Poller:
         among.arm(descriptor)
         if patient and not self._looking:
             self._looking = True
-            loop.call_later(PATIENCE_SECONDS, self._look, loop)
+            loop.call_later(IMPATIENCE_SECONDS, self._look_again, loop)
         future = waiting[descriptor] = loop.create_future()
         try:
             await future
@@ -119,8 +141,16 @@ class Poller:
             if waiting.get(descriptor) is future:
                 del waiting[descriptor]
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def look(self) -> None:
+        """See to those who are patient, if their time has come."""
+        if self._looking:
+            now = time.monotonic_ns()
+            if now - self._looked >= PATIENCE_NS:
+                self._looked = now
+                self._later.turn()
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.look()
         self._looking = self._loop is not None and bool(self._later.waiting)
         if self._looking:
-            self._later.turn()
-            loop.call_later(PATIENCE_SECONDS, self._look, loop)
+            loop.call_later(IMPATIENCE_SECONDS, self._look_again, loop)

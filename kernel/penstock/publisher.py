@@ -6,12 +6,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-import anyio
-
 from penstock.clock import DecodingTimes, FrameInterval, SampleGrid
 from penstock.errors import Closed
 from penstock.media import NS, Codec, CodecConfig, Frame, Kind, Track
-from penstock.registry import INFO, VideoInfo
+from penstock.registry import INFO, CodecInfo, VideoInfo
 
 if TYPE_CHECKING:
     from penstock.session import Session
@@ -28,10 +26,12 @@ BACK_NS = NS
 class _Input:
     """What is kept of one track while its frames come in."""
 
-    __slots__ = ("dts", "grid", "interval", "jump", "last", "offset", "placed", "track")
+    __slots__ = ("dts", "grid", "info", "interval", "jump", "kind", "last", "offset", "placed", "track")
 
     def __init__(self, track: Track) -> None:
         self.track = track
+        self.kind = track.kind
+        self.info: CodecInfo | None = None
         self.last: int | None = None
         """The dts of its last frame; `placed` is where that would have been if times need not go up."""
         self.placed = 0
@@ -39,7 +39,7 @@ class _Input:
         self.jump = 0
         """The last of the source's jumps that it took part in."""
         self.dts: DecodingTimes | None = None
-        self.grid = SampleGrid(track.clock_rate) if track.kind is Kind.AUDIO else None
+        self.grid = SampleGrid(track.clock_rate) if self.kind is Kind.AUDIO else None
         self.interval = FrameInterval()
 
 
@@ -100,7 +100,7 @@ class Publisher:
 
     def _configured(self, entry: _Input) -> None:
         config = entry.track.config
-        info = self.stream.registry.get(entry.track.codec, INFO)
+        entry.info = info = self.stream.registry.get(entry.track.codec, INFO)
         if config is None or info is None:
             return
         if entry.track.kind is Kind.VIDEO:
@@ -139,14 +139,15 @@ class Publisher:
         arrival: int | None = None,
     ) -> None:
         """Take one frame in its codec's normal form. Without `dts` it is derived from the codec's reordering."""
-        self._check()
+        if self._closed:
+            raise Closed("the publisher was closed")
         entry = self._inputs[track_id]
         self.last_arrival = arrival = arrival or time.monotonic_ns()
         track = entry.track
         if track.config is None or not units:
             self.dropped += 1
             return
-        kind = track.kind
+        kind = entry.kind
         # Placed first, so that decoding times are made on the stream's clock, which has no jumps.
         offset = self._place(entry, pts if dts is None else dts, arrival)
         entry.placed = offset + (pts if dts is None else dts)
@@ -157,9 +158,8 @@ class Publisher:
             dts = entry.dts.dts(pts, entry.interval.value)
         else:
             dts = pts
-        if entry.grid is not None:
-            info = self.stream.registry.get(track.codec, INFO)
-            samples = info.samples(units, track.config) if info is not None else None
+        if entry.grid is not None and entry.info is not None:
+            samples = entry.info.samples(units, track.config)
             if samples:
                 pts = dts = entry.grid.snap(pts, samples)
                 duration = duration or samples * NS // track.clock_rate
@@ -251,10 +251,3 @@ class Publisher:
             self._closed = True
             self.session.count("dropped_frames", self.dropped)
             self.stream.publisher_left(self, reason)
-
-
-async def rest_until(moment: int) -> None:
-    """Sleep until a moment of `time.monotonic_ns()`."""
-    delay = (moment - time.monotonic_ns()) / 1e9
-    if delay > 0:
-        await anyio.sleep(delay)

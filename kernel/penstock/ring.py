@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from attrs import define, frozen
+from attrs import frozen
 
 from penstock.media import NS, Track
 
@@ -18,34 +18,38 @@ class Bounds:
     seconds: float = 30.0
 
 
-@define(eq=False)
 class Unit:
     """One frame (or event) as its muxer wrote it, the same for every reader.
 
-    `payloads` are the packets, or the pieces of a byte stream; `key` says that a reader may start here; `time` is
-    the frame's dts in ns; `track` is the track with the config in force, None for what belongs to no track;
-    `channel` 1 is a track's control (RTCP). `config` says that it tells a reader of its track's new config, which
-    readers that start later have from their start reply; `generation` counts those, and is the feed's to set.
+    `payloads` are the packets, or the pieces of a byte stream, `size` is the bytes of all; `key` says that a reader
+    may start here; `time` is the frame's dts in ns; `track` is the track with the config in force, None for what
+    belongs to no track; `channel` 1 is a track's control (RTCP). `config` says that it tells a reader of its track's
+    new config, which readers that start later have from their start reply; `generation` counts those, and is the
+    feed's to set. `of` is the id of the track of which it is a frame; None for a config or a control.
     """
 
-    track: Track | None
-    payloads: tuple[bytes, ...]
-    time: int
-    key: bool = False
-    video: bool = False
-    channel: int = 0
-    config: bool = False
-    generation: int = 0
+    __slots__ = ("channel", "config", "generation", "key", "of", "payloads", "size", "time", "track", "video")
 
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.payloads))
-
-    @property
-    def of(self) -> int | None:
-        """The id of the track of which it is a frame; None for a config or a control."""
-        track = self.track
-        return track.id if track is not None and not self.config and not self.channel else None
+    def __init__(
+        self,
+        track: Track | None,
+        payloads: tuple[bytes, ...],
+        time: int,
+        key: bool = False,
+        video: bool = False,
+        channel: int = 0,
+        config: bool = False,
+    ) -> None:
+        self.track = track
+        self.payloads = payloads
+        self.time = time
+        self.key = key
+        self.video = video
+        self.channel = channel
+        self.config = config
+        self.generation = 0
+        self.size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
+        self.of = track.id if track is not None and not config and not channel else None
 
 
 class Ring:
@@ -55,10 +59,11 @@ class Ring:
     that lag, for `history` nanoseconds.
     """
 
-    __slots__ = ("_bounds", "_history", "_keys", "_units", "bytes", "end", "start")
+    __slots__ = ("_bounds", "_history", "_keys", "_span", "_units", "bytes", "end", "start")
 
     def __init__(self, bounds: Bounds, history: int) -> None:
         self._bounds = bounds
+        self._span = int(bounds.seconds * NS)
         self._history = history
         self._units: deque[Unit] = deque()
         self._keys: deque[int] = deque()
@@ -69,16 +74,16 @@ class Ring:
     def append(self, unit: Unit) -> None:
         if unit.key:
             self._keys.append(self.end)
-        self._units.append(unit)
+        bounds, units, time = self._bounds, self._units, unit.time
+        units.append(unit)
         self.end += 1
         self.bytes += unit.size
-        bounds, units = self._bounds, self._units
-        while self.bytes > bounds.bytes or len(units) > bounds.frames or self._span() > bounds.seconds * NS:
-            if len(units) == 1:
-                break
+        while len(units) > 1 and (
+            self.bytes > bounds.bytes or len(units) > bounds.frames or time - units[0].time > self._span
+        ):
             self._drop()
         floor = self._keys[-1] if self._keys else self.end - 1
-        oldest = unit.time - self._history
+        oldest = time - self._history
         while self.start < floor and units[0].time < oldest:
             self._drop()
 
@@ -87,9 +92,6 @@ class Ring:
         self._units.clear()
         self._keys.clear()
         self.start, self.bytes = self.end, 0
-
-    def _span(self) -> int:
-        return self._units[-1].time - self._units[0].time
 
     def _drop(self) -> None:
         self.bytes -= self._units.popleft().size

@@ -302,9 +302,7 @@ class Server:
                 )
                 sock.close()
                 return
-        connection = net.Connection(
-            sock, peer, self.spawn, self.config.server.stall_timeout, self.poller
-        )
+        connection = net.Connection(sock, peer, self.spawn, self.config.server.stall_timeout, self.poller)
         session = scopes[scope] = self.sessions.add(protocol, connection.address)
         try:
             ours = await self.run_session(session, partial(handle, connection, session))

@@ -28,7 +28,8 @@ from penstock.media import (
     TrackRemoved,
 )
 from penstock.path import StreamPath
-from penstock.publisher import Publisher, rest_until
+from penstock.poller import sleep_until
+from penstock.publisher import Publisher
 from penstock.queue import FrameQueue
 from penstock.registry import Registry
 from penstock.ring import Bounds
@@ -67,6 +68,10 @@ class StreamHost(Protocol):
 
     def gone(self, stream: Stream) -> None:
         """The stream has neither publisher nor anybody who waits for one."""
+        ...
+
+    def awake(self) -> None:
+        """The event loop is awake: what may wait a moment is done now rather than in a wake-up of its own."""
         ...
 
     def late(self, feed: Feed) -> None:
@@ -300,9 +305,12 @@ class Stream:
         self.has_frames = True
         self.frames_in += 1
         self.bytes_in += frame.size
-        self.last_time = max(self.last_time, frame.dts)
-        self._last_arrival = frame.arrival
-        self.clock.arrival(frame.dts, time.time_ns() - time.monotonic_ns() + frame.arrival)
+        if frame.dts > self.last_time:
+            self.last_time = frame.dts
+        if frame.arrival != self._last_arrival:
+            # Once for all that one read brought.
+            self._last_arrival = frame.arrival
+            self.clock.arrival(frame.dts, time.time_ns() - time.monotonic_ns() + frame.arrival)
         self._cache.add(frame)
         self._send(frame)
 
@@ -333,16 +341,16 @@ class Stream:
         now = time.monotonic_ns()
         for feed in feeds:
             due = feed.due_at
-            if due is None:
-                continue
-            if due <= now + TIMER_NS:
+            if due is not None and due <= now + TIMER_NS:
                 await feed.flush(now + TIMER_NS)
-            if feed.due_at is not None:
+                due = feed.due_at
+            if due is not None:
                 self._host.late(feed)
+        self._host.awake()
         if rest:
-            moment = min(feed.rest_until for feed in feeds)
+            moment = feeds[0].rest_until if len(feeds) == 1 else min(feed.rest_until for feed in feeds)
             if moment > now:
-                await rest_until(moment)
+                await sleep_until(moment)
                 self.rested = True
                 return
         self.rested = False

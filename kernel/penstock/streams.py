@@ -181,5 +181,8 @@ class Streams:
         if self._streams.get(stream.path) is stream:
             del self._streams[stream.path]
 
+    def awake(self) -> None:
+        self._server.poller.look()
+
     def late(self, feed: Feed) -> None:
         self._server.late(feed)

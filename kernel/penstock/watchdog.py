@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HELD_SECONDS = 1.0
 """Nothing may keep the loop for so long: every stream stands still meanwhile."""
-BEAT_SECONDS = 0.25
+BEAT_SECONDS = 0.5
 
 _log = structlog.get_logger("penstock")
 

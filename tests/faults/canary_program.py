@@ -23,9 +23,9 @@ from attrs import define, field
 from penstock.errors import leading
 from penstock_formats.rtp.packet import RtpPacket
 from penstock_formats.sdp import SessionDescription
-from penstock_rtmp.chunk import CSID_VIDEO, encode_message
+from penstock_rtmp.chunk import CSID_VIDEO, Message, encode_message
 from penstock_rtmp.client_connection import ClientConnection, Target
-from penstock_rtmp.event import Ended, Media, Playing, Publishing, Rejected
+from penstock_rtmp.event import Ended, Playing, Publishing, Rejected
 from penstock_rtmp.handshake import RANDOM_SIZE
 from penstock_rtsp.message import InterleavedFrame
 from penstock_rtsp.requester import Described, Failed, Prepared, Requester, Started, TransportRefused
@@ -280,7 +280,7 @@ async def read_rtmp(port: int, board: Board) -> None:
     async with Rtmp(port, "rtmp", publish=False) as client:
         await client.until(Playing)
         async for event in client.events():
-            if isinstance(event, Media):
+            if isinstance(event, Message):
                 board.see(event.payload)
 
 

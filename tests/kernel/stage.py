@@ -65,6 +65,8 @@ class Host:
     def gone(self, stream: Stream) -> None:
         self.gone_streams.append(stream)
 
+    def awake(self) -> None: ...
+
     def late(self, feed: Feed) -> None:
         self.late_feeds.append(feed)
 

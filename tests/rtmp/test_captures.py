@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from penstock_formats.flv import PacketType, build_audio, build_video, parse_audio, parse_video
-from penstock_rtmp.event import Media, Play, Publish
+from penstock_rtmp.chunk import Message
+from penstock_rtmp.event import Play, Publish
 from tests.rtmp.drive import feed, server
 
 DATA = Path(__file__).parents[1] / "data" / "rtmp"
@@ -24,7 +25,7 @@ def events(name: str, piece: int = 1 << 20) -> list[Any]:
 def test_publishers(name: str) -> None:
     found = events(name)
     assert any(isinstance(e, Publish) and e.name.split("?")[0] == "stream" for e in found)
-    media = [e for e in found if isinstance(e, Media)]
+    media = [e for e in found if isinstance(e, Message)]
     assert len(media) > 20
     for event in media:
         if event.type == 9:
@@ -45,7 +46,7 @@ def test_players(name: str) -> None:
 def test_enhanced_tags_of_ffmpeg() -> None:
     seen = Counter[tuple[int | str, PacketType, int]]()
     for event in events("ffmpeg9_hevc_two_audio"):
-        if isinstance(event, Media):
+        if isinstance(event, Message):
             for packet in (parse_video if event.type == 9 else parse_audio)(event.payload):
                 seen[packet.codec, packet.type, packet.track_id] += 1
     assert seen["hvc1", PacketType.SEQUENCE_START, 0] == 1

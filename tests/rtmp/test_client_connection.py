@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from penstock_rtmp.chunk import encode_message
+from penstock_rtmp.chunk import Message, encode_message
 from penstock_rtmp.client_connection import ClientConnection, Target
 from penstock_rtmp.event import (
     Connect,
     Connected,
     Ended,
-    Media,
     Metadata,
     Play,
     Playing,
@@ -43,7 +42,7 @@ def test_pull() -> None:
     peer.send_data(1, 0, "onMetaData", {"height": 480})
     client.receive_data(peer.data_to_send() + encode_message(6, 9, 9, 1, b"x" * 70_000, 65_536))
     assert client.next_event() == Metadata(1, {"height": 480})
-    assert client.next_event() == Media(9, 1, 9, b"x" * 70_000)
+    assert client.next_event() == Message(9, 1, 9, b"x" * 70_000)
     peer.end_play(1, "over")
     assert wire(client, peer)[0] == [
         Ended("StreamEOF"),

@@ -10,7 +10,7 @@ from penstock.errors import ProtocolViolation
 from penstock_formats.amf import EcmaArray, amf0
 from penstock_rtmp.chunk import ChunkReader, Message, encode_message
 from penstock_rtmp.connection import MAX_STREAMS, ServerConnection
-from penstock_rtmp.event import Connect, Media, Metadata, Pause, Play, Publish, Script, StreamClosed
+from penstock_rtmp.event import Connect, Metadata, Pause, Play, Publish, Script, StreamClosed
 from penstock_rtmp.message import (
     Command,
     Data,
@@ -117,7 +117,7 @@ def test_publish_media_and_metadata() -> None:
     assert events == [
         Publish(1, "s", "live"),
         Metadata(1, {"width": 640, "encoder": "x\ufffd", "codes": [1, {"a": 2}]}),
-        Media(9, 1, 5, b"picture"),
+        Message(9, 1, 5, b"picture"),
         Script(1, 7, "onCuePoint", (5.0,)),
         StreamClosed(1),
     ]
@@ -129,7 +129,7 @@ def test_aggregate_is_split() -> None:
     tag = b"\x08\0\0\1\0\0\x10" + bytes(4) + b"a" + bytes(4)
     tags = tag + tag.replace(b"\x10", b"\x20").replace(b"a", b"b")
     _, events = connected(CREATE, PUBLISH, encode_message(4, 1000, 22, 1, tags))
-    assert events[1:] == [Media(8, 1, 1000, b"a"), Media(8, 1, 1016, b"b")]
+    assert events[1:] == [Message(8, 1, 1000, b"a"), Message(8, 1, 1016, b"b")]
     _, events = connected(CREATE, PUBLISH, encode_message(4, 1000, 22, 7, tags))
     assert events[1:] == []
 
@@ -297,6 +297,6 @@ def test_media_comes_out_whole_whatever_the_pieces() -> None:
     connection, _ = connected(CREATE, PUBLISH)
     data = encode_message(4, 5, 9, 1, bytes(range(256)) * 8)
     assert feed(connection, [data[i : i + 7] for i in range(0, len(data), 7)]) == [
-        Media(9, 1, 5, bytes(range(256)) * 8)
+        Message(9, 1, 5, bytes(range(256)) * 8)
     ]
     assert isinstance(Message(9, 1, 5, b""), tuple)

@@ -20,12 +20,12 @@ from penstock.session import Session
 from penstock.stream import Stream
 from penstock_formats.flv import FLV
 from penstock_rtmp.capability import MULTITRACK
+from penstock_rtmp.chunk import Message
 from penstock_rtmp.client_connection import ClientConnection, Target
 from penstock_rtmp.event import (
     ClientEvent,
     Connected,
     Ended,
-    Media,
     Metadata,
     Playing,
     Publishing,
@@ -78,7 +78,7 @@ class RtmpScheme:
                     link.publisher = publisher
                 elif ingest is None:
                     continue
-                elif isinstance(event, Media):
+                elif isinstance(event, Message):
                     ingest.media(event)
                 elif isinstance(event, Metadata):
                     ingest.metadata(event)

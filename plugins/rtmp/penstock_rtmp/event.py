@@ -1,4 +1,7 @@
-"""What connections tell their sessions. Text in them is the peer's: clean it before it is shown."""
+"""What connections tell their sessions. Text in them is the peer's: clean it before it is shown.
+
+Audio (8) and video (9) messages come as they are, a `Message` whose payload is a tag body.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from penstock_rtmp.chunk import Message
 from penstock_rtmp.metadata import Json
 
 
@@ -77,16 +81,6 @@ class BufferLength:
 
 
 @frozen
-class Media:
-    """An audio (8) or video (9) tag body; `timestamp` is in ms, modulo 2**32."""
-
-    type: int
-    stream_id: int
-    timestamp: int
-    payload: bytes
-
-
-@frozen
 class Metadata:
     """onMetaData, made harmless; empty where the publisher clears it."""
 
@@ -141,5 +135,5 @@ class Ended:
     code: str
 
 
-ServerEvent = Connect | Publish | Play | Pause | StreamClosed | BufferLength | Media | Metadata | Script
-ClientEvent = Connected | Publishing | Playing | Rejected | Ended | Media | Metadata | Script
+ServerEvent = Connect | Publish | Play | Pause | StreamClosed | BufferLength | Message | Metadata | Script
+ClientEvent = Connected | Publishing | Playing | Rejected | Ended | Message | Metadata | Script

@@ -16,7 +16,8 @@ from penstock_formats.amf import amf0
 from penstock_formats.flv import FLV, FlvBinding
 from penstock_formats.flv.packet import AudioPacket, PacketType, VideoPacket
 from penstock_formats.flv.tag import parse_audio, parse_video
-from penstock_rtmp.event import Media, Metadata, Script
+from penstock_rtmp.chunk import Message
+from penstock_rtmp.event import Metadata, Script
 from penstock_rtmp.message import MessageType
 from penstock_rtmp.script import SCRIPT, ScriptConfig
 
@@ -71,7 +72,7 @@ class Ingest:
         time = self._clock.unwrap(event.timestamp) * MS_NS
         self._publisher.write(self._script.id, (amf0.encode(event.name, *event.values),), pts=time)
 
-    def media(self, event: Media) -> None:
+    def media(self, event: Message) -> None:
         """One audio or video message. Raises `ProtocolViolation` for what can't be read."""
         time = self._clock.unwrap(event.timestamp) * MS_NS
         if event.type == MessageType.VIDEO:

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from penstock.errors import ProtocolViolation
 from penstock_rtmp.aggregate import split_aggregate
 from penstock_rtmp.chunk import DEFAULT_CHUNK_SIZE, ChunkReader, Message
-from penstock_rtmp.event import Media, Metadata, Script
+from penstock_rtmp.event import Metadata, Script
 from penstock_rtmp.handshake import ClientHandshake, ServerHandshake
 from penstock_rtmp.message import (
     MAX_AMF,
@@ -34,6 +34,8 @@ MAX_SCRIPTS = 32
 WINDOW = 2_500_000
 """Bytes between acknowledgements, as FFmpeg and Flash Media Server have it."""
 
+# Looked at for each message: an enum's member is a look-up by itself.
+MEDIA = (int(MessageType.VIDEO), int(MessageType.AUDIO))
 _DATA_TYPES = (MessageType.DATA, MessageType.DATA_AMF3)
 
 E = TypeVar("E")
@@ -66,7 +68,7 @@ class Link(Generic[E]):
     def __init__(self, handshake: ServerHandshake | ClientHandshake) -> None:
         self._handshake: ServerHandshake | ClientHandshake | None = handshake
         self._early = b""
-        self._events: list[E | Media | Metadata | Script] = []
+        self._events: list[E | Message | Metadata | Script] = []
         self._out = handshake.data_to_send()
         self._reader = ChunkReader()
         self._received = 0
@@ -98,7 +100,7 @@ class Link(Generic[E]):
         self._pongs = 0
         return out
 
-    def next_event(self) -> E | Media | Metadata | Script | None:
+    def next_event(self) -> E | Message | Metadata | Script | None:
         """The next event, or None where more bytes or a decision are needed.
 
         Raises `ProtocolViolation`, once; the connection is closed then.
@@ -114,6 +116,11 @@ class Link(Generic[E]):
                 message = self._reader.next_message()
                 if message is None:
                     break
+                kind = message.type
+                if kind in MEDIA and self._carries(message.stream_id):
+                    if self._scripts < MAX_SCRIPTS:
+                        self._scripts += 1
+                    return message
                 self._receive(message)
         except ProtocolViolation:
             self.state = ConnectionState.CLOSED
@@ -169,10 +176,9 @@ class Link(Generic[E]):
 
     def _receive(self, message: Message) -> None:
         kind = message.type
-        if kind == MessageType.VIDEO or kind == MessageType.AUDIO:
+        if kind in MEDIA:
             if self._carries(message.stream_id):
-                self._scripts = min(self._scripts + 1, MAX_SCRIPTS)
-                self._events.append(Media(kind, message.stream_id, message.timestamp, message.payload))
+                self._events.append(message)
             else:
                 self.ignored += 1
         elif kind == MessageType.AGGREGATE:

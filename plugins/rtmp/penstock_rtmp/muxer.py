@@ -31,6 +31,8 @@ class _Slot:
     kind: Kind
     number: int
     config: CodecConfig | None = None
+    tag: bytes = b""
+    """What is before each sound frame, once known."""
     flags: dict[str, Any] = field(factory=dict[str, Any])
 
 
@@ -116,23 +118,16 @@ class RtmpMuxer:
 
     def _frame(self, frame: Frame) -> Sequence[Unit]:
         track = frame.track
-        self._time = frame.dts
-        time = to_ticks(frame.dts, MS)
-        if track.codec is SCRIPT:
-            message = self._message(CSID_DATA, time, MessageType.DATA, frame.units[0])
-            return (Unit(track, (message,), frame.dts),)
-        slot = self._slot(track)
+        self._time = dts = frame.dts
+        time = to_ticks(dts, MS)
+        slot = self._slots.get(track.id) or self._slot(track)
         if slot is None:
+            if track.codec is SCRIPT:
+                return (
+                    Unit(track, (self._message(CSID_DATA, time, MessageType.DATA, frame.units[0]),), dts),
+                )
             return ()
-        units: list[Unit] = []
-        if slot.config is not track.config:
-            if (
-                slot.config is not None
-                and slot.config != track.config
-                and (unit := self.config(track, frame.dts))
-            ):
-                units.append(unit)
-            slot.config = track.config
+        changed = self._changed(slot, track, dts) if slot.config is not track.config else None
         if slot.kind is Kind.VIDEO:
             tag = video_header(
                 slot.codec,
@@ -142,12 +137,22 @@ class RtmpMuxer:
                 track_id=slot.number,
             )
             message = self._message(CSID_VIDEO, time, MessageType.VIDEO, tag + slot.binding.encode(frame))
-            units.append(Unit(track, (message,), frame.dts, key=frame.key and not slot.number, video=True))
-            return units
-        tag = audio_header(slot.codec, PacketType.CODED_FRAMES, track_id=slot.number, **slot.flags)
-        message = self._message(CSID_AUDIO, time, MessageType.AUDIO, tag + slot.binding.encode(frame))
-        units.append(Unit(track, (message,), frame.dts))
-        return units
+            unit = Unit(track, (message,), dts, key=frame.key and not slot.number, video=True)
+        else:
+            if not slot.tag:
+                slot.tag = audio_header(
+                    slot.codec, PacketType.CODED_FRAMES, track_id=slot.number, **slot.flags
+                )
+            message = self._message(
+                CSID_AUDIO, time, MessageType.AUDIO, slot.tag + slot.binding.encode(frame)
+            )
+            unit = Unit(track, (message,), dts)
+        return (unit,) if changed is None else (changed, unit)
+
+    def _changed(self, slot: _Slot, track: Track, time: int) -> Unit | None:
+        """What tells of a config that is another than the one before; nothing of the first."""
+        before, slot.config, slot.tag = slot.config, track.config, b""
+        return self.config(track, time) if before is not None and before != track.config else None
 
     def config(self, track: Track, time: int) -> Unit | None:
         slot = self._slot(track)

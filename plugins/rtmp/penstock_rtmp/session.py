@@ -17,10 +17,10 @@ from penstock.server import Server
 from penstock.session import Credentials, Session
 from penstock_formats.flv import FLV
 from penstock_rtmp.capability import MULTITRACK
+from penstock_rtmp.chunk import Message
 from penstock_rtmp.connection import ServerConnection
 from penstock_rtmp.event import (
     Connect,
-    Media,
     Metadata,
     Pause,
     Play,
@@ -105,7 +105,10 @@ class RtmpSession:
                 return
             rtmp.receive_data(data)
             while (event := rtmp.next_event()) is not None:
-                await self._handle(event)
+                if type(event) is Message:
+                    self._media(event)
+                else:
+                    await self._handle(event)
             self._send()
             for publishing in tuple(self._publishing.values()):
                 if publishing.publisher.closed:
@@ -117,12 +120,13 @@ class RtmpSession:
         if data:
             self._connection.sink.control(data)
 
+    def _media(self, event: Message) -> None:
+        publishing = self._publishing.get(event.stream_id)
+        if publishing is not None:
+            publishing.ingest.media(event)
+
     async def _handle(self, event: ServerEvent) -> None:
         match event:
-            case Media():
-                publishing = self._publishing.get(event.stream_id)
-                if publishing is not None:
-                    publishing.ingest.media(event)
             case Metadata():
                 publishing = self._publishing.get(event.stream_id)
                 if publishing is not None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from attrs import frozen
+from typing import NamedTuple, Protocol
 
 from penstock.media import CodecConfig, Frame
 from penstock.registry import Capability
 
 
-@frozen
-class FlvUnit:
+class FlvUnit(NamedTuple):
     """A coded frame out of an FLV tag, in the codec's normal form. `config` is given where the frame changed it in band."""
 
     units: tuple[bytes, ...]

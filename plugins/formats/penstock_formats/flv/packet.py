@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import enum
-
-from attrs import frozen
+from typing import NamedTuple
 
 KEY_FRAME = 1
 INTER_FRAME = 2
@@ -33,8 +32,7 @@ class PacketType(enum.Enum):
     COMMAND = "command"
 
 
-@frozen
-class VideoPacket:
+class VideoPacket(NamedTuple):
     """One track's part of a video tag.
 
     `codec` is the CodecID of legacy FLV or a FourCC; `frame_type` is as on the wire (1 is a key frame);
@@ -54,8 +52,7 @@ class VideoPacket:
         return self.frame_type == KEY_FRAME
 
 
-@frozen
-class AudioPacket:
+class AudioPacket(NamedTuple):
     """One track's part of an audio tag.
 
     `codec` is the SoundFormat of legacy FLV or a FourCC; `rate` (0 to 3 for 5.5, 11, 22, 44 kHz), `wide` (16
