@@ -239,7 +239,10 @@ static void raw_open(player_t *p) {
     r->chunk = (uint32_t)raw_chunk;
 }
 
-static void raw_data(player_t *p, uint8_t *data, size_t size) { take_chunks(p, p->protocol, data, size); }
+static void raw_data(player_t *p, uint8_t *data, size_t size) {
+    player_answers(p);
+    take_chunks(p, p->protocol, data, size);
+}
 
 const protocol_t RTMP = {"rtmp", rtmp_open, rtmp_connected, rtmp_data, NULL, false};
 const protocol_t RAW_RTMP = {"raw-rtmp", raw_open, player_requests, raw_data, NULL, false};

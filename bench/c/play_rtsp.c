@@ -223,6 +223,11 @@ static void raw_open(player_t *p) {
     p->media[2] = (source_t){.player = p, .fd = -1};
 }
 
+static void raw_data(player_t *p, uint8_t *data, size_t size) {
+    player_answers(p);
+    tcp_data(p, data, size);
+}
+
 static void raw_udp_open(player_t *p) {
     rtsp_open(p);
     for (int track = 0; track < TRACKS; track++) {
@@ -234,5 +239,5 @@ static void raw_udp_open(player_t *p) {
 
 const protocol_t RTSP_TCP = {"rtsp-tcp", rtsp_open, rtsp_connected, tcp_data, keep_alive, false};
 const protocol_t RTSP_UDP = {"rtsp-udp", rtsp_open, rtsp_connected, udp_data, keep_alive, false};
-const protocol_t RAW_RTSP = {"raw-rtsp", raw_open, player_requests, tcp_data, NULL, false};
+const protocol_t RAW_RTSP = {"raw-rtsp", raw_open, player_requests, raw_data, NULL, false};
 const protocol_t RAW_UDP = {"raw-udp", raw_udp_open, NULL, NULL, NULL, true};

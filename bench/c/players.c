@@ -40,6 +40,10 @@ void player_send(player_t *p, const void *data, size_t size) {
     if (p->state != DEAD && send(p->tcp.fd, data, size, MSG_NOSIGNAL) != (ssize_t)size) player_dies(p);
 }
 
+void player_answers(player_t *p) {
+    if (p->answers < ANSWERS) p->answers++, player_send(p, "", 1);
+}
+
 void player_requests(player_t *p) {
     p->requested = now_ns();
     if (p->state != DEAD) p->state = WAITING;

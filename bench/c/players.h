@@ -3,6 +3,11 @@
 #define PLAYERS_H
 #include "common.h"
 
+// A player of RTMP or RTSP has answered its server a few times before media come, and the kernel then acknowledges
+// what comes in steps, in the sender's context (an "interactive" session). One that never said a word acknowledges
+// each read on its own core instead: the floor's players must do as the others do.
+enum { ANSWERS = 4 };
+
 typedef enum { IDLE, CONNECTING, STARTING, WAITING, PLAYING, DEAD } state_t;
 
 typedef struct player player_t;
@@ -17,7 +22,7 @@ typedef struct { // one socket in an epoll set
 } source_t;
 
 struct player {
-    int index;
+    int index, answers;
     state_t state;
     bool probe, was_playing;
     source_t tcp;
@@ -45,6 +50,7 @@ extern const char *server_path, *server_url;
 extern int raw_chunk;
 
 void player_dies(player_t *p);
+void player_answers(player_t *p);               // to the floor, whose players ask for nothing: see ANSWERS
 void player_requests(player_t *p);              // the play request goes out now
 void player_frame(player_t *p, bool key_done);  // one picture has come; key_done: it was a whole key frame
 void player_stamp(player_t *p, uint8_t *head, size_t size);
