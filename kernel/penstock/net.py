@@ -49,6 +49,7 @@ class Connection:
         "_poller",
         "address",
         "bytes_in",
+        "drained",
         "patient",
         "peer",
         "secure",
@@ -65,6 +66,8 @@ class Connection:
         self.bytes_in = 0
         self.patient = False
         """Whether what the peer says may wait a moment, as a player's reports may."""
+        self.drained = False
+        """Set where the last read took all that there was, and nothing can have come since: saves a call in vain."""
         self._poller = poller
         self._eager = 0
         self._held = bytearray()
@@ -85,6 +88,9 @@ class Connection:
             self._eager = 0
             await anyio.lowlevel.checkpoint()
         try:
+            if self.drained:
+                self.drained = False
+                await self._poller.wait(self.sock, patient=self.patient)
             while True:
                 try:
                     data = self.sock.recv(most)
@@ -132,17 +138,6 @@ class Connection:
         await self.sink.flushed()
         if self.sink.closed:
             raise Closed(self.sink.closed)
-
-    def receive_now(self, most: int = RECEIVE_BYTES) -> bytes | None:
-        """Bytes that are there already; None where there are none, so that a batch is parsed in one go."""
-        try:
-            data = self.sock.recv(most)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
-        except OSError as e:
-            raise Closed(e.strerror or "connection closed") from None
-        self.bytes_in += len(data)
-        return data
 
     async def linger(self) -> None:
         """Let the peer have our last word before `close`: send the rest, say that no more comes, drop what it sends."""

@@ -226,10 +226,10 @@ class Publisher:
         self._offset = stream.start_offset(time, arrival)
         return self._offset
 
-    async def flush(self, *, rest: bool = False) -> None:
+    async def flush(self, *, rest: bool = False) -> bool:
         """Let the readers have what is due. With `rest` the caller's socket may wait while a window gathers:
-        the task then sleeps here instead of waking for each frame."""
-        await self.stream.flush(rest=rest)
+        the task then sleeps here instead of waking for each frame. Returns whether it slept."""
+        return await self.stream.flush(rest=rest)
 
     def __enter__(self) -> Self:
         return self

@@ -333,11 +333,11 @@ class Stream:
         if self._feeds.get(feed.muxer.key) is feed:
             del self._feeds[feed.muxer.key]
 
-    async def flush(self, *, rest: bool = False) -> None:
-        """Serve the feeds that are due. With `rest`, sleep through the window that every feed allows."""
+    async def flush(self, *, rest: bool = False) -> bool:
+        """Serve the feeds that are due. With `rest`, sleep through the window that every feed allows; whether it did."""
         feeds = tuple(self._feeds.values())
         if not feeds:
-            return
+            return False
         now = time.monotonic_ns()
         for feed in feeds:
             due = feed.due_at
@@ -352,8 +352,9 @@ class Stream:
             if moment > now:
                 await sleep_until(moment)
                 self.rested = True
-                return
+                return True
         self.rested = False
+        return False
 
     def publisher_left(self, publisher: Publisher, reason: str) -> None:
         """Wait for a new publisher while there are readers; otherwise end now."""

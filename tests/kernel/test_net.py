@@ -33,6 +33,7 @@ from penstock.net import (
     open_udp,
     start_tls,
 )
+from penstock.poller import Poller
 from tests.certificate import self_signed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
@@ -164,7 +165,7 @@ async def connected(*, stall_timeout: float = 5) -> AsyncGenerator[tuple[Connect
     listener.close()
     near.setblocking(False)
     async with anyio.create_task_group() as tasks:
-        connection = Connection(near, address, tasks.start_soon, stall_timeout)
+        connection = Connection(near, address, tasks.start_soon, stall_timeout, Poller())
         with far:
             try:
                 yield connection, far
@@ -177,12 +178,10 @@ async def test_a_peers_bytes() -> None:
     async with connected() as (connection, far):
         assert connection.address == format_address(far.getsockname())
         assert not connection.secure
-        assert connection.receive_now() is None
         far.sendall(b"hello")
         assert await connection.receive() == b"hello"
         far.sendall(b"world")
-        await anyio.wait_readable(connection.sock)
-        assert connection.receive_now(3) == b"wor"
+        assert await connection.receive(3) == b"wor"
         assert await connection.receive(10) == b"ld"
         assert connection.bytes_in == 10
         far.close()
@@ -368,11 +367,10 @@ async def test_handshakes(tmp_path: Path) -> None:
     assert isinstance(one, ssl.SSLSocket)
     assert isinstance(other, ssl.SSLSocket)
     async with anyio.create_task_group() as tasks:
-        connection = Connection(one, ("::1", 1, 0, 0), tasks.start_soon, 5)
+        connection = Connection(one, ("::1", 1, 0, 0), tasks.start_soon, 5, Poller())
         assert connection.secure
         other.send(b"hello")
         assert await connection.receive() == b"hello"
-        assert connection.receive_now() is None
         other.close()
         assert await connection.receive() == b""
         connection.close()

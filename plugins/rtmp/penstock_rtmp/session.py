@@ -113,7 +113,8 @@ class RtmpSession:
             for publishing in tuple(self._publishing.values()):
                 if publishing.publisher.closed:
                     return
-                await publishing.publisher.flush(rest=len(data) < most)
+                slept = await publishing.publisher.flush(rest=len(data) < most)
+                connection.drained = not slept and len(data) < most and not connection.secure
 
     def _send(self) -> None:
         data = self._rtmp.data_to_send()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from attrs import field, frozen
 
 from penstock.errors import ProtocolViolation
@@ -45,6 +47,12 @@ class Refusal(Exception):
 
 
 Event = Asked | Refused | Response | InterleavedFrame
+
+RECENT = 1024
+"""URLs and sessions that are known again: a player's keep-alives are the same but for their number."""
+
+_target = functools.lru_cache(RECENT)(Target.parse)
+_session = functools.lru_cache(RECENT)(SessionHeader.parse)
 
 
 class ServerConnection:
@@ -116,8 +124,8 @@ class ServerConnection:
                 unsupported = ("Unsupported", request.headers.get("Require") or "")
                 return Refused(request, 551, "Require", (unsupported,))
             session = request.headers.single("Session")
-            known = SessionHeader.parse(session).id if session is not None else None
-            target = Target.parse(request.url)
+            known = _session(session).id if session is not None else None
+            target = _target(request.url)
         except ProtocolViolation as violation:
             return Refused(request, 400, str(violation))
         if known is not None and (self.session is None or known != self.session.id):

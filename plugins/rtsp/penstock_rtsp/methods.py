@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from email.utils import formatdate
 from typing import Any
 
 import anyio
@@ -16,6 +15,7 @@ from penstock.session import Session
 from penstock_formats.sdp import SessionDescription
 from penstock_rtsp.channels import Channels
 from penstock_rtsp.connection import Asked, Refusal, ServerConnection
+from penstock_rtsp.date import date
 from penstock_rtsp.description import describe, offered
 from penstock_rtsp.message import Request
 from penstock_rtsp.player import Player
@@ -89,7 +89,7 @@ class Methods:
         self._server.log_peer(self._session, "request refused", method=request.method, reason=str(error))
 
     def _reply(self, request: Request, status: int, *headers: tuple[str, str], body: bytes = b"") -> bytes:
-        return self._rtsp.respond(request, status, *headers, body=body, date=formatdate(usegmt=True))
+        return self._rtsp.respond(request, status, *headers, body=body, date=date())
 
     async def _challenge(self, request: Request) -> Refusal:
         """Ask for credentials, whatever the URL's query says: cameras' clients have one and answer nonetheless."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from attrs import evolve
-
 from penstock.errors import ProtocolViolation
 from penstock_formats.decimal import parse_decimal
 from penstock_rtsp.headers import Headers
@@ -152,8 +150,8 @@ class MessageReader:
         self._lines = []
         self._head_size = 0
         if isinstance(start, Request):
-            return evolve(start, headers=headers, body=body)
-        return evolve(start, headers=headers, body=body)
+            return Request(start.method, start.url, headers, body, start.version)
+        return Response(start.status, start.reason, headers, body, start.version)
 
     def _skip_line_ends(self) -> None:
         end = 0

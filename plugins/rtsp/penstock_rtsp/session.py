@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from email.utils import formatdate
 
 import anyio
 
@@ -13,6 +12,7 @@ from penstock.net import Connection
 from penstock.session import Session
 from penstock_rtsp.channels import Channels
 from penstock_rtsp.connection import Asked, Refused, ServerConnection
+from penstock_rtsp.date import date
 from penstock_rtsp.ingest import Ingest
 from penstock_rtsp.message import InterleavedFrame
 from penstock_rtsp.methods import Methods
@@ -101,7 +101,7 @@ class RtspSession:
                     elif isinstance(event, Asked):
                         await self._methods.answer(event)
                     elif isinstance(event, Refused):
-                        self._connection.sink.control(rtsp.refuse(event, formatdate(usegmt=True)))
+                        self._connection.sink.control(rtsp.refuse(event, date()))
             except ProtocolViolation:
                 self._connection.sink.control(rtsp.farewell())
                 raise

@@ -1,0 +1,83 @@
+"""Waiting for many sockets through one descriptor of the event loop."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+
+import anyio
+import pytest
+
+from penstock.poller import IMPATIENCE_SECONDS, Poller, sleep_until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("patient", [False, True])
+async def test_each_waiter_is_woken_for_its_own_socket(patient: bool) -> None:
+    pairs = [socket.socketpair() for _ in range(20)]
+    woken: list[int] = []
+
+    async def wait(number: int) -> None:
+        near = pairs[number][0]
+        for _ in range(3):
+            await poller.wait(near, patient=patient)
+            assert near.recv(10) == b"x"
+            woken.append(number)
+            if number + 1 < len(pairs):
+                pairs[number + 1][1].send(b"x")
+
+    with Poller() as poller:
+        async with anyio.create_task_group() as tasks:
+            for number in range(len(pairs)):
+                tasks.start_soon(wait, number)
+            for _ in range(3):
+                pairs[0][1].send(b"x")
+                while woken.count(len(pairs) - 1) < _ + 1:
+                    await anyio.sleep(0.001)
+                    poller.look()
+    assert sorted(woken) == sorted(list(range(20)) * 3)
+    for near, far in pairs:
+        near.close()
+        far.close()
+
+
+async def test_who_is_patient_is_heard_also_where_nothing_else_happens() -> None:
+    near, far = socket.socketpair()
+    with Poller() as poller, near, far:
+        far.send(b"x")
+        with anyio.fail_after(20 * IMPATIENCE_SECONDS):
+            await poller.wait(near, patient=True)
+
+
+async def test_who_gave_up_waiting_is_forgotten_and_may_wait_again() -> None:
+    near, far = socket.socketpair()
+    with Poller() as poller, near, far:
+        for _ in range(3):
+            with anyio.move_on_after(0.01) as limit:
+                await poller.wait(near)
+            assert limit.cancelled_caught
+        far.send(b"x")
+        with anyio.fail_after(5):
+            await poller.wait(near)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the event loop says so itself")
+async def test_two_may_not_wait_for_one_socket() -> None:
+    near, far = socket.socketpair()
+    with Poller() as poller, near, far:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(poller.wait, near)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(anyio.BusyResourceError):
+                await poller.wait(near)
+            tasks.cancel_scope.cancel()
+
+
+async def test_sleeping_until_a_moment() -> None:
+    moment = time.monotonic_ns() + 20_000_000
+    await sleep_until(moment)
+    # An event loop's timer may be a millisecond early.
+    assert time.monotonic_ns() > moment - 2_000_000
+    await sleep_until(moment)
