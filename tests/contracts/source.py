@@ -26,6 +26,13 @@ IO_FILES = {
 """Files of protocol plugins that do I/O or hold kernel objects; all others are nouns of the specification and do none."""
 
 
+KERNEL_IO_FILES = {
+    "__main__.py", "cli.py", "datagram.py", "feed.py", "lanes.py", "listener.py", "net.py", "relay.py", "run.py",
+    "server.py", "services.py", "sink.py", "streams.py", "udp.py", "watchdog.py",
+}  # fmt: skip
+"""Files of the kernel that have to do with sockets, tasks, threads or the process; all others are held to the gate."""
+
+
 @frozen
 class Module:
     """One source file."""

@@ -185,3 +185,35 @@ def test_what_is_told_of_a_storm_takes_no_place_from_lines_after_it() -> None:
     ]
     limited.flush()
     assert len(out.lines) == 4
+
+
+def test_too_many_keys_are_a_mistake_of_ours_and_still_one_line() -> None:
+    (line,) = lines("json", "event", **{f"key{n}": "v" * 50 for n in range(100)})
+    assert len(line) < log.MAX_LINE
+    assert json.loads(line)["event"] == "event"
+
+
+@pytest.mark.parametrize("how", ["true", "error", "triple"])
+def test_tracebacks_are_bounded_and_escaped(how: str) -> None:
+    def deep(n: int) -> None:
+        if n:
+            deep(n - 1)
+        raise ValueError("\x1b[31mred")
+
+    out = io.StringIO()
+    log.configure("info", "json", out)
+    logger = structlog.get_logger()
+    try:
+        deep(300)
+    except ValueError as error:
+        told: Any = {"true": True, "error": error, "triple": (type(error), error, error.__traceback__)}[how]
+        logger.error("failed", exc_info=told)
+    trace = json.loads(out.getvalue())["exception"]
+    assert len(trace) <= log.MAX_TRACEBACK
+    assert trace.endswith("ValueError: \\x1b[31mred"), "its end has the cause"
+
+
+def test_nothing_to_trace() -> None:
+    for nothing in (True, None, "x", (None, None, None)):
+        (line,) = lines("json", "event", exc_info=nothing)
+        assert "exception" not in json.loads(line)
