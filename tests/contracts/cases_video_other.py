@@ -10,10 +10,11 @@ from penstock_codecs.av1.flv import Av1Flv
 from penstock_codecs.av1.obu import leb128, split, with_size, write_leb128
 from penstock_codecs.av1.record import parse_record, write_record
 from penstock_codecs.av1.rtp import Av1Rtp
-from penstock_codecs.vp8.flv import RECORD, Vp8Flv
+from penstock_codecs.vp8.flv import Vp8Flv
 from penstock_codecs.vp8.header import Vp8Config
 from penstock_codecs.vp8.header import parse_frame as parse_vp8
 from penstock_codecs.vp8.info import Vp8Info
+from penstock_codecs.vp8.record import RECORD
 from penstock_codecs.vp8.rtp import Vp8Rtp
 from penstock_codecs.vp9 import Vp9Config
 from penstock_codecs.vp9.flv import Vp9Flv

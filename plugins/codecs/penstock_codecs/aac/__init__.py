@@ -12,15 +12,17 @@ from penstock.registry import INFO, Registry
 from penstock_codecs.aac.config import AAC, AacConfig
 from penstock_codecs.aac.flv import AacFlv
 from penstock_codecs.aac.info import AacInfo
+from penstock_codecs.aac.isobmff import AacIsobmff
 from penstock_codecs.aac.rtp import AacRtp
 from penstock_formats.flv import FLV
+from penstock_formats.isobmff import ISOBMFF
 from penstock_formats.rtp import RTP
 
 __all__ = ["AAC", "AacConfig", "AacPlugin", "plugin"]
 
 
 class AacPlugin(Plugin):
-    """Registers AAC with its INFO, RTP and FLV bindings."""
+    """Registers AAC with its INFO, RTP, FLV and ISOBMFF bindings."""
 
     name = "aac"
 
@@ -30,6 +32,7 @@ class AacPlugin(Plugin):
         registry.bind(AAC, INFO, AacInfo())
         registry.bind(AAC, RTP, AacRtp())
         registry.bind(AAC, FLV, AacFlv())
+        registry.bind(AAC, ISOBMFF, AacIsobmff())
 
 
 plugin = AacPlugin()

@@ -11,16 +11,18 @@ from penstock.hooks import Plugin, hookimpl
 from penstock.registry import INFO, Registry
 from penstock_codecs.av1.flv import Av1Flv
 from penstock_codecs.av1.info import Av1Info
+from penstock_codecs.av1.isobmff import Av1Isobmff
 from penstock_codecs.av1.rtp import Av1Rtp
 from penstock_codecs.av1.sequence import AV1, Av1Config
 from penstock_formats.flv import FLV
+from penstock_formats.isobmff import ISOBMFF
 from penstock_formats.rtp import RTP
 
 __all__ = ["AV1", "Av1Config", "Av1Plugin", "plugin"]
 
 
 class Av1Plugin(Plugin):
-    """Registers AV1 with its INFO, RTP and FLV bindings."""
+    """Registers AV1 with its INFO, RTP, FLV and ISOBMFF bindings."""
 
     name = "av1"
 
@@ -30,6 +32,7 @@ class Av1Plugin(Plugin):
         registry.bind(AV1, INFO, Av1Info())
         registry.bind(AV1, RTP, Av1Rtp())
         registry.bind(AV1, FLV, Av1Flv())
+        registry.bind(AV1, ISOBMFF, Av1Isobmff())
 
 
 plugin = Av1Plugin()

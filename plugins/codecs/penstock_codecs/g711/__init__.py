@@ -10,15 +10,17 @@ from penstock.registry import INFO, Registry
 from penstock_codecs.g711.config import PCMA, PCMU, G711Config
 from penstock_codecs.g711.flv import G711Flv
 from penstock_codecs.g711.info import G711Info
+from penstock_codecs.g711.isobmff import G711Isobmff
 from penstock_codecs.g711.rtp import G711Rtp
 from penstock_formats.flv import FLV
+from penstock_formats.isobmff import ISOBMFF
 from penstock_formats.rtp import RTP
 
 __all__ = ["PCMA", "PCMU", "G711Config", "G711Plugin", "plugin"]
 
 
 class G711Plugin(Plugin):
-    """Registers both laws with their INFO, RTP and FLV bindings."""
+    """Registers both laws with their INFO, RTP, FLV and ISOBMFF bindings."""
 
     name = "g711"
 
@@ -29,6 +31,7 @@ class G711Plugin(Plugin):
             registry.bind(codec, INFO, G711Info(law))
             registry.bind(codec, RTP, G711Rtp(codec, static))
             registry.bind(codec, FLV, G711Flv(legacy))
+            registry.bind(codec, ISOBMFF, G711Isobmff(codec, law))
 
 
 plugin = G711Plugin()

@@ -9,12 +9,14 @@ from penstock_codecs.h264.info import H264Info
 from penstock_codecs.h264.rtp import H264Rtp
 from penstock_codecs.h264.unit import NALS
 from penstock_formats.flv.binding import FLV
+from penstock_formats.isobmff.binding import ISOBMFF
 from penstock_formats.nal.flv import NalFlv
+from penstock_formats.nal.isobmff import NalIsobmff
 from penstock_formats.rtp.binding import RTP
 
 
 class H264Plugin(Plugin):
-    """H.264 in RTP and FLV."""
+    """H.264 in RTP, FLV and ISO media files."""
 
     name = "h264"
 
@@ -24,6 +26,7 @@ class H264Plugin(Plugin):
         registry.bind(H264, INFO, H264Info())
         registry.bind(H264, RTP, H264Rtp())
         registry.bind(H264, FLV, NalFlv(NALS, legacy_id=7, fourcc="avc1"))
+        registry.bind(H264, ISOBMFF, NalIsobmff(H264, NALS, ("avc1", "avc3"), "avcC"))
 
 
 plugin = H264Plugin()

@@ -47,8 +47,11 @@ def _take(record: bytes, position: int, count: int, kind: int) -> tuple[list[byt
     return nals, position
 
 
-def build_record(config: H264Config) -> bytes:
-    """The record of `config`, for NAL unit lengths of 4 bytes. Raises `ProtocolViolation` on a bad SPS."""
+def build_record(config: H264Config, *, in_band: bool = False) -> bytes:
+    """The record of `config`, for NAL unit lengths of 4 bytes; the sample entry alone tells of sets in band.
+
+    Raises `ProtocolViolation` on a bad SPS.
+    """
     sps = config.parsed
     pieces = [
         bytes((1, sps.profile, sps.constraints, sps.level, 0xFC | 3, 0xE0 | len(config.sps))),

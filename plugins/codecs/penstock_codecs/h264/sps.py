@@ -10,6 +10,7 @@ from penstock.errors import ProtocolViolation
 from penstock_codecs.h264.level import max_dpb_frames
 from penstock_formats.bits import BitReader
 from penstock_formats.nal import MAX_PARAMETER_SET, unescape
+from penstock_formats.nal.display import UNTOLD, Display, read_display
 
 CLAUSE = "H.264 7.4.2.1.1"
 
@@ -24,8 +25,6 @@ MAX_MBS = 1055
 
 MAX_REFERENCES = 16
 """MaxDpbFrames is never above 16 (A.3.1 h)."""
-
-EXTENDED_SAR = 255
 
 
 @frozen
@@ -43,12 +42,14 @@ class Sps:
     height: int
     frame_rate: float | None
     reorder: int
+    display: Display = UNTOLD
 
 
 @frozen
 class _Vui:
-    frame_rate: float | None
-    reorder: int | None
+    frame_rate: float | None = None
+    reorder: int | None = None
+    display: Display = UNTOLD
 
 
 @lru_cache(maxsize=128)
@@ -100,7 +101,7 @@ def parse_sps(nal: bytes) -> Sps:
         height -= unit_y * (r.ue() + r.ue())
         if width <= 0 or height <= 0:
             raise ProtocolViolation("the picture is cropped to nothing", CLAUSE)
-    vui = _parse_vui(r) if r.flag() else _Vui(None, None)
+    vui = _parse_vui(r) if r.flag() else _Vui()
     if order_type == 2 or profile == 66:
         # 8.2.1.3: output order is decoding order; Baseline has no B slices and encoders of it do not reorder.
         reorder = 0
@@ -122,6 +123,7 @@ def parse_sps(nal: bytes) -> Sps:
         height,
         vui.frame_rate,
         reorder,
+        vui.display,
     )
 
 
@@ -140,18 +142,9 @@ def _skip_scaling_lists(r: BitReader, count: int) -> None:
 def _parse_vui(r: BitReader) -> _Vui:
     """E.1.1. Decoding needs none of it, and some cameras cut it short: a broken one counts as absent."""
     frame_rate: float | None = None
+    display = UNTOLD
     try:
-        if r.flag() and r.u(8) == EXTENDED_SAR:
-            r.skip(32)
-        if r.flag():
-            r.skip(1)
-        if r.flag():
-            r.skip(4)
-            if r.flag():
-                r.skip(24)
-        if r.flag():
-            r.ue()
-            r.ue()
+        display = read_display(r)
         if r.flag():
             units, scale = r.u(32), r.u(32)
             r.skip(1)
@@ -167,15 +160,15 @@ def _parse_vui(r: BitReader) -> _Vui:
             r.skip(1)
         r.skip(1)
         if not r.flag():
-            return _Vui(frame_rate, None)
+            return _Vui(frame_rate, None, display)
         r.skip(1)
         for _ in range(4):
             r.ue()
         reorder = r.ue(MAX_REFERENCES)
         r.ue(MAX_REFERENCES)
     except ProtocolViolation:
-        return _Vui(frame_rate, None)
-    return _Vui(frame_rate, reorder)
+        return _Vui(frame_rate, None, display)
+    return _Vui(frame_rate, reorder, display)
 
 
 def _skip_hrd(r: BitReader) -> None:

@@ -9,12 +9,14 @@ from penstock_codecs.h265.info import H265Info
 from penstock_codecs.h265.rtp import H265Rtp
 from penstock_codecs.h265.unit import NALS
 from penstock_formats.flv.binding import FLV
+from penstock_formats.isobmff.binding import ISOBMFF
 from penstock_formats.nal.flv import NalFlv
+from penstock_formats.nal.isobmff import NalIsobmff
 from penstock_formats.rtp.binding import RTP
 
 
 class H265Plugin(Plugin):
-    """H.265 in RTP and FLV."""
+    """H.265 in RTP, FLV and ISO media files."""
 
     name = "h265"
 
@@ -24,6 +26,7 @@ class H265Plugin(Plugin):
         registry.bind(H265, INFO, H265Info())
         registry.bind(H265, RTP, H265Rtp())
         registry.bind(H265, FLV, NalFlv(NALS, legacy_id=12, fourcc="hvc1"))
+        registry.bind(H265, ISOBMFF, NalIsobmff(H265, NALS, ("hvc1", "hev1"), "hvcC"))
 
 
 plugin = H265Plugin()

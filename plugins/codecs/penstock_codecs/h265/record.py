@@ -47,7 +47,7 @@ def parse_record(record: bytes) -> H265Config:
     return evolve(config, nal_length=nal_length)
 
 
-def build_record(config: H265Config) -> bytes:
+def build_record(config: H265Config, *, in_band: bool = False) -> bytes:
     """The record of `config`, for NAL unit lengths of 4 bytes. Raises `ProtocolViolation` on a bad SPS.
 
     Frame rate, parallelism and spatial segmentation are left unspecified, as the standard allows.
@@ -65,6 +65,6 @@ def build_record(config: H265Config) -> bytes:
     ]
     for kind, nals in arrays:
         if nals:
-            pieces.append(bytes((COMPLETE | kind, 0, len(nals))))
+            pieces.append(bytes((kind if in_band else COMPLETE | kind, 0, len(nals))))
             pieces += [len(nal).to_bytes(2, "big") + nal for nal in nals]
     return b"".join(pieces)

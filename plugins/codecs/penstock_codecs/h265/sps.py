@@ -10,6 +10,7 @@ from penstock.errors import ProtocolViolation
 from penstock_codecs.h265.profile import Profile, parse_profile
 from penstock_formats.bits import BitReader
 from penstock_formats.nal import MAX_PARAMETER_SET, unescape
+from penstock_formats.nal.display import UNTOLD, Display, read_display
 
 CLAUSE = "H.265 7.4.3.2.1"
 
@@ -18,8 +19,6 @@ MAX_SIDE = 33776
 
 MAX_PICTURES = 16
 """maxDpbSize is never above 16 (A.4.2)."""
-
-EXTENDED_SAR = 255
 
 
 @frozen
@@ -37,6 +36,13 @@ class Sps:
     height: int
     frame_rate: float | None
     reorder: int
+    display: Display = UNTOLD
+
+
+@frozen
+class _Vui:
+    frame_rate: float | None = None
+    display: Display = UNTOLD
 
 
 @lru_cache(maxsize=128)
@@ -70,6 +76,7 @@ def parse_sps(nal: bytes) -> Sps:
         r.ue(MAX_PICTURES - 1)
         reorder = r.ue(MAX_PICTURES - 1)
         r.ue()
+    vui = _find_vui(r, order_bits)
     return Sps(
         id_,
         sub_layers,
@@ -80,22 +87,23 @@ def parse_sps(nal: bytes) -> Sps:
         chroma_depth,
         width,
         height,
-        _frame_rate(r, order_bits),
+        vui.frame_rate,
         reorder,
+        vui.display,
     )
 
 
-def _frame_rate(r: BitReader, order_bits: int) -> float | None:
-    """From the VUI, where it has one.
+def _find_vui(r: BitReader, order_bits: int) -> _Vui:
+    """The VUI, where there is one.
 
     What lies before it says nothing that is needed here, and a VUI that a camera cut short stops no decoder:
     what cannot be read counts as absent.
     """
     try:
         _skip_to_vui(r, order_bits)
-        return _parse_vui(r) if r.flag() else None
+        return _parse_vui(r) if r.flag() else _Vui()
     except ProtocolViolation:
-        return None
+        return _Vui()
 
 
 def _skip_to_vui(r: BitReader, order_bits: int) -> None:
@@ -151,24 +159,14 @@ def _skip_reference_sets(r: BitReader, sets: int) -> None:
             raise ProtocolViolation("a reference picture set has more than 16 pictures", CLAUSE)
 
 
-def _parse_vui(r: BitReader) -> float | None:
+def _parse_vui(r: BitReader) -> _Vui:
     """E.2.1, as far as the timing."""
-    if r.flag() and r.u(8) == EXTENDED_SAR:
-        r.skip(32)
-    if r.flag():
-        r.skip(1)
-    if r.flag():
-        r.skip(4)
-        if r.flag():
-            r.skip(24)
-    if r.flag():
-        r.ue()
-        r.ue()
+    display = read_display(r)
     r.skip(3)
     if r.flag():
         for _ in range(4):
             r.ue()
     if not r.flag():
-        return None
+        return _Vui(None, display)
     units, scale = r.u(32), r.u(32)
-    return scale / units if units and scale else None
+    return _Vui(scale / units if units and scale else None, display)

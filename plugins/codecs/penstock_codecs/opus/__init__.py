@@ -10,16 +10,18 @@ from penstock.registry import INFO, Registry
 from penstock_codecs.opus.config import OPUS, OpusConfig
 from penstock_codecs.opus.flv import OpusFlv
 from penstock_codecs.opus.info import OpusInfo
+from penstock_codecs.opus.isobmff import OpusIsobmff
 from penstock_codecs.opus.packet import duration
 from penstock_codecs.opus.rtp import OpusRtp
 from penstock_formats.flv import FLV
+from penstock_formats.isobmff import ISOBMFF
 from penstock_formats.rtp import RTP
 
 __all__ = ["OPUS", "OpusConfig", "OpusPlugin", "duration", "plugin"]
 
 
 class OpusPlugin(Plugin):
-    """Registers Opus with its INFO, RTP and FLV bindings."""
+    """Registers Opus with its INFO, RTP, FLV and ISOBMFF bindings."""
 
     name = "opus"
 
@@ -29,6 +31,7 @@ class OpusPlugin(Plugin):
         registry.bind(OPUS, INFO, OpusInfo())
         registry.bind(OPUS, RTP, OpusRtp())
         registry.bind(OPUS, FLV, OpusFlv())
+        registry.bind(OPUS, ISOBMFF, OpusIsobmff())
 
 
 plugin = OpusPlugin()

@@ -19,6 +19,7 @@ MAX_CHANNELS = 8
 
 _HEAD = struct.Struct("<8sBBHIhB")
 _MAGIC = b"OpusHead"
+_SPECIFIC = struct.Struct(">BBHIhB")
 
 # RFC 7845 5.1.1.2: Vorbis order; streams, coupled streams and mapping as libopus encodes each count.
 _SURROUND: dict[int, tuple[int, int, bytes]] = {
@@ -77,14 +78,7 @@ def parse_head(data: bytes) -> OpusConfig:
     magic, version, channels, pre_skip, input_rate, gain, family = _HEAD.unpack_from(data)
     if magic != _MAGIC or version & 0xF0:
         raise ProtocolViolation("not an OpusHead of version 1", "RFC 7845 5.1")
-    if family == 0:
-        if channels not in (1, 2):
-            raise ProtocolViolation("Opus mapping family 0 has one or two channels", "RFC 7845 5.1.1.1")
-        return OpusConfig(channels, pre_skip, input_rate, gain, coupled=channels - 1)
-    table = data[_HEAD.size : _HEAD.size + 2 + channels]
-    if len(table) < 2 + channels or (family == 1 and channels > MAX_CHANNELS):
-        raise ProtocolViolation("the Opus channel mapping table does not fit", "RFC 7845 5.1.1")
-    config = OpusConfig.mapped(channels, table[0], table[1], table[2:], family)
+    config = _mapped(channels, family, data[_HEAD.size :])
     return evolve(config, pre_skip=pre_skip, input_rate=input_rate, gain=gain)
 
 
@@ -93,4 +87,37 @@ def write_head(config: OpusConfig) -> bytes:
     head = _HEAD.pack(
         _MAGIC, 1, config.channels, config.pre_skip, config.input_rate, config.gain, config.family
     )
-    return head + bytes((config.streams, config.coupled)) + config.mapping if config.family else head
+    return head + _table(config)
+
+
+def parse_specific(body: bytes) -> OpusConfig:
+    """The body of ``dOps``: the fields of an OpusHead in the byte order of ISO media files."""
+    if len(body) < _SPECIFIC.size:
+        raise ProtocolViolation("dOps is too short", "Opus in ISOBMFF 4.3.2")
+    version, channels, pre_skip, input_rate, gain, family = _SPECIFIC.unpack_from(body)
+    if version:
+        raise ProtocolViolation(f"a dOps of version {version}", "Opus in ISOBMFF 4.3.2")
+    config = _mapped(channels, family, body[_SPECIFIC.size :])
+    return evolve(config, pre_skip=pre_skip, input_rate=input_rate, gain=gain)
+
+
+def write_specific(config: OpusConfig) -> bytes:
+    """The body of ``dOps``."""
+    head = _SPECIFIC.pack(0, config.channels, config.pre_skip, config.input_rate, config.gain, config.family)
+    return head + _table(config)
+
+
+def _mapped(channels: int, family: int, rest: bytes) -> OpusConfig:
+    """The config of so many channels, with the channel mapping table that `rest` begins with."""
+    if family == 0:
+        if channels not in (1, 2):
+            raise ProtocolViolation("Opus mapping family 0 has one or two channels", "RFC 7845 5.1.1.1")
+        return OpusConfig(channels, coupled=channels - 1)
+    table = rest[: 2 + channels]
+    if len(table) < 2 + channels or (family == 1 and channels > MAX_CHANNELS):
+        raise ProtocolViolation("the Opus channel mapping table does not fit", "RFC 7845 5.1.1")
+    return OpusConfig.mapped(channels, table[0], table[1], table[2:], family)
+
+
+def _table(config: OpusConfig) -> bytes:
+    return bytes((config.streams, config.coupled)) + config.mapping if config.family else b""

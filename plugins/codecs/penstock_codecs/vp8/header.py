@@ -21,6 +21,11 @@ class Vp8Config(CodecConfig):
     width: int = 0
     height: int = 0
 
+    def after(self, frame: bytes) -> tuple[bool, Vp8Config | None]:
+        """Whether a frame is key, and the config where it changed it. Raises `ProtocolViolation`."""
+        found = parse_frame(frame)
+        return found is not None, None if found == self else found
+
 
 def parse_frame(frame: bytes) -> Vp8Config | None:
     """The config in a key frame, None for another frame."""

@@ -61,6 +61,14 @@ class Vp9Config(CodecConfig):
             height=found.height,
         )
 
+    def after(self, frame: bytes) -> tuple[bool, Vp9Config | None]:
+        """Whether a frame is key, and the config where it changed it. Raises `ProtocolViolation`."""
+        found = parse_frame(frame)
+        if found is None:
+            return False, None
+        refined = self.refined(found)
+        return True, None if refined == self else refined
+
 
 def parse_frame(frame: bytes) -> Vp9Config | None:
     """The config in a key frame, None for another frame."""

@@ -14,7 +14,7 @@ from penstock_formats.isobmff.event_message import EventMessage, parse_event_mes
 from penstock_formats.isobmff.fragment import parse_moof
 from penstock_formats.isobmff.movie import Movie, parse_movie
 from penstock_formats.isobmff.producer_time import ProducerTime, parse_producer_time
-from penstock_formats.isobmff.sample import Place, Sample, fragment_places, table_places
+from penstock_formats.isobmff.sample import Place, Sample, TrackClock, fragment_places, table_places
 
 MAX_BOX = 8 << 20
 """Bytes of a box other than ``mdat``: the tables of an hour of progressive MP4 take less, a ``moof`` a few KB."""
@@ -43,7 +43,7 @@ class Demuxer:
         self._skip: int | None = 0
         self._media_end: int | None = None
         self._movie: Movie | None = None
-        self._times: dict[int, int] = {}
+        self._clocks: dict[int, TrackClock] = {}
         self._places: Iterator[Place] = iter(())
         self._place: Place | None = None
         self._ordered = True
@@ -98,7 +98,7 @@ class Demuxer:
     def _box(self, box: Box) -> None:
         if box.type == "moov":
             self._movie = parse_movie(box)
-            self._times.clear()
+            self._clocks.clear()
             self._events.append(self._movie)
             self._set_places(table_places(self._movie), ordered=True)
         elif box.type == "moof":
@@ -115,7 +115,7 @@ class Demuxer:
         if self._place is not None:
             raise ProtocolViolation("a fragment before the data of the one before it", offset=self._base)
         fragments = parse_moof(moof, lambda id: movie.track(id).defaults)
-        places = fragment_places(fragments, movie, self._base, self._times)
+        places = fragment_places(fragments, movie, self._base, self._clocks)
         if sum(place.size for place in places) > self._max_fragment:
             raise ProtocolViolation(f"a fragment of more than {self._max_fragment} bytes", offset=self._base)
         ends = [0, *(place.end for place in places)]

@@ -178,7 +178,6 @@ def _traf(run: TrackRun) -> tuple[bytes, bytes]:
         columns.append([SYNC if key else NOT_SYNC for key in keys])
     version = 0
     if run.composition is not None:
-        # Version 1, signed, also where none is negative: some readers go by the version of the first run (ADR 0012).
         version = 1
         flags |= EACH_COMPOSITION
         columns.append([n & 0xFFFFFFFF for n in run.composition])

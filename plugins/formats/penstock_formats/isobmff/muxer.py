@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from penstock.errors import ProtocolViolation
-from penstock.media import NS, Frame, Kind, Track, to_ticks
+from penstock.media import NS, Frame, Track, to_ticks
 from penstock.registry import INFO, Registry, VideoInfo
 from penstock_formats.isobmff.binding import ISOBMFF
 from penstock_formats.isobmff.fragment import TrackRun, build_moof
@@ -23,13 +23,12 @@ _DEFAULT_INTERVAL = NS // 25
 class _Slot:
     """One track: how it is described, and where its decode times are."""
 
-    __slots__ = ("binding", "description", "interval", "last", "rate", "video")
+    __slots__ = ("binding", "description", "interval", "last", "rate")
 
     def __init__(self, description: InitTrack, interval: int) -> None:
         self.description = description
         self.binding = description.binding
         self.rate = description.track.clock_rate
-        self.video = description.track.kind is Kind.VIDEO
         self.interval = interval
         """The distance of the last two frames in ticks: the next duration to expect."""
         self.last = -1
@@ -43,12 +42,13 @@ class _Slot:
         for frame in frames:
             ticks = (frame.dts * rate + _HALF) // NS
             if ticks <= before:
-                # Frames of one burst are only a microsecond apart; each needs a tick.
+                # Frames that came in disorder are only a microsecond apart, and each needs a tick.
                 ticks = before + 1
             times.append(ticks)
             before = ticks
         composition = [
-            (frame.pts * rate + _HALF) // NS - ticks for frame, ticks in zip(frames, times, strict=True)
+            max(0, (frame.pts * rate + _HALF) // NS - ticks)
+            for frame, ticks in zip(frames, times, strict=True)
         ]
         previous = times[-2] if len(times) > 1 else self.last
         if previous >= 0 and before - previous <= rate:
@@ -64,9 +64,7 @@ class _Slot:
             [min(n, MAX_DURATION) for n in durations],
             sizes,
             [frame.key for frame in frames],
-            [max(-MAX_COMPOSITION, min(n, MAX_COMPOSITION)) for n in composition]
-            if any(composition)
-            else None,
+            [min(n, MAX_COMPOSITION) for n in composition] if any(composition) else None,
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
-from attrs import frozen
+from attrs import define, frozen
 
 from penstock.errors import ProtocolViolation
 from penstock_formats.isobmff.fragment import NOT_SYNC_BIT, TrackFragment
@@ -19,7 +19,9 @@ from penstock_formats.isobmff.track import MovieTrack
 class Sample:
     """One sample. `dts`, `pts` and `duration` are ticks of the track's timescale, moved as its edit list says.
 
-    `key` is true for sync samples; `description` is the number of its sample entry, from 1.
+    Where the file has negative composition offsets its decode times are moved down by as much as they are seen to
+    need, so that `dts` is never above `pts`. `key` is true for sync samples; `description` is the number of its
+    sample entry, from 1.
     """
 
     track: MovieTrack
@@ -29,6 +31,14 @@ class Sample:
     key: bool
     description: int
     data: bytes
+
+
+@define
+class TrackClock:
+    """`following` is the decode time of a track's next fragment; `lag` how far below composition times it has to be."""
+
+    following: int = 0
+    lag: int = 0
 
 
 class Place(NamedTuple):
@@ -55,17 +65,19 @@ class Place(NamedTuple):
 
 
 def fragment_places(
-    fragments: list[TrackFragment], movie: Movie, start: int, times: dict[int, int]
+    fragments: list[TrackFragment], movie: Movie, start: int, clocks: dict[int, TrackClock]
 ) -> list[Place]:
     """The samples of a ``moof`` that begins at `start`, in the order of their decode times.
 
-    `times` has the decode time that follows in each track, and is moved on. Empty samples are left out.
+    `clocks` are those of the tracks by id, and are moved on. Empty samples are left out.
     """
     places: list[Place] = []
     end = start
     for fragment in fragments:
         track = movie.track(fragment.track_id)
-        dts = times.get(track.id, 0) if fragment.decode_time is None else fragment.decode_time
+        clock = clocks.setdefault(track.id, TrackClock())
+        dts = clock.following if fragment.decode_time is None else fragment.decode_time
+        lag = clock.lag = max([clock.lag, *(-min(run.composition, default=0) for run in fragment.runs)])
         base = fragment.base
         if base is None:
             base = start if fragment.from_moof else end
@@ -79,11 +91,20 @@ def fragment_places(
                 if size:
                     key = not flags & NOT_SYNC_BIT
                     places.append(
-                        Place(end, size, track, dts, composition, duration, key, fragment.description)
+                        Place(
+                            end,
+                            size,
+                            track,
+                            dts - lag,
+                            composition + lag,
+                            duration,
+                            key,
+                            fragment.description,
+                        )
                     )
                     end += size
                 dts += duration
-        times[track.id] = dts
+        clock.following = dts
     if len(fragments) > 1:
         places.sort(key=_seconds)
     return places
@@ -111,14 +132,16 @@ def table_places(movie: Movie) -> Iterator[Place]:
 
 
 def _track_places(track: MovieTrack) -> Iterator[Place]:
-    for found in track.table or ():
+    table = track.table
+    lag = table.lag if table is not None else 0
+    for found in table or ():
         if found.size:
             yield Place(
                 found.offset,
                 found.size,
                 track,
-                found.dts,
-                found.composition,
+                found.dts - lag,
+                found.composition + lag,
                 found.duration,
                 found.key,
                 found.description,

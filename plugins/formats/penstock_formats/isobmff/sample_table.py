@@ -64,6 +64,11 @@ class SampleTable:
         """How many samples it claims to have."""
         return self._count
 
+    @property
+    def lag(self) -> int:
+        """How far decode times have to be moved down so that none is above its composition time."""
+        return max(0, -min(self._composition[1::2], default=0))
+
     @classmethod
     def parse(cls, stbl: Box, handler: str) -> SampleTable | None:
         """The table of a ``stbl`` box, None where it is empty, as in fragmented files. Raises `ProtocolViolation`."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
 from penstock.media import CodecConfig
+from penstock_formats.nal.display import Display
 from penstock_formats.nal.syntax import trim_parameter_set
 
 
@@ -25,6 +26,17 @@ class Role(enum.Enum):
     """No part of the normal form."""
 
 
+class PictureSet(Protocol):
+    """What a sequence parameter set says of its pictures, whatever the codec; in pixels after cropping."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def display(self) -> Display: ...
+
+
 @frozen
 class NalConfig(CodecConfig):
     """The config of a codec whose parameter sets are NAL units, with their header.
@@ -39,8 +51,20 @@ class NalConfig(CodecConfig):
         """All parameter sets, each behind those that it refers to."""
         raise NotImplementedError
 
+    @property
+    def parsed(self) -> PictureSet:
+        """The first sequence parameter set; raises `ProtocolViolation`."""
+        raise NotImplementedError
+
 
 C = TypeVar("C", bound=NalConfig)
+C_contra = TypeVar("C_contra", bound=NalConfig, contravariant=True)
+
+
+class BuildRecord(Protocol[C_contra]):
+    """Writes a decoder configuration record; `in_band` says in it that samples may have further parameter sets."""
+
+    def __call__(self, config: C_contra, *, in_band: bool = False) -> bytes: ...
 
 
 @frozen(eq=False)
@@ -59,7 +83,7 @@ class NalCodec(Generic[C]):
     begins: Callable[[bytes], bool]
     merge: Callable[[C | None, Iterable[bytes]], C | None]
     parse_record: Callable[[bytes], C]
-    build_record: Callable[[C], bytes]
+    build_record: BuildRecord[C]
 
     def normalize(
         self, nals: Iterable[bytes], previous: C | None
