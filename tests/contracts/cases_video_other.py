@@ -38,7 +38,7 @@ _HEADERS = [
 ]
 
 
-def _sequence(profile: int, color: str, screen: str = "11") -> bytes:
+def sequence(profile: int, color: str, screen: str = "11") -> bytes:
     """A small sequence header of 16 x 16 pixels whose color_config is `color`, in bits."""
     bits = f"{profile:03b}00" + "0000000" + "0" * 12 + "00000" + "00110011" + "11111111" + "00000000"
     bits += "100" + screen + "000000" + color + "01"
@@ -47,14 +47,14 @@ def _sequence(profile: int, color: str, screen: str = "11") -> bytes:
 
 
 _PROFILES = [
-    _sequence(0, "000000", "00"),
-    _sequence(0, "0100", "0101"),
-    _sequence(1, "100"),
-    _sequence(1, "01" + f"{1:08b}{13:08b}{0:08b}"),
-    _sequence(2, "0001"),
-    _sequence(2, "11001100"),
-    _sequence(2, "11000"),
-    _sequence(3, "000000"),
+    sequence(0, "000000", "00"),
+    sequence(0, "0100", "0101"),
+    sequence(1, "100"),
+    sequence(1, "01" + f"{1:08b}{13:08b}{0:08b}"),
+    sequence(2, "0001"),
+    sequence(2, "11001100"),
+    sequence(2, "11000"),
+    sequence(3, "000000"),
     b"\x30\0",
 ]
 _SEQUENCE = Av1Config.parse(_HEADERS[0])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+
 from attrs import frozen
 
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Frame, Track
 from penstock_codecs.g711.config import G711Config
 from penstock_formats.isobmff import AudioEntry, IsobmffUnit, SampleEntry
+
+LAYOUTS = {1: 100 << 16 | 1, 2: 101 << 16 | 2}
+"""Mono and stereo as QuickTime's ``chan`` box says them: without it readers have to guess."""
 
 
 @frozen
@@ -24,7 +29,9 @@ class G711Isobmff:
 
     def describe(self, track: Track, in_band: bool = False) -> SampleEntry:
         g711 = G711Config.of(track.config)
-        return AudioEntry(self.law, (), g711.channels, g711.sample_rate)
+        layout = LAYOUTS.get(g711.channels)
+        boxes = (("chan", struct.pack(">IIII", 0, layout, 0, 0)),) if layout is not None else ()
+        return AudioEntry(self.law, boxes, g711.channels, g711.sample_rate)
 
     def accept(self, entry: SampleEntry) -> tuple[Codec, G711Config] | None:
         if not isinstance(entry, AudioEntry):

@@ -15,7 +15,8 @@ class Vp8Info:
         return VideoInfo(vp8.width, vp8.height) if vp8.width else None
 
     def codecs_string(self, config: CodecConfig) -> str:
-        return "vp8"
+        """As vpcC's specification has it: profile and level are 0, as in the record."""
+        return "vp08.00.00.08"
 
     def reorder(self, config: CodecConfig) -> int:
         return 0

@@ -123,11 +123,13 @@ class Ingest:
         self._bad = 0
         self._configure(entry, unit.config)
         rate = track.timescale
+        # How long sound lasts its codec knows; what the file says is when the next frame comes.
+        duration = to_ns(sample.duration, rate) if entry.codec.kind is Kind.VIDEO else None
         self._publisher.write(
             entry.track.id,
             unit.units,
             pts=to_ns(sample.pts, rate),
             dts=to_ns(sample.dts, rate),
             key=unit.key,
-            duration=to_ns(sample.duration, rate) or None,
+            duration=duration or None,
         )

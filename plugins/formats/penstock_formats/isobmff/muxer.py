@@ -11,6 +11,7 @@ from penstock.registry import INFO, Registry, VideoInfo
 from penstock_formats.isobmff.binding import ISOBMFF
 from penstock_formats.isobmff.fragment import TrackRun, build_moof
 from penstock_formats.isobmff.init_segment import BRANDS, CMAF_BRANDS, InitTrack, build_init
+from penstock_formats.isobmff.sample_entry import SampleEntry
 
 MAX_DURATION = 0xFFFFFFFF
 MAX_COMPOSITION = 0x7FFFFFFF
@@ -113,6 +114,11 @@ class FragmentMuxer:
     def tracks(self) -> tuple[Track, ...]:
         """The tracks that are carried, with the config that the init segment has."""
         return tuple(slot.description.track for slot in self._slots.values())
+
+    @property
+    def entries(self) -> tuple[SampleEntry, ...]:
+        """The sample entry of each of `tracks`."""
+        return tuple(slot.description.entry for slot in self._slots.values())
 
     @property
     def codecs(self) -> tuple[str, ...]:

@@ -129,7 +129,9 @@ def _parse_audio(entry: Box, fields: Fields, stsd_version: int) -> AudioEntry:
     found = AudioEntry(entry.type, _boxes(entry, fields), channels, rate)
     # QuickTime wraps what belongs to the codec once more.
     wave = found.box("wave")
-    return found if wave is None else evolve(found, boxes=found.boxes + _bodies(wave))
+    if wave is None:
+        return found
+    return evolve(found, boxes=(*(one for one in found.boxes if one[0] != "wave"), *_bodies(wave)))
 
 
 def _boxes(entry: Box, fields: Fields) -> tuple[tuple[str, bytes], ...]:
