@@ -221,8 +221,9 @@ _STZ2 = full_box("stz2", 0, 0, b"\0\0\0\4", b"\0\0\0\3", b"\x12\x30")
 
 
 def table(*boxes: bytes, handler: bytes = b"soun", sizes: bytes = b"") -> bytes:
-    """A ``moov`` of one track of G.711 with the tables given."""
-    stbl = box("stbl", stsd((AudioEntry("alaw", (), 1, 8000),)), sizes, *boxes)
+    """A ``moov`` of one track with the tables given."""
+    entry = AudioEntry("alaw", (), 1, 8000) if handler == b"soun" else VisualEntry("vp08", (), 64, 48)
+    stbl = box("stbl", stsd((entry,)), sizes, *boxes)
     mdhd = full_box("mdhd", 1, 0, bytes(16), struct.pack(">IQHH", 8000, 0, 0x15C7, 0))
     media = box(
         "mdia", mdhd, full_box("hdlr", 0, 0, bytes(4), handler, bytes(13)), full_box("elng", 0, 0, b"de-AT"),

@@ -14,8 +14,8 @@ from penstock_formats.isobmff.track import SampleDefaults
 
 CLAUSE = "ISO 14496-12 8.8"
 
-MAX_SAMPLES = 1 << 17
-"""Samples of one fragment: 16 seconds of G.711 one by one; pictures and sound frames need a hundredth."""
+MAX_SAMPLES = 1 << 15
+"""Samples of one fragment: four seconds of G.711 one by one; ten minutes of pictures, or of sound frames."""
 
 BASE_OFFSET, DESCRIPTION, DURATION, SIZE, FLAGS, BASE_IS_MOOF = 0x1, 0x2, 0x8, 0x10, 0x20, 0x20000
 """Flags of ``tfhd``."""

@@ -92,7 +92,7 @@ def _trex(track_id: int) -> bytes:
 
 def _language(tag: str | None) -> tuple[int, bytes]:
     """A language as three packed letters (8.4.2.3), and the box for what these cannot say (8.4.6)."""
-    letters = tag if tag and len(tag) == 3 and tag.isascii() and tag.isalpha() else "und"
-    first, second, third = (ord(letter) - 0x60 for letter in letters.lower())
-    extended = full_box("elng", 0, 0, tag.encode(), b"\0") if tag and letters != tag.lower() else b""
+    known = tag is not None and len(tag) == 3 and tag.isascii() and tag.isalpha()
+    first, second, third = (ord(letter) - 0x60 for letter in (tag.lower() if tag and known else "und"))
+    extended = full_box("elng", 0, 0, tag.encode(), b"\0") if tag and not known else b""
     return first << 10 | second << 5 | third, extended
