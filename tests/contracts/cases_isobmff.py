@@ -20,6 +20,7 @@ from penstock_formats.isobmff.brand import Brands, parse_brands
 from penstock_formats.isobmff.demuxer import Demuxer
 from penstock_formats.isobmff.esds import Esds, build_esds, parse_esds
 from penstock_formats.isobmff.event_message import EventMessage, parse_event_message
+from penstock_formats.isobmff.file import MovieFile
 from penstock_formats.isobmff.fragment import TrackRun, build_moof, parse_moof
 from penstock_formats.isobmff.movie import parse_movie
 from penstock_formats.isobmff.producer_time import ProducerTime, parse_producer_time
@@ -336,6 +337,18 @@ STREAMS = [
     *(read(name)[:3000] for name in FRAGMENTED if name not in STREAMABLE[:4]),
 ]  # fmt: skip
 
+FILES = [
+    _INIT + trun(0x201, 1, struct.pack(">iI", -5000, 2), 0x20000),
+    _INIT + _moof(_RUNS) + box("mdat", bytes(10)),
+    _INIT + _moof([TrackRun(1, 7, [9], [1 << 20], [True])]) + b"\0\0\0\0mdat",
+]
+
+
+def _file(data: bytes) -> Any:
+    file = MovieFile(data)
+    return file.movie, list(islice(file.samples(), MOST_SAMPLES))
+
+
 MODULE = "penstock_formats.isobmff."
 CASES = [
     ParserCase(
@@ -447,6 +460,13 @@ CASES = [
             "mediacommon/pkg/formats/fmp4/FuzzInitUnmarshal",
             "mediacommon/pkg/formats/pmp4/FuzzPresentationUnmarshal",
         ],
+    ),
+    ParserCase(
+        name="ISO files in memory",
+        parse=_file,
+        valid=[*STREAMS, *map(read, ("ffmpeg9-alaw", "ffmpeg9-progressive")), *FILES],
+        modules=[MODULE + "file"],
+        seeds=["mediacommon/pkg/formats/pmp4/FuzzPresentationUnmarshal"],
     ),
     ParserCase(
         name="ISO fragments, behind a movie",

@@ -3,6 +3,7 @@
 from penstock_formats.isobmff.binding import ISOBMFF, IsobmffBinding, IsobmffUnit
 from penstock_formats.isobmff.demuxer import Demuxer
 from penstock_formats.isobmff.event_message import EventMessage
+from penstock_formats.isobmff.file import MovieFile
 from penstock_formats.isobmff.movie import Movie
 from penstock_formats.isobmff.muxer import FragmentMuxer
 from penstock_formats.isobmff.producer_time import ProducerTime
@@ -19,6 +20,7 @@ __all__ = [
     "IsobmffBinding",
     "IsobmffUnit",
     "Movie",
+    "MovieFile",
     "MovieTrack",
     "ProducerTime",
     "Sample",
