@@ -198,20 +198,41 @@ class DatagramLane(PacedLane):
         # once must fit a receiver's socket buffer.
         super().__init__(feed, None if feed.window else feed.window, spawn)
         self._fanouts: dict[tuple[int, int], list[Fanout]] = {}
+        self._dripping = False
 
     def takes(self, sink: ReaderSink) -> bool:
         return isinstance(sink, DatagramSink)
 
     async def flush(self) -> None:
-        first = self.head
-        units = self.take()
-        if not self.ready:
+        if self._dripping:
             return
-        if units[-1].time - units[0].time > BURST_NS:
-            # A publisher that had been held up: what came at once is a backlog, and paced like any other.
-            for reader in tuple(self.ready):
-                reader.lag(first)
-                self.start(reader)
+        ring = self.feed.ring
+        if self.ready and ring[ring.end - 1].time - ring[max(self.head, ring.start)].time > BURST_NS:
+            # A publisher, or this server, had been held up: what came at once is paced, and still for all together. Were
+            # each reader to catch up by itself, that would hold up the server again, and so on.
+            self._dripping = True
+            self._spawn(self._drip)
+            return
+        await self._serve(self.take())
+
+    async def _drip(self) -> None:
+        """Let out what is pending at `PACE_FACTOR` times its own pace."""
+        ring, last = self.feed.ring, time.monotonic()
+        try:
+            while self.pending and self.ready:
+                now = time.monotonic()
+                first = max(self.head, ring.start)
+                until, last = ring[first].time + int(PACE_FACTOR * (now - last) * NS), now
+                end = first + 1
+                while end < ring.end and ring[end].time <= until:
+                    end += 1
+                await self._serve(self.take(end))
+                await anyio.sleep(PACE_SECONDS)
+        finally:
+            self._dripping = False
+
+    async def _serve(self, units: list[Unit]) -> None:
+        if not self.ready:
             return
         if self.changed:
             self._prepare()

@@ -134,17 +134,18 @@ class Lane:
         else:
             self._next_picture = now + stream.frame_interval + REST_MARGIN_NS
 
-    def take(self) -> list[Unit]:
-        """What is pending, moving the head; those who wait for a key unit among it are put at it."""
+    def take(self, end: int | None = None) -> list[Unit]:
+        """What is pending (up to the ring's index `end`), moving the head; who waits for a key unit in it is put at it."""
         now = time.monotonic_ns()
         if self._picture:
             self._expect_picture(now)
         self._picture, self._oldest, self._last = False, 0, now
         ring, first = self.feed.ring, max(self.head, self.feed.ring.start)
-        self.head = ring.end
-        units = ring.slice(first, ring.end)
+        self.head = end = ring.end if end is None else end
+        units = ring.slice(first, end)
         if self.waiting:
-            self._wake(ring.next_key(first), first)
+            key = ring.next_key(first)
+            self._wake(key if key is not None and key < end else None, first)
         return units
 
     def _wake(self, key: int | None, first: int) -> None:
