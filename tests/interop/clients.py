@@ -6,7 +6,7 @@ import os
 from abc import abstractmethod
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from .binaries import path_of
 from .clips import Clip
@@ -22,6 +22,9 @@ RTMP_GST = frozenset({"h264", "aac"})
 RTSP_GST = frozenset({"h264", "hevc", "aac", "opus", "pcm_alaw", "pcm_mulaw"})
 
 RTSP_TRANSPORTS = {"rtsp-tcp": "tcp", "rtsp-udp": "udp", "rtsp-http": "http"}
+MULTICAST = "rtsp-multicast"
+FFMPEG_TRANSPORTS = {**RTSP_TRANSPORTS, MULTICAST: "udp_multicast"}
+GST_TRANSPORTS = {**RTSP_TRANSPORTS, MULTICAST: "udp-mcast"}
 
 GST_PARSE = {"h264": "h264parse", "hevc": "h265parse", "aac": "aacparse", "opus": "opusparse"}
 GST_CAPS = {
@@ -53,14 +56,15 @@ DEFAULT_RULES = Rules()
 
 @frozen
 class Client:
-    """A program over one protocol: ``rtmp``, ``rtsp-tcp``, ``rtsp-udp`` or ``rtsp-http``; `needs` are names
-    for `binaries`.
+    """A program over one protocol: ``rtmp``, ``rtsp-tcp``, ``rtsp-udp``, ``rtsp-http`` or `MULTICAST`; `needs` are
+    names for `binaries`, `options` words that belong to the URL.
     """
 
     program: str
     protocol: str
     needs: tuple[str, ...]
     codecs: frozenset[str]
+    options: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def name(self) -> str:
@@ -142,6 +146,7 @@ class FFmpegPublisher(Publisher):
             "-strict",
             "-2",
             *out,
+            *self.options,
             url,
         ]
 
@@ -176,21 +181,24 @@ class GstPublisher(Publisher):
         if self.protocol == "rtmp":
             # Its flvmux writes times of its own for the first frames: what it sends is kept to compare with.
             sink = ["flvmux", "name=out", "streamable=true", "!", "tee", "name=t", "!", "queue", "!"]
-            sink += ["rtmp2sink", f"location={url}", "t.", "!", "queue", "!"]
+            sink += ["rtmp2sink", f"location={url}", *self.options, "t.", "!", "queue", "!"]
             sink += ["filesink", f"location={work / 'sent.flv'}"]
         else:
-            sink = [
-                "rtspclientsink",
-                "name=out",
-                f"protocols={RTSP_TRANSPORTS[self.protocol]}",
-                f"location={url}",
-            ]
+            sink = ["rtspclientsink", "name=out", *_gst_rtsp(self.protocol, url), *self.options]
         return [path_of("gst-launch-1.0"), "-q", *sink, *words]
 
     def sent(self, clip: Clip, work: Path) -> FrameList:
         if self.protocol != "rtmp":
             return clip.frames(self.container(clip))
         return read_frames(work / "sent.flv", work)
+
+
+def _gst_rtsp(protocol: str, url: str) -> list[str]:
+    """Location and transport: rtsph and rtspsh are GStreamer's spellings of RTSP over HTTP and over HTTPS."""
+    if protocol == "rtsp-http":
+        scheme, _, rest = url.partition("://")
+        return [f"location={scheme}h://{rest}"]
+    return [f"location={url}", f"protocols={GST_TRANSPORTS[protocol]}"]
 
 
 @frozen
@@ -200,7 +208,7 @@ class FFmpegPlayer(Player):
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         video = clip.codecs[0] if clip.video else None
         audio = clip.codecs[-1] if clip.audio else None
-        transport = ["-rtsp_transport", RTSP_TRANSPORTS[self.protocol]] if self.scheme == "rtsp" else []
+        transport = ["-rtsp_transport", FFMPEG_TRANSPORTS[self.protocol]] if self.scheme == "rtsp" else []
         # Without it FFmpeg looks 5 s for the picture that an RTMP stream of sound alone does not have.
         probe = ["-analyzeduration", "1500000"]
         head = [
@@ -212,6 +220,7 @@ class FFmpegPlayer(Player):
             "-copyts",
             *probe,
             *transport,
+            *self.options,
             "-i",
             url,
         ]
@@ -228,21 +237,11 @@ class GstPlayer(Player):
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         words: list[str] = []
         if self.scheme == "rtmp":
-            words += ["rtmp2src", f"location={url}", "!", "flvdemux", "name=d"]
+            words += ["rtmp2src", f"location={url}", *self.options, "!", "flvdemux", "name=d"]
         else:
-            tunnel = self.protocol == "rtsp-http"
-            # rtsph is GStreamer's spelling of RTSP over HTTP.
-            location = url.replace("rtsp://", "rtsph://", 1) if tunnel else url
-            protocols = [] if tunnel else [f"protocols={RTSP_TRANSPORTS[self.protocol]}"]
             # buffer-mode=none: times from RTP alone, not smoothed by their arrival.
-            words += [
-                "rtspsrc",
-                "name=d",
-                f"location={location}",
-                *protocols,
-                "buffer-mode=none",
-                "latency=300",
-            ]
+            words += ["rtspsrc", "name=d", *_gst_rtsp(self.protocol, url), *self.options]
+            words += ["buffer-mode=none", "latency=300"]
         for kind, codec in (("video", clip.codecs[0]), ("audio", clip.codecs[-1])):
             if (kind == "video" and not clip.video) or (kind == "audio" and not clip.audio):
                 continue

@@ -33,6 +33,8 @@ class Rules:
     times: bool = True
     same_dts: bool = True
     from_start: bool = False
+    from_key: bool = True
+    """Whether the first picture is a key frame: who joins a multicast group gets what is being sent."""
     least: int = 20
     ragged: int = 0
     """Frames at the end of which some may be missing: GStreamer's rtspclientsink leaves RTP packets out (their
@@ -116,7 +118,7 @@ def _compare_frames(
         return None
     # Equal frames (digital silence) may stand in many places: the place after which most is equal is meant.
     joined = max(places, key=lambda i: _run(frames, theirs, i))
-    if kind == "video" and not frames[joined].key:
+    if kind == "video" and rules.from_key and not frames[joined].key:
         problems.append(
             f"{kind}: joined at frame {joined}, which is not a key frame ({_show(frames[joined])})"
         )

@@ -20,13 +20,14 @@ from .crossing import Endpoints
 from .process import Child
 
 START_LIMIT = 15.0
-SETTLE = 2.0
 STOP_LIMIT = 10.0
 """Seconds: the drain after SIGTERM is promised to end within 10."""
 
 SETTINGS = (
     "rtmp.listen=127.0.0.1:0",
+    "rtmp.listen_tls=127.0.0.1:0",
     "rtsp.listen=127.0.0.1:0",
+    "rtsp.listen_tls=127.0.0.1:0",
     "rtsp.rtp=127.0.0.1:0",
     "rtsp.rtcp=127.0.0.1:0",
 )
@@ -35,10 +36,11 @@ SETTINGS = (
 
 @define
 class Penstock:
-    """A running penstock; `endpoints` are where its log says it listens."""
+    """A running penstock; `endpoints` are where its log says it listens, `secure` the same of RTMPS and RTSPS."""
 
     child: Child
     endpoints: Endpoints
+    secure: Endpoints
 
     def log(self) -> list[dict[str, object]]:
         """The JSON lines logged so far; lines that are not JSON are left out."""
@@ -56,17 +58,20 @@ class Penstock:
 
 @contextmanager
 def penstock(
-    work: Path, *settings: str, program: tuple[str, ...] = ("-m", "penstock", "serve")
+    work: Path, *settings: str, program: tuple[str, ...] = ("-m", "penstock", "serve"), config: str = ""
 ) -> Generator[Penstock]:
-    """``penstock serve`` with `settings` (``key=value``) besides `SETTINGS`; `program` is what Python runs
-    instead.
+    """``penstock serve`` with `config` (the text of a TOML file), `SETTINGS` and `settings` (``key=value``), each more
+    binding than the one before; `program` is what Python runs instead.
     """
-    argv = [sys.executable, *program]
+    work.mkdir(parents=True, exist_ok=True)
+    file = work / "penstock.toml"
+    file.write_text(config)
+    argv = [sys.executable, *program, "--config", str(file)]
     for setting in (*SETTINGS, *settings):
         argv += ["--set", setting]
     child = Child.start("penstock", argv, work / "penstock.log")
     try:
-        yield Penstock(child, _wait_until_it_listens(child))
+        yield _wait_until_it_listens(child)
     finally:
         child.stop(signal.SIGTERM, STOP_LIMIT)
 
@@ -94,24 +99,21 @@ def nginx_rtmp(work: Path) -> Generator[Endpoints]:
         child.stop(signal.SIGTERM)
 
 
-def _wait_until_it_listens(child: Child) -> Endpoints:
-    """Both endpoints, or after `SETTLE` the one that there is: a test that needs the other one says so by
-    itself.
-    """
+def _wait_until_it_listens(child: Child) -> Penstock:
+    """The server once it has shown its table: what listens then is all that will."""
     deadline = time.monotonic() + START_LIMIT
-    settled: float | None = None
     while time.monotonic() < deadline and child.running:
-        found: dict[str, str] = {}
-        for line in _json_lines(child.log):
-            # UDP endpoints of the same protocol are listed too: clients learn those from SETUP.
-            if line.get("event") == "listening" and line.get("transport", "tcp") == "tcp":
-                found[str(line.get("what"))] = (
-                    f"{line.get('what')}://{line.get('address')}:{line.get('port')}"
-                )
-        now = time.monotonic()
-        settled = settled or (now + SETTLE if found else None)
-        if {"rtmp", "rtsp"} <= found.keys() or (settled and now > settled):
-            return Endpoints(found.get("rtmp"), found.get("rtsp"))
+        if "\nprotocol " in child.log.read_text(errors="replace"):
+            found = {
+                str(line.get("what")): f"{line.get('what')}://{line.get('address')}:{line.get('port')}"
+                for line in _json_lines(child.log)
+                if line.get("event") == "listening"
+            }
+            return Penstock(
+                child,
+                Endpoints(found.get("rtmp"), found.get("rtsp")),
+                Endpoints(found.get("rtmps"), found.get("rtsps")),
+            )
         time.sleep(0.05)
     child.stop(signal.SIGTERM)
     raise RuntimeError(f"penstock did not listen within {START_LIMIT} s:\n{child.words(4000)}")

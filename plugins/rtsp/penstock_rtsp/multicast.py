@@ -59,6 +59,10 @@ class Multicast:
     def _prepare(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, self.ttl)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+        address = str(sock.getsockname()[0])
+        if sock.family == socket.AF_INET and address != "0.0.0.0":
+            # The default route may lead elsewhere: who binds to an address means its interface.
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
 
     def claim(self, path: StreamPath, session: Session) -> str:
         """The group of a stream, kept for it until every session that was told of it is gone.
@@ -117,6 +121,9 @@ class Multicast:
             )
             group = self._groups[stream.path] = Group(address, stream, reader, own)
         group.members.add(session)
+        if isinstance(told := group.reader.feed.muxer, RtpMuxer):
+            # Without one, clients show sound and picture as they happen to arrive.
+            told.report_soon()
         return group
 
     def leave(self, path: StreamPath, session: Session) -> None:

@@ -127,8 +127,7 @@ class RtpMuxer:
 
     def mux(self, event: Event) -> Sequence[Unit]:
         if isinstance(event, Epoch):
-            for known in self._senders.values():
-                known.reported = None
+            self.report_soon()
             return ()
         if not isinstance(event, Frame):
             return ()
@@ -151,6 +150,11 @@ class RtpMuxer:
             sender.reported = event.dts
             return (unit, Unit(event.track, (self._report(sender, event.pts),), event.dts, channel=1))
         return (unit,)
+
+    def report_soon(self) -> None:
+        """Send a sender report with each track's next packet: the times have changed, or somebody does not know them."""
+        for sender in self._senders.values():
+            sender.reported = None
 
     def _parts(self, sender: _Sender, payloads: list[bytes], time: int) -> tuple[bytes, ...]:
         """Fragments of one coded frame have its time; parts of a frame of samples each have their own (RFC 3551 4.1)."""
