@@ -367,7 +367,9 @@ class Stream:
         for feed in self._feeds.values():
             self._host.late(feed)
         self._host.changed("stream_unpublished", stream=self, reason=reason)
-        if not self.readers or not self.options.reconnect_grace:
+        # Without grace it ends all the same only when what has gathered is gone, at the server's next look at it.
+        pending = any(feed.due_at is not None for feed in self._feeds.values())
+        if not self.readers or not (self.options.reconnect_grace or pending):
             self.end(reason)
 
     def end(self, reason: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import subprocess
 from functools import cache
 from typing import Any
 
@@ -19,11 +20,14 @@ PACKAGES = {
     "ffmpeg": "ffmpeg",
     "gst-launch-1.0": "gstreamer1.0-tools and gstreamer1.0-plugins-{base,good,bad,ugly}",
     "gst-rtspclientsink": "gstreamer1.0-rtsp",
+    "gst-rtsp-server": "gir1.2-gst-rtsp-server-1.0 and python3-gi",
     "cvlc": "vlc-bin and vlc-plugin-base",
     "rtmpdump": "rtmpdump",
     "nginx-rtmp": "nginx and libnginx-mod-rtmp",
     "ffmpeg-new": "imageio-ffmpeg (from PyPI)",
 }
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""Debian's GObject bindings are only there."""
 NGINX_RTMP = "/usr/lib/nginx/modules/ngx_rtmp_module.so"
 
 
@@ -40,6 +44,12 @@ def find(name: str) -> str | None:
         case "nginx-rtmp":
             nginx = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
             return nginx if nginx and os.path.exists(NGINX_RTMP) else None
+        case "gst-rtsp-server":
+            probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
+            found = shutil.which(SYSTEM_PYTHON)
+            if found and subprocess.run([found, "-c", probe], capture_output=True, check=False).returncode:
+                return None
+            return found
         case "gst-rtspclientsink":
             folder = "/usr/lib/{}/gstreamer-1.0/libgstrtspclientsink.so"
             arches = ("x86_64-linux-gnu", "aarch64-linux-gnu")

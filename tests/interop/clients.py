@@ -351,3 +351,13 @@ PLAYERS: tuple[Player, ...] = (
     RtmpdumpPlayer("rtmpdump", "rtmp", ("rtmpdump",), RTMP_OLD, Rules(tail=5)),
     VlcPlayer("vlc", "rtmp", ("cvlc",), frozenset({"h264", "aac", "mp3"}), Rules(tail=60, times=False)),
 )
+
+
+def publisher(name: str, *options: str) -> Publisher:
+    """The publisher of that name, with words for its URL."""
+    return evolve(next(p for p in PUBLISHERS if p.name == name), options=options)
+
+
+def player(name: str, *options: str) -> Player:
+    """The player of that name, with words for its URL."""
+    return evolve(next(p for p in PLAYERS if p.name == name), options=options)

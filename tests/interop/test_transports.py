@@ -12,7 +12,7 @@ from attrs import evolve
 from tests.certificate import self_signed
 
 from .binaries import require
-from .clients import MULTICAST, PLAYERS, PUBLISHERS, Player, Publisher
+from .clients import MULTICAST, Client, Player, Publisher, player, publisher
 from .clips import CLIPS
 from .crossing import Endpoints, Outcome, cross
 from .network import own_network
@@ -33,18 +33,6 @@ def server(work: Path, certificate: Path) -> Iterator[Penstock]:
         yield running
 
 
-def _publisher(name: str, *options: str) -> Publisher:
-    found = next(p for p in PUBLISHERS if p.name == name)
-    require(*found.needs)
-    return evolve(found, options=options)
-
-
-def _player(name: str, *options: str) -> Player:
-    found = next(p for p in PLAYERS if p.name == name)
-    require(*found.needs)
-    return evolve(found, options=options)
-
-
 def _assert_crossed(outcomes: list[Outcome], players: int) -> None:
     assert len(outcomes) == players
     assert all(outcome.report.ok for outcome in outcomes), "\n".join(map(str, outcomes))
@@ -55,17 +43,17 @@ def test_rtmps_and_rtsps_publish_and_play(server: Penstock, certificate: Path, f
     ffmpeg = ("-ca_file", str(certificate), "-tls_verify", "1")
     gst = ("tls-validation-flags=no-flags",)
     publishers = [
-        _publisher("ffmpeg 5.1 rtmp", *ffmpeg),
-        _publisher("ffmpeg new rtsp-tcp", *ffmpeg),
-        _publisher("gstreamer rtmp", *gst),
-        _publisher("gstreamer rtsp-tcp", *gst),
+        publisher("ffmpeg 5.1 rtmp", *ffmpeg),
+        publisher("ffmpeg new rtsp-tcp", *ffmpeg),
+        publisher("gstreamer rtmp", *gst),
+        publisher("gstreamer rtsp-tcp", *gst),
     ]
     players = [
-        [_player("ffmpeg new rtmp", *ffmpeg), _player("gstreamer rtsp-tcp", *gst)],
+        [player("ffmpeg new rtmp", *ffmpeg), player("gstreamer rtsp-tcp", *gst)],
         # Its RTSP client has no such options yet, and trusts everybody.
-        [_player("ffmpeg 5.1 rtsp-tcp"), _player("gstreamer rtmp", *gst)],
-        [_player("ffmpeg 5.1 rtmp", *ffmpeg), _player("ffmpeg new rtsp-tcp", *ffmpeg)],
-        [_player("ffmpeg new rtmp", *ffmpeg), _player("gstreamer rtsp-http", *gst)],
+        [player("ffmpeg 5.1 rtsp-tcp"), player("gstreamer rtmp", *gst)],
+        [player("ffmpeg 5.1 rtmp", *ffmpeg), player("ffmpeg new rtsp-tcp", *ffmpeg)],
+        [player("ffmpeg new rtmp", *ffmpeg), player("gstreamer rtsp-http", *gst)],
     ]
     _assert_crossed(_all_cross(server.secure, publishers, players, folder), 8)
     kinds = {str(line["protocol"]) for line in server.log() if line.get("event") == "session closed"}
@@ -74,13 +62,9 @@ def test_rtmps_and_rtsps_publish_and_play(server: Penstock, certificate: Path, f
 
 def test_rtsp_over_http_publishes_and_plays(server: Penstock, folder: Path) -> None:
     # FFmpeg plays over HTTP but cannot publish so.
-    publisher = evolve(_publisher("gstreamer rtsp-tcp"), protocol="rtsp-http")
-    players = [
-        _player("ffmpeg 5.1 rtsp-http"),
-        _player("ffmpeg new rtsp-http"),
-        _player("gstreamer rtsp-http"),
-    ]
-    _assert_crossed(cross(server.endpoints, publisher, CLIP, players, "live/http", folder), 3)
+    tunnel = evolve(publisher("gstreamer rtsp-tcp"), protocol="rtsp-http")
+    players = [player(f"{program} rtsp-http") for program in ("ffmpeg 5.1", "ffmpeg new", "gstreamer")]
+    _assert_crossed(_all_cross(server.endpoints, [tunnel], [players], folder), 3)
 
 
 def test_multicast_is_sent_once_for_all(folder: Path) -> None:
@@ -90,10 +74,10 @@ def test_multicast_is_sent_once_for_all(folder: Path) -> None:
         ("ffmpeg 5.1 rtmp", ("ffmpeg 5.1 rtsp-udp", "ffmpeg new rtsp-udp")),
         ("gstreamer rtsp-udp", ("gstreamer rtsp-udp",)),
     ]
-    publishers = [_publisher(name) for name, _ in groups]
+    publishers = [publisher(name) for name, _ in groups]
     players: list[list[Player]] = []
     for _, names in groups:
-        found = [_player(name) for name in names]
+        found = [player(name) for name in names]
         players.append([evolve(p, protocol=MULTICAST, rules=evolve(p.rules, from_key=False)) for p in found])
     with own_network(), penstock(folder / "server") as server, server.explained():
         _assert_crossed(_all_cross(server.endpoints, publishers, players, folder), 3)
@@ -103,9 +87,11 @@ def _all_cross(
     endpoints: Endpoints, publishers: list[Publisher], players: list[list[Player]], folder: Path
 ) -> list[Outcome]:
     """Every publisher with its own players, all at once."""
-    for publisher in publishers:
+    clients: list[Client] = [*publishers, *(one for some in players for one in some)]
+    require(*(need for client in clients for need in client.needs))
+    for one in publishers:
         # Made beforehand: encoding beside a running crossing would take its two cores.
-        CLIP.frames(publisher.container(CLIP))
+        CLIP.frames(one.container(CLIP))
 
     def run(number: int) -> list[Outcome]:
         path = f"live/{folder.name}-{number}"

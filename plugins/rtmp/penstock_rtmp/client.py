@@ -85,7 +85,7 @@ class RtmpScheme:
                 elif isinstance(event, Script):
                     ingest.script(event)
         finally:
-            link.close()
+            await link.close()
 
     async def push(self, url: str, stream: Stream, session: Session) -> None:
         link = await self._open(url, session, publishing=True)
@@ -102,7 +102,7 @@ class RtmpScheme:
         finally:
             if reader is not None:
                 reader.detach()
-            link.close()
+            await link.close()
 
     def _attach(
         self, link: _Link, stream: Stream, session: Session, fourccs: frozenset[str] | None, multitrack: bool
@@ -201,8 +201,10 @@ class _Link:
         if data:
             self.connection.sink.control(data)
 
-    def close(self) -> None:
-        """Leave in order."""
+    async def close(self) -> None:
+        """Leave in order: what the server has not had yet is still sent."""
         self.rtmp.finish()
         self._send()
+        with anyio.CancelScope(shield=True):
+            await self.connection.linger()
         self.connection.close()

@@ -25,7 +25,7 @@ from penstock.stream import Stream
 from penstock_rtsp.description import describe, offered
 from penstock_rtsp.ingest import Ingest, TrackIngest
 from penstock_rtsp.message import InterleavedFrame, Request, interleaved_header
-from penstock_rtsp.muxer import RtpMuxer
+from penstock_rtsp.muxer import RtpMuxer, formats
 from penstock_rtsp.requester import (
     Answered,
     Described,
@@ -38,7 +38,7 @@ from penstock_rtsp.requester import (
     TransportRefused,
 )
 from penstock_rtsp.transport import Lower, Mode, Transport
-from penstock_rtsp.udp import Port
+from penstock_rtsp.udp import Port, sockaddr
 
 AGENT = "Penstock"
 PORTS = {"rtsp": 554, "rtsps": 322}
@@ -80,7 +80,20 @@ class _UdpTrack:
     rtp: Port
     rtcp: Port
     server: tuple[str, int, int] | None = None
-    heard: bool = False
+
+    def open_ways(self) -> None:
+        """Send the peer an empty RTP packet and an empty report: whatever is between then lets its own through."""
+        if self.server is None:
+            return
+        host, rtp, rtcp = self.server
+        for sock, number, data in (
+            (self.rtp.sock, rtp, b"\x80" + bytes(11)),
+            (self.rtcp.sock, rtcp, b"\x80\xc9\x00\x01" + bytes(4)),
+        ):
+            try:
+                sock.sendto(data, sockaddr(sock, host, number))
+            except OSError:
+                pass
 
     def close(self) -> None:
         self.rtp.sock.close()
@@ -137,7 +150,7 @@ class RtspScheme:
             except _Elsewhere as e:
                 url = e.url
             finally:
-                link.close()
+                await link.close()
         raise Closed("redirected too often")
 
 
@@ -265,9 +278,26 @@ class _Link:
         self.rtsp.play()
         if not isinstance(await self._answer(), Started):
             raise Closed("the server answered PLAY with something else")
+        if self.udp:
+            await self._hear()
         publisher = publish(self.session)
         ingest = Ingest(publisher, self.server.registry, found, reorder=self.udp, random=SystemRandom())
         await self._run(channels, ingest)
+
+    async def _hear(self) -> None:
+        """Wait until something comes over UDP. Raises `NoUdp` where nothing does: nobody was told of a stream yet."""
+        with anyio.move_on_after(UDP_WAIT) as waited:
+            async with anyio.create_task_group() as tasks:
+
+                async def hear(sock: socket.socket) -> None:
+                    await net.wait_readable(sock)
+                    tasks.cancel_scope.cancel()
+
+                for pair in self.tracks.values():
+                    pair.open_ways()
+                    tasks.start_soon(hear, pair.rtp.sock)
+        if waited.cancelled_caught:
+            raise NoUdp("no packet came over UDP")
 
     async def _run(self, channels: dict[int, tuple[int, int]], ingest: Ingest | None) -> None:
         """Take what comes until the server leaves."""
@@ -315,34 +345,28 @@ class _Link:
         host, rtp, rtcp = pair.server or ("", 0, 0)
 
         def media(data: bytes, now: int) -> Publisher:
-            pair.heard = True
             track.packet(data, now)
             return ingest.publisher
 
         def control(data: bytes, now: int) -> None:
             ingest.rtcp(track, data)
 
-        for port, number, receive in ((pair.rtp, rtp, media), (pair.rtcp, rtcp, control)):
-            address = port.add(host, number, receive)
-            if address is not None:
-                # A hole in whatever is between: an empty RTP and RTCP packet of version 2.
-                port.sock.sendto(
-                    b"\x80" + bytes(11) if port is pair.rtp else b"\x80\xc9\x00\x01" + bytes(4), address
-                )
+        pair.rtp.add(host, rtp, media)
+        pair.rtcp.add(host, rtcp, control)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pair.rtp.run)
             tasks.start_soon(pair.rtcp.run)
 
     async def _look_after(self, ingest: Ingest, channels: dict[int, tuple[int, int]]) -> None:
-        began = reported = time.monotonic()
+        reported = time.monotonic()
         while True:
             await anyio.sleep(TICK_SECONDS if self.udp else 1.0)
             now = time.monotonic()
-            if self.udp and now - began > UDP_WAIT and not any(t.heard for t in self.tracks.values()):
-                ingest.publisher.close("no packet came over UDP")
-                raise NoUdp("no packet came over UDP")
             ingest.handle_timeout(time.monotonic_ns())
             await ingest.publisher.flush()
+            if ingest.ended:
+                # gst-rtsp-server keeps the connection when its file has ended.
+                raise Closed("the source said goodbye")
             if now - reported < REPORT_SECONDS:
                 continue
             reported = now
@@ -368,12 +392,14 @@ class _Link:
 
     async def push(self, stream: Stream) -> None:
         local = str(self.connection.sock.getsockname()[0])
-        description, left_out = describe(
-            self.server.registry, stream.tracks, local, SystemRandom().getrandbits(31)
-        )
+        tracks = stream.tracks
+        description, left_out = describe(self.server.registry, tracks, local, SystemRandom().getrandbits(31))
         if left_out:
             self.server.log_peer(self.session, "tracks left out", level="warning", tracks=left_out)
-        track_ids = [t.id for t in stream.tracks if t.id not in left_out][: len(description.media)]
+        if not description.media:
+            raise Closed("the stream has no track that RTSP carries")
+        found, _ = formats(self.server.registry, tracks)
+        track_ids = [track.id for track in tracks if track.id in found]
         self.rtsp.options()
         await self._answer()
         self.rtsp.announce(description)
@@ -408,8 +434,8 @@ class _Link:
                 found[track_id, 1] = pair.rtcp.sock, (host, rtcp)
         return found
 
-    def close(self) -> None:
-        """Leave in order."""
+    async def close(self) -> None:
+        """Leave in order: what the server has not had yet is still sent."""
         try:
             self.rtsp.teardown()
             self._send()
@@ -417,4 +443,6 @@ class _Link:
             pass
         for pair in self.tracks.values():
             pair.close()
+        with anyio.CancelScope(shield=True):
+            await self.connection.linger()
         self.connection.close()

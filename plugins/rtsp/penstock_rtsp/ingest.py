@@ -10,6 +10,7 @@ from penstock.media import NS, Kind, Track, to_ns, to_ticks
 from penstock.publisher import Publisher
 from penstock.registry import INFO, AudioInfo, Registry, VideoInfo
 from penstock_formats.rtcp import (
+    Goodbye,
     ReceiverReport,
     SenderReport,
     SourceDescription,
@@ -46,6 +47,8 @@ class TrackIngest:
         """The pts of its first frame, and when that came."""
         self.statistics: ReceiverStatistics | None = None
         self.ssrc = 0
+        self.ended = False
+        """Whether its source said goodbye."""
         self._ingest = ingest
         self._rate = offered.format.clock_rate
         self._payload_type = offered.format.payload_type
@@ -70,6 +73,7 @@ class TrackIngest:
             return
         if self.statistics is None or packet.ssrc != self.ssrc:
             self.ssrc = packet.ssrc
+            self.ended = False
             self.statistics = ReceiverStatistics(packet.ssrc, self._rate)
         self.statistics.packet(packet.sequence, packet.timestamp, now)
         if self._reorder is not None:
@@ -275,6 +279,13 @@ class Ingest:
         for packet in packets:
             if isinstance(packet, SenderReport) and (not track.ssrc or packet.ssrc == track.ssrc):
                 track.sender_report(packet)
+            elif isinstance(packet, Goodbye) and track.statistics is not None and track.ssrc in packet.ssrcs:
+                track.ended = True
+
+    @property
+    def ended(self) -> bool:
+        """Whether every track has ended (RFC 3550 6.6)."""
+        return all(track.ended for track in self.tracks)
 
     def receiver_report(self, track: TrackIngest, now: int) -> bytes | None:
         """What to report of one track; None before its first packet."""
