@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -186,6 +187,23 @@ async def test_pour_ends_with_the_stream_or_the_sink() -> None:
                 peer.sink.close("broken")
         assert got == [reason]
         assert source.stream.readers == 0
+
+
+async def test_without_grace_a_stream_ends_when_what_has_gathered_is_gone() -> None:
+    """Sound waits for the next picture: where none comes any more, it goes out all the same."""
+    source = Source(StreamOptions(window=None, reconnect_grace=0))
+    async with peers() as (peer,):
+        feed = source.feed()
+        feed.attach(peer.sink, session())
+        await source.send(1)
+        source.publisher.write(source.audio.id, (b"1",), pts=ms(40))
+        await source.publisher.flush()
+        source.publisher.close("gone")
+        assert not source.stream.ended
+        assert feed in source.host.late_feeds
+        assert feed.due_at == 0
+        await feed.flush(time.monotonic_ns())
+        assert await peer.lines() == ["K0", "a0", "a1"]
 
 
 async def test_a_callback_that_fails_is_not_felt_by_the_others() -> None:
