@@ -208,8 +208,12 @@ class Reader:
             self._resume = self.feed.configs_at(target)
         if not self.bytes_out:
             return  # it has only just joined
+        missed = 0
         for track_id, number in self._place.items():
-            self.skipped[track_id] = self.skipped.get(track_id, 0) + number - left_off.get(track_id, 0)
+            number -= left_off.get(track_id, 0)
+            self.skipped[track_id] = self.skipped.get(track_id, 0) + number
+            missed += number
+        self.feed.stream.skipped(self, missed)
 
     def held(self) -> None:
         self.lane.disturbed = True

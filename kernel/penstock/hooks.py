@@ -148,6 +148,12 @@ class HookSpecs:
     def reader_joined(self, stream: Stream, session: Session, server: Server, config: Any) -> None: ...
 
     @hookspec
+    def reader_skipped(
+        self, stream: Stream, session: Session, frames: int, server: Server, config: Any
+    ) -> None:
+        """A reader could not keep up, and goes on at a key frame without the `frames` before it."""
+
+    @hookspec
     def reader_left(
         self, stream: Stream, session: Session, reason: str, server: Server, config: Any
     ) -> None: ...

@@ -389,6 +389,9 @@ class Stream:
     def joined(self, feed: Feed, reader: Reader) -> None:
         self._host.changed("reader_joined", stream=self, session=reader.session)
 
+    def skipped(self, reader: Reader, frames: int) -> None:
+        self._host.changed("reader_skipped", stream=self, session=reader.session, frames=frames)
+
     def left(self, feed: Feed, reader: Reader, reason: str) -> None:
         reader.session.count("skipped_frames", sum(reader.skipped.values()))
         if not feed.readers:

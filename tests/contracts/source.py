@@ -21,13 +21,15 @@ PARSER_METHODS = {"receive_data", "receive_datagram", "parse", "parse_config", "
 
 IO_FILES = {
     "plugin.py", "config.py", "server.py", "client.py", "session.py", "ingest.py", "player.py", "muxer.py",
-    "recorder.py", "udp.py", "multicast.py", "tunnelled.py", "credentials.py",
+    "recorder.py", "udp.py", "multicast.py", "tunnelled.py", "credentials.py", "channels.py", "date.py",
+    "methods.py", "shared.py",
 }  # fmt: skip
-"""Files of protocol plugins that do I/O or hold kernel objects; all others are nouns of the specification and do none."""
+"""Files of protocol plugins that do I/O, look at the clock or hold kernel objects; all others are nouns of the
+specification and do none."""
 
 
 KERNEL_IO_FILES = {
-    "__main__.py", "cli.py", "datagram.py", "feed.py", "lanes.py", "listener.py", "net.py", "relay.py", "run.py",
+    "__main__.py", "cli.py", "datagram.py", "feed.py", "lanes.py", "listener.py", "net.py", "poller.py", "relay.py", "run.py",
     "server.py", "services.py", "sink.py", "streams.py", "udp.py", "watchdog.py",
 }  # fmt: skip
 """Files of the kernel that have to do with sockets, tasks, threads or the process; all others are held to the gate."""

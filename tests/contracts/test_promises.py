@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import sys
 import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import pytest
 
+from penstock.config import ServerConfig, StreamConfig
 from penstock.hooks import HookSpecs
+from penstock.plugins import PluginSet
 from tests.contracts.source import KERNEL_IO_FILES, PACKAGES, ROOT, Module, modules, parsers
 from tests.contracts.table import CASES, MODULES
 
@@ -191,6 +195,36 @@ def test_every_hook_is_tested(hook: str) -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == hook:
                 return
     pytest.fail(f"no test has an implementation of {hook}")
+
+
+KERNEL_NEEDS = {"anyio", "attr", "attrs", "cattrs", "pluggy", "structlog"}
+"""All that an embedder gets with the kernel; ``uvloop`` is only looked for, by its name."""
+
+
+def test_the_kernel_stays_light() -> None:
+    found = {
+        f"{module.name} imports {name}"
+        for module in SOURCE
+        if module.name.partition(".")[0] == "penstock"
+        for name in imported(module.tree)
+        if name not in KERNEL_NEEDS | sys.stdlib_module_names | {"penstock"}
+    }
+    assert not found
+
+
+def test_every_config_key_has_a_meaning() -> None:
+    """Which ``penstock config`` prints, and docs/config.md with it."""
+    plugins = PluginSet.discover()
+    classes = [ServerConfig, StreamConfig, *filter(None, plugins.configs.values())]
+    silent = [
+        f"{cls.__name__}.{field.name}" for cls in classes for field in attrs.fields(cls) if not _help(field)
+    ]
+    assert not silent
+    assert len(classes) > 2
+
+
+def _help(field: attrs.Attribute[Any]) -> str:
+    return str(field.metadata.get("help", ""))
 
 
 def project() -> dict[str, Any]:

@@ -275,6 +275,8 @@ async def test_a_reader_that_cannot_keep_up_skips_to_a_key_frame() -> None:
         missed = gaps[0][1] - gaps[0][0] - 1
         assert reader.skipped[source.video.id] == missed
         assert 0 < reader.skipped[source.audio.id] <= missed + 1
+        told = [a["frames"] for hook, a in source.host.told if hook == "reader_skipped"]
+        assert told == [sum(reader.skipped.values())]
         await source.send(1)
         assert await slow.lines(b"a300" + b"." * 2000) == ["K300", "a300"]
         assert reader.state == "ready"

@@ -12,6 +12,8 @@ from penstock import Codec, CodecConfig, Kind, Plugin, PluginSet, Track, hookimp
 from penstock.path import StreamPath
 from penstock.session import Session
 from penstock.stream import Stream
+from tests.kernel.feeding import Lines, peers
+from tests.kernel.stage import VIDEO, Number
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +61,10 @@ class Witness(Plugin):
         self.seen.append(f"reader_left {session.protocol}")
 
     @hookimpl
+    def reader_skipped(self, stream: Stream, session: Session, frames: int) -> None:
+        self.seen.append(f"reader_skipped {session.protocol} {frames}")
+
+    @hookimpl
     def stream_wanted(self, path: StreamPath) -> None:
         self.seen.append(f"stream_wanted {path}")
 
@@ -75,6 +81,29 @@ class Clumsy(Plugin):
     @hookimpl
     def stream_published(self) -> None:
         raise RuntimeError("clumsy")
+
+
+async def test_a_reader_that_skips_is_told_of() -> None:
+    witness = Witness()
+    limits = {"drain_timeout": 0.0, "max_backlog_seconds": 1.0, "write_window": 0}
+    async with penstock.Server(
+        {"server": limits}, plugins=PluginSet.discover([witness], installed=False)
+    ) as server:
+        publisher = await server.streams.publish(server.sessions.add("out", "here"), "live/one")
+        track = publisher.add_track(VIDEO, 90_000, Number())
+        publisher.tracks_complete()
+        async with peers(1, small=True) as (slow,):
+            publisher.stream.feed(Lines(padding=5000)).attach(slow.sink, server.sessions.add("in", "there"))
+            for n in range(200):
+                at = n * 40_000_000
+                publisher.write(track.id, (b"%d" % n,), pts=at, dts=at, key=n % 10 == 0)
+                await publisher.flush()
+                if not n:
+                    await slow.lines(b"K0" + b"." * 5000)
+            await slow.lines(b"v199" + b"." * 5000)
+    told = [line for line in witness.seen if line.startswith("reader_skipped in ")]
+    assert len(told) == 1
+    assert 100 < int(told[0].rpartition(" ")[2]) < 200
 
 
 class Name(CodecConfig):
