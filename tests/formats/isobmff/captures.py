@@ -85,10 +85,16 @@ def by_key_frame(frames: Iterable[Frame]) -> list[list[Frame]]:
     return groups
 
 
-def muxed(tracks: Iterable[Track], groups: Iterable[list[Frame]]) -> bytes:
-    """A file of one fragment for each group."""
+def muxed(tracks: Iterable[Track], groups: list[list[Frame]], *, ends: bool = False) -> bytes:
+    """A file of one fragment for each group; with `ends` the muxer is told when the next frame of each track comes."""
     muxer = FragmentMuxer(REGISTRY, tracks)
     pieces = [muxer.init]
-    for group in groups:
-        pieces += muxer.fragment(group)
+    following: dict[int, int] = {}
+    fragments: list[tuple[list[Frame], dict[int, int]]] = []
+    for group in reversed(groups):
+        fragments.insert(0, (group, dict(following)))
+        for frame in reversed(group):
+            following[frame.track.id] = frame.dts
+    for group, known in fragments:
+        pieces += muxer.fragment(group, known if ends else None)
     return b"".join(pieces)

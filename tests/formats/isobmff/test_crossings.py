@@ -128,14 +128,7 @@ def test_parameter_sets_go_in_band_where_asked(tmp_path: Path) -> None:
 def test_one_fragment_follows_the_other_without_gaps() -> None:
     """Where the next frame is known, so is the last duration: decode times add up."""
     tracks, frames, _ = remuxed("ffmpeg5-h264-aac")
-    muxer = FragmentMuxer(REGISTRY, tracks)
-    groups = by_key_frame(frames)
-    file = muxer.init
-    for group, following in pairwise([*groups, []]):
-        ends: dict[int, int] = {}
-        for frame in following:
-            ends.setdefault(frame.track.id, frame.dts)
-        file += b"".join(muxer.fragment(group, ends))
+    file = muxed(tracks, by_key_frame(frames), ends=True)
     demuxer = Demuxer()
     demuxer.receive_data(file)
     times: dict[int, list[tuple[int, int]]] = {}
