@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -88,6 +89,12 @@ class Box:
         )
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
         self.env["PYTHONPATH"] = str(path / "site")
+
+    def add(self, name: str, code: str) -> None:
+        """One more plugin of the same distribution."""
+        (self.path / "site" / f"{name}_plugin.py").write_text(code)
+        entries = self.path / "site" / "echo-1.0.dist-info" / "entry_points.txt"
+        entries.write_text(entries.read_text() + f"{name} = {name}_plugin:plugin\n")
 
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -240,6 +247,52 @@ def test_port_in_use_and_nothing_listens(box: Box) -> None:
     status, _, err = box.run("--set", "lost.required=true")
     assert status == 1
     assert "lost" in err.splitlines()[-1]
+
+
+BAD = """
+import anyio
+from penstock import Plugin, hookimpl
+
+class Service:
+    name = "it"
+    async def run(self, started):
+        started([])
+        raise SystemExit("a service's whim")
+
+class Bad(Plugin):
+    name = "{name}"
+    @hookimpl
+    def {hook}(self):
+        {body}
+
+plugin = Bad()
+"""
+
+
+def test_bad_plugins_are_named_and_the_server_runs_on(box: Box) -> None:
+    """At import, in a hook, in a service: the table or the log says whose fault it is, and the good one serves."""
+    box.add("exits", "raise SystemExit('at import')")
+    box.add("raises", BAD.format(name="raises", hook="services", body="raise KeyError('in a hook')"))
+    box.add("dies", BAD.format(name="dies", hook="services", body="return [Service()]"))
+    status, out, _ = box.run("plugins")
+    assert status == 0
+    assert re.search(r"^exits .* failed .* cannot be imported: SystemExit: at import$", out, re.MULTILINE)
+    assert re.search(r"^echo .* loaded ", out, re.MULTILINE)
+    process = box.start("--set", "server.log_format=json")
+    out = wait_for(process, "raises")
+    port = re.search(r"ECHO +127\.0\.0\.1:(\d+) ", out)
+    assert port is not None
+    assert re.search(r"^raises +its hook services failed: KeyError: 'in a hook'$", out, re.MULTILINE)
+    time.sleep(1.5)  # the service that dies is started again meanwhile
+    with socket.create_connection(("127.0.0.1", int(port[1])), 5):
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    lines = [json.loads(line) for line in err.splitlines()]
+    failed = [(e["plugin"], e["reason"]) for e in lines if e["event"] == "plugin failed"]
+    assert failed.count(("dies", "its service it failed: SystemExit: a service's whim")) >= 2
+    assert {name for name, _ in failed} == {"dies", "exits", "lost", "raises"}
 
 
 def test_output_that_nobody_reads(box: Box) -> None:
