@@ -95,12 +95,12 @@ rtmp {{ server {{ listen 127.0.0.1:{port}; access_log off; application live {{ l
 
 
 def ours_command(window: str, loop: str, rtmp: int, rtsp: int) -> list[str]:
-    command = [sys.executable, "-m", "penstock", "serve"]
     settings = [f"rtmp.listen=127.0.0.1:{rtmp}", f"rtsp.listen=127.0.0.1:{rtsp}"]
     if window != "picture":
         settings.append(f"server.write_window={window}")
     if loop:
-        settings.append(f"server.loop={loop}")
+        return [sys.executable, str(BENCH / "serve.py"), loop, *settings]
+    command = [sys.executable, "-m", "penstock", "serve"]
     for setting in settings:
         command += ["--set", setting]
     return command

@@ -62,3 +62,12 @@ def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_examples_are_short() -> None:
+    """A protocol, a codec and an authorization each need at most 80 lines of code: else the kernel is at fault."""
+    modules = list((ROOT / "examples" / "penstock-extras" / "penstock_extras").glob("*.py"))
+    assert len(modules) >= 4
+    for module in modules:
+        lines = [line for line in module.read_text().splitlines() if line.strip()]
+        assert len(lines) <= 80, module.name
