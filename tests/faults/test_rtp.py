@@ -14,6 +14,7 @@ import time
 import anyio
 import pytest
 
+from penstock.poller import Poller
 from penstock_formats.rtp.packet import RtpPacket
 from penstock_rtsp.udp import Ports
 
@@ -336,7 +337,7 @@ async def test_P13_packets_of_a_stranger_are_counted() -> None:
             host, port = peer.getsockname()
             ports.rtp.add(host, port, lambda data, _: got.append(data))
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(ports.run)
+                tasks.start_soon(ports.run, Poller())
                 for sock in (stranger, stranger, peer):
                     sock.sendto(b"x", ("127.0.0.1", ports.rtp.number))
                 with anyio.fail_after(5):

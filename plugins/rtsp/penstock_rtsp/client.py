@@ -354,8 +354,8 @@ class _Link:
         pair.rtp.add(host, rtp, media)
         pair.rtcp.add(host, rtcp, control)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(pair.rtp.run)
-            tasks.start_soon(pair.rtcp.run)
+            tasks.start_soon(pair.rtp.run, self.server.poller)
+            tasks.start_soon(pair.rtcp.run, self.server.poller)
 
     async def _look_after(self, ingest: Ingest, channels: dict[int, tuple[int, int]]) -> None:
         reported = time.monotonic()

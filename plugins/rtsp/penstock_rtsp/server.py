@@ -44,7 +44,7 @@ class RtspService:
                     shared.ports = self._open_ports(endpoints)
                     if config.multicast:
                         shared.multicast = Multicast(server, shared.ports, config, shared.random)
-                    tasks.start_soon(shared.ports.run)
+                    tasks.start_soon(shared.ports.run, shared.server.poller)
                 tasks.start_soon(shared.watch)
                 serve = Tunnels(shared).serve
                 for name, listen, secure in (

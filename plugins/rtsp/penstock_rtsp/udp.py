@@ -11,7 +11,7 @@ import anyio
 import structlog
 from anyio.lowlevel import checkpoint
 
-from penstock.poller import wait_readable
+from penstock.poller import Poller
 from penstock.publisher import Publisher
 
 BATCH = 64
@@ -54,11 +54,11 @@ class Port:
     def remove(self, address: tuple[Any, ...]) -> None:
         self._peers.pop(address[:2], None)
 
-    async def run(self) -> None:
+    async def run(self, poller: Poller) -> None:
         """Read until cancelled; what a batch brought is flushed to the readers at its end."""
         sock, peers = self.sock, self._peers
         while True:
-            await wait_readable(sock)
+            await poller.wait(sock)
             touched: dict[Publisher, None] = {}
             for _ in range(BATCH):
                 try:
@@ -92,10 +92,10 @@ class Ports:
         self.rtp = Port(rtp)
         self.rtcp = Port(rtcp)
 
-    async def run(self) -> None:
+    async def run(self, poller: Poller) -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.rtp.run)
-            tasks.start_soon(self.rtcp.run)
+            tasks.start_soon(self.rtp.run, poller)
+            tasks.start_soon(self.rtcp.run, poller)
 
     def close(self) -> None:
         self.rtp.sock.close()
