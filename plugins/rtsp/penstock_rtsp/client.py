@@ -18,6 +18,7 @@ from penstock import net
 from penstock.datagram import DatagramSink
 from penstock.errors import Closed, PenstockError, ProtocolViolation, leading
 from penstock.feed import Cursor
+from penstock.poller import wait_readable
 from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Session
@@ -290,7 +291,7 @@ class _Link:
             async with anyio.create_task_group() as tasks:
 
                 async def hear(sock: socket.socket) -> None:
-                    await net.wait_readable(sock)
+                    await wait_readable(sock)
                     tasks.cancel_scope.cancel()
 
                 for pair in self.tracks.values():
