@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PACE_SECONDS = 0.01
 PACE_BYTES = 64 << 10
 """A backlog is larger than a receiver's socket buffer: at most this much each `PACE_SECONDS`."""
+PACE_BATCH = 16
+"""Readers with a backlog that are served before the loop is yielded: at most 1 MB, a few milliseconds."""
 FULL_SECONDS = 0.02
 """How long a full socket may hold up a frame: its interface then sends less than is asked of it."""
 BURST_NS = NS // 2
@@ -167,7 +169,7 @@ class PacedLane(Lane):
                 allowance = self._rate() * (now - last)
                 last = now
                 for n, (reader, saved) in enumerate(tuple(self._lagging.items())):
-                    if n % BATCH == BATCH - 1:
+                    if n % PACE_BATCH == PACE_BATCH - 1:
                         await checkpoint()
                     if reader in self._lagging:
                         try:
