@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from attrs import evolve, frozen
 
+from .binaries import require
 from .clients import Player, Publisher
 from .clips import Clip
 from .compare import Report, Rules, compare
@@ -70,6 +72,25 @@ def cross(
         same_dts=publisher.scheme == "rtmp",
         unsent_sound=publisher.unsent_sound(clip),
     )
+
+
+def cross_all(
+    endpoints: Endpoints, pairs: Sequence[tuple[Publisher, Sequence[Player]]], clip: Clip, work: Path
+) -> list[Outcome]:
+    """Every publisher with its own players, all at once; `work` names the paths."""
+    clients = [client for publisher, players in pairs for client in (publisher, *players)]
+    require(*(need for client in clients for need in client.needs))
+    for publisher, _ in pairs:
+        # Made beforehand: encoding beside a running crossing would take its two cores.
+        clip.frames(publisher.container(clip))
+
+    def run(number: int) -> list[Outcome]:
+        publisher, players = pairs[number]
+        path = f"live/{work.name}-{number}"
+        return cross(endpoints, publisher, clip, players, path, work / str(number))
+
+    with ThreadPoolExecutor(len(pairs)) as lanes:
+        return [outcome for some in lanes.map(run, range(len(pairs))) for outcome in some]
 
 
 def cross_command(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,9 @@ from attrs import evolve
 
 from tests.certificate import self_signed
 
-from .binaries import require
-from .clients import MULTICAST, Client, Player, Publisher, player, publisher
+from .clients import MULTICAST, Player, player, publisher
 from .clips import CLIPS
-from .crossing import Endpoints, Outcome, cross
+from .crossing import Outcome, cross_all
 from .network import own_network
 from .server import Penstock, penstock
 
@@ -42,20 +40,26 @@ def test_rtmps_and_rtsps_publish_and_play(server: Penstock, certificate: Path, f
     # FFmpeg trusts this certificate and no other; GStreamer has no such option.
     ffmpeg = ("-ca_file", str(certificate), "-tls_verify", "1")
     gst = ("tls-validation-flags=no-flags",)
-    publishers = [
-        publisher("ffmpeg 5.1 rtmp", *ffmpeg),
-        publisher("ffmpeg new rtsp-tcp", *ffmpeg),
-        publisher("gstreamer rtmp", *gst),
-        publisher("gstreamer rtsp-tcp", *gst),
+    pairs = [
+        (
+            publisher("ffmpeg 5.1 rtmp", *ffmpeg),
+            [player("ffmpeg new rtmp", *ffmpeg), player("gstreamer rtsp-tcp", *gst)],
+        ),
+        (
+            publisher("ffmpeg new rtsp-tcp", *ffmpeg),
+            # Its RTSP client has no such options yet, and trusts everybody.
+            [player("ffmpeg 5.1 rtsp-tcp"), player("gstreamer rtmp", *gst)],
+        ),
+        (
+            publisher("gstreamer rtmp", *gst),
+            [player("ffmpeg 5.1 rtmp", *ffmpeg), player("ffmpeg new rtsp-tcp", *ffmpeg)],
+        ),
+        (
+            publisher("gstreamer rtsp-tcp", *gst),
+            [player("ffmpeg new rtmp", *ffmpeg), player("gstreamer rtsp-http", *gst)],
+        ),
     ]
-    players = [
-        [player("ffmpeg new rtmp", *ffmpeg), player("gstreamer rtsp-tcp", *gst)],
-        # Its RTSP client has no such options yet, and trusts everybody.
-        [player("ffmpeg 5.1 rtsp-tcp"), player("gstreamer rtmp", *gst)],
-        [player("ffmpeg 5.1 rtmp", *ffmpeg), player("ffmpeg new rtsp-tcp", *ffmpeg)],
-        [player("ffmpeg new rtmp", *ffmpeg), player("gstreamer rtsp-http", *gst)],
-    ]
-    _assert_crossed(_all_cross(server.secure, publishers, players, folder), 8)
+    _assert_crossed(cross_all(server.secure, pairs, CLIP, folder), 8)
     kinds = {str(line["protocol"]) for line in server.log() if line.get("event") == "session closed"}
     assert kinds == {"rtmps", "rtsps"}
 
@@ -64,38 +68,19 @@ def test_rtsp_over_http_publishes_and_plays(server: Penstock, folder: Path) -> N
     # FFmpeg plays over HTTP but cannot publish so.
     tunnel = evolve(publisher("gstreamer rtsp-tcp"), protocol="rtsp-http")
     players = [player(f"{program} rtsp-http") for program in ("ffmpeg 5.1", "ffmpeg new", "gstreamer")]
-    _assert_crossed(_all_cross(server.endpoints, [tunnel], [players], folder), 3)
+    _assert_crossed(cross_all(server.endpoints, [(tunnel, players)], CLIP, folder), 3)
 
 
 def test_multicast_is_sent_once_for_all(folder: Path) -> None:
     # Apart from each other: FFmpeg ends at any RTCP BYE of its group, and GStreamer says one when it hears its own
     # report over loopback.
-    groups = [
-        ("ffmpeg 5.1 rtmp", ("ffmpeg 5.1 rtsp-udp", "ffmpeg new rtsp-udp")),
-        ("gstreamer rtsp-udp", ("gstreamer rtsp-udp",)),
+    def joining(name: str) -> Player:
+        client = player(name)
+        return evolve(client, protocol=MULTICAST, rules=evolve(client.rules, from_key=False))
+
+    pairs = [
+        (publisher("ffmpeg 5.1 rtmp"), [joining("ffmpeg 5.1 rtsp-udp"), joining("ffmpeg new rtsp-udp")]),
+        (publisher("gstreamer rtsp-udp"), [joining("gstreamer rtsp-udp")]),
     ]
-    publishers = [publisher(name) for name, _ in groups]
-    players: list[list[Player]] = []
-    for _, names in groups:
-        found = [player(name) for name in names]
-        players.append([evolve(p, protocol=MULTICAST, rules=evolve(p.rules, from_key=False)) for p in found])
     with own_network(), penstock(folder / "server") as server, server.explained():
-        _assert_crossed(_all_cross(server.endpoints, publishers, players, folder), 3)
-
-
-def _all_cross(
-    endpoints: Endpoints, publishers: list[Publisher], players: list[list[Player]], folder: Path
-) -> list[Outcome]:
-    """Every publisher with its own players, all at once."""
-    clients: list[Client] = [*publishers, *(one for some in players for one in some)]
-    require(*(need for client in clients for need in client.needs))
-    for one in publishers:
-        # Made beforehand: encoding beside a running crossing would take its two cores.
-        CLIP.frames(one.container(CLIP))
-
-    def run(number: int) -> list[Outcome]:
-        path = f"live/{folder.name}-{number}"
-        return cross(endpoints, publishers[number], CLIP, players[number], path, folder / str(number))
-
-    with ThreadPoolExecutor(len(publishers)) as lanes:
-        return [outcome for some in lanes.map(run, range(len(publishers))) for outcome in some]
+        _assert_crossed(cross_all(server.endpoints, pairs, CLIP, folder), 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from penstock.errors import ProtocolViolation
@@ -18,6 +20,9 @@ from penstock_rtsp.auth import (
     make_nonce,
     parse_authorization,
 )
+from penstock_rtsp.credentials import Authenticator
+from penstock_rtsp.headers import Headers
+from penstock_rtsp.message import Request
 
 
 @pytest.mark.parametrize(
@@ -129,3 +134,23 @@ def test_nonces() -> None:
         "0" + nonce[1:16] + nonce[15:],
     ):
         assert check_nonce(b"secret", foreign, 5 * NS) is NonceState.FOREIGN
+
+
+@pytest.mark.parametrize("way", ["Digest", "Basic"])
+def test_only_what_was_asked_for_is_an_answer(way: str) -> None:
+    url = "rtsp://h/live/stream"
+    everything = Authenticator("r", b"secret", Random(1))
+    one = Authenticator("r", b"secret", Random(1), digest=way == "Digest", basic=way == "Basic")
+
+    def asks(*lines: tuple[str, str]) -> Request:
+        return Request("DESCRIBE", url, Headers(lines))
+
+    assert [c.split()[0] for c in everything.challenges(asks())] == ["Digest", "Basic"]
+    assert [c.split()[0] for c in one.challenges(asks())] == [way]
+    for challenge in everything.challenges(asks()):
+        parsed = Challenge.parse(challenge)
+        assert parsed is not None
+        answer = parsed.answer("u", "p", "DESCRIBE", url, "cnonce", 1)
+        request = asks(("Authorization", answer))
+        assert everything.credentials(request, "").verify(password="p")
+        assert one.credentials(request, "").verify(password="p") == challenge.startswith(way)

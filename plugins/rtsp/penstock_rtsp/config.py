@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from attrs import frozen
 
 from penstock.hooks import option
@@ -29,5 +31,10 @@ class RtspConfig:
     multicast_ttl: int = option(16, "How many routers multicast may pass.")
     session_timeout: int = option(
         60, "Seconds after which a session over UDP ends that shows no sign of life."
+    )
+    auth: Literal["both", "digest", "basic"] = option(
+        "both",
+        "What clients are asked for; of both they take Digest. Basic lets a plugin that has only hashes of passwords "
+        "check one, and shows it to who listens in, unless over RTSPS.",
     )
     realm: str = option("penstock", "What clients are told that user and password are for.")

@@ -30,8 +30,12 @@ MAX_PAUSE = 0.2
 class Authenticator:
     """Challenges and their answers; nonces are not kept, so that nobody can fill a table with them."""
 
-    def __init__(self, realm: str, secret: bytes, random: Random) -> None:
+    def __init__(
+        self, realm: str, secret: bytes, random: Random, *, digest: bool = True, basic: bool = True
+    ) -> None:
         self._realm = realm
+        self._digest = digest
+        self._basic = basic
         self._secret = secret
         self._random = random
 
@@ -42,6 +46,9 @@ class Authenticator:
         if header is None:
             return Credentials(values.get("user", ""), values.get("pass", values.get("password")), values)
         given = parse_authorization(header)
+        # RFC 7235 4.2: what was not asked for is no answer.
+        if not (self._basic if isinstance(given, BasicCredentials) else self._digest):
+            return Credentials(query=values)
         if isinstance(given, BasicCredentials):
             return Credentials(given.user, given.secret, values)
         if self._state(given.nonce) is not NonceState.FRESH or given.realm != self._realm:
@@ -76,10 +83,9 @@ class Authenticator:
             if given is not None and not isinstance(given, BasicCredentials):
                 stale = self._state(given.nonce) is NonceState.STALE
         nonce = make_nonce(self._secret, time.monotonic_ns())
-        return [
-            Challenge("Digest", self._realm, nonce, stale=stale).build(),
-            Challenge("Basic", self._realm).build(),
-        ]
+        digest = Challenge("Digest", self._realm, nonce, stale=stale)
+        basic = Challenge("Basic", self._realm)
+        return [c.build() for c, asked in ((digest, self._digest), (basic, self._basic)) if asked]
 
     def pause(self, request: Request) -> float:
         """Seconds to wait before a refusal: none where no credentials were given."""

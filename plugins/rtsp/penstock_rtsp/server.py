@@ -36,7 +36,14 @@ class RtspService:
 
     async def run(self, started: Callable[[Iterable[Endpoint]], None]) -> None:
         config, server = self._config, self._server
-        shared = Shared(server, config, Authenticator(config.realm, token_bytes(32), SystemRandom()))
+        authenticator = Authenticator(
+            config.realm,
+            token_bytes(32),
+            SystemRandom(),
+            digest=config.auth != "basic",
+            basic=config.auth != "digest",
+        )
+        shared = Shared(server, config, authenticator)
         endpoints: list[Endpoint] = []
         try:
             async with anyio.create_task_group() as tasks:
