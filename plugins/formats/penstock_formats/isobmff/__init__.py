@@ -4,6 +4,7 @@ from penstock_formats.isobmff.binding import ISOBMFF, IsobmffBinding, IsobmffUni
 from penstock_formats.isobmff.demuxer import Demuxer
 from penstock_formats.isobmff.event_message import EventMessage
 from penstock_formats.isobmff.file import MovieFile
+from penstock_formats.isobmff.ingest import Ingest
 from penstock_formats.isobmff.movie import Movie
 from penstock_formats.isobmff.muxer import FragmentMuxer
 from penstock_formats.isobmff.producer_time import ProducerTime
@@ -17,6 +18,7 @@ __all__ = [
     "Demuxer",
     "EventMessage",
     "FragmentMuxer",
+    "Ingest",
     "IsobmffBinding",
     "IsobmffUnit",
     "Movie",
