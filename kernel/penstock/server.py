@@ -99,6 +99,9 @@ class Server:
                 self.spawn(partial(self._again_and_again, self._flush_late))
                 self.spawn(partial(self._again_and_again, self._watch_publishers))
                 try:
+                    if self.has_tls:
+                        # Said once, before anything listens: who names a certificate does not mean to do without.
+                        self.tls_context()
                     await self.services.start_all()
                     self.relay.start()
                     yield
