@@ -32,7 +32,7 @@ Every key is also an environment variable: PENSTOCK_RTMP_LISTEN=":1936" is --set
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE_ERROR, f"penstock: {message}; see penstock --help\n")
+        self.exit(USAGE_ERROR, f"penstock: {log.escape(message)}; see penstock --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,11 +98,11 @@ def _run(options: argparse.Namespace) -> int:
     log.configure("error")
     plugins = PluginSet.discover()
     if options.command == "config":
-        sys.stdout.write(describe(plugins.configs))
+        print("\n".join(map(log.escape, describe(plugins.configs).split("\n"))), end="")
         return 0
     if options.command == "check":
         configuration.load(options.file, {}, options.overrides, plugins.configs)
-        print(f"{options.file} is in order")
+        print(f"{log.escape(str(options.file))} is in order")
         return 0
     named = options.config or os.environ.get("PENSTOCK_CONFIG")
     path = Path(named) if named else configuration.default_file()
@@ -132,8 +132,9 @@ def _leaves(group: BaseExceptionGroup[UserError]) -> Iterator[UserError]:
 
 
 def _complain(error: UserError) -> None:
-    for line in str(error).splitlines():
-        print(f"penstock: {line}", file=sys.stderr)
+    # It may quote a file, an argument or what a plugin said: none of them is to command the terminal.
+    for line in str(error).split("\n"):
+        print(f"penstock: {log.escape(line)}", file=sys.stderr)
 
 
 def _print_plugins(plugins: PluginSet) -> None:

@@ -265,6 +265,11 @@ def _from_environment(
             origins[place] = variable
             if problem:
                 problems.append(f"{variable}: {problem}")
+        elif variable.startswith(_variable(("streams", ""))) and not _of_kubernetes(variable, env[variable]):
+            problems.append(
+                f"{variable} is no setting of Penstock: streams have no variables; write them in the file, or "
+                """--set 'streams."live/x".override=true'"""
+            )
         elif not (variable.startswith(unread) or _of_kubernetes(variable, env[variable])):
             problems.append(f"{variable} is no setting of Penstock" + structure.nearest(variable, places))
     return problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import unicodedata
 from collections.abc import Callable
@@ -34,25 +35,43 @@ def parse_listen(text: str) -> tuple[str | None, int]:
     Port 0 lets the system choose. Raises `UserError`.
     """
     host, colon, digits = text.rpartition(":")
+    if text.startswith("[") and "]:" not in text:
+        fault = "port" if text.endswith("]") else "closing bracket and port"
+        raise UserError(f"{text!r} has no {fault}: write '[{text.strip('[]')}]:1935'")
     if not colon or not digits:
         raise UserError(f"{text!r} has no port: write ':1935' or '127.0.0.1:1935'")
+    if not text.startswith("[") and ":" in host:
+        # ::1 is an address alone; of ::1:1935 the end is meant as the port.
+        address, port = (host, digits) if _is_ipv6(host) else (text, "1935")
+        raise UserError(f"{text!r} needs brackets around its IPv6 address: write '[{address}]:{port}'")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and int(digits) <= 65535):
         raise UserError(f"{digits!r} in {text!r} is no port: ports are 0 to 65535")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if ":" not in host:
             raise UserError(f"{text!r} has brackets around what is no IPv6 address")
-    elif ":" in host:
-        raise UserError(f"{text!r} needs brackets around its IPv6 address: write '[{host}]:{digits}'")
     if not all(c.isprintable() and c not in " /@[]" for c in host):
         raise UserError(f"{host!r} in {text!r} is no address or host name")
     return (None if host in ("", "*") else host), int(digits)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_listen(_instance: Any, _attribute: Attribute[Any], value: str) -> None:
     """A validator of listen addresses; an empty one means that the plugin does not listen there."""
     if value:
         parse_listen(value)
+
+
+def _is_host(_instance: Any, _attribute: Attribute[Any], value: str) -> None:
+    if value and not (re.fullmatch(r"[\w.-]+", value) or _is_ipv6(value.removeprefix("[").removesuffix("]"))):
+        raise ValueError(f"must be a host name or an address such as 'media.example', not {value!r}")
 
 
 def _window(value: Any) -> float | None:
@@ -130,7 +149,9 @@ class ServerConfig:
     )
     certificate: str = option("", "PEM file with the certificate chain of all TLS listeners; empty: no TLS.")
     key: str = option("", "PEM file with the private key; empty: it is in the certificate's file.")
-    public_host: str = option("", "Host name in the URLs that are shown; empty: this machine's address.")
+    public_host: str = option(
+        "", "Host name in the URLs that are shown; empty: this machine's address.", validator=_is_host
+    )
 
 
 def is_url(_instance: Any, _attribute: Attribute[Any], value: str) -> None:

@@ -180,6 +180,21 @@ def test_mistakes_of_the_user(
     assert err.count("\n") == 1
 
 
+def test_nothing_commands_the_terminal(box: Box) -> None:
+    (box.path / "e.toml").write_text('["a\\u001b[31m\\u0085b"]\n')
+    box.add("imp", "raise ImportError('boom \x1b[31m at import')")
+    for arguments, says in (
+        (("check", "e.toml"), r"a\x1b[31m\x85b"),
+        (("--set", "imp.required=true"), r"boom \x1b[31m at import"),
+        (("a\x1b[31m",), r"\x1b[31m"),
+        (("check", "e.toml", "x\x1b[31m"), r"\x1b[31m"),
+    ):
+        status, out, err = box.run(*arguments)
+        assert status != 0
+        assert says in err
+        assert (out + err).replace("\n", "").isprintable()
+
+
 def test_environment_names_the_file(box: Box) -> None:
     (box.path / "other.toml").write_text("[echo]\nlisten = 2\n")
     assert box.run("plugins", PENSTOCK_CONFIG="other.toml")[0] == 2

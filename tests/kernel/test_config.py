@@ -350,6 +350,40 @@ def test_bad_listen_addresses(text: str) -> None:
         parse_listen(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("::1", "write '[::1]:1935'"),
+        ("2001:db8::1", "write '[2001:db8::1]:1935'"),
+        ("::1:8554", "write '[::1]:8554'"),
+        ("[::1", "has no closing bracket and port: write '[::1]:1935'"),
+        ("[::1]", "has no port: write '[::1]:1935'"),
+    ],
+)
+def test_what_is_said_to_be_written_can_be(text: str, says: str) -> None:
+    with pytest.raises(UserError) as raised:
+        parse_listen(text)
+    assert str(raised.value).endswith(says)
+    parse_listen(says.split("'")[1])
+
+
+def test_public_host(tmp_path: Path) -> None:
+    for text in ("", "media.example", "bücher.example", "192.0.2.1", "2001:db8::1", "[::1]"):
+        assert config_of(tmp_path, f'[server]\npublic_host = "{text}"\n').server.public_host == text
+    for text in ("a b", "a/b", "a:1", "[a]", "a\\u001b"):
+        (line,) = mistakes(tmp_path, f'[server]\npublic_host = "{text}"\n')
+        assert "server.public_host must be a host name" in line
+
+
+def test_streams_have_no_variables(tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, PENSTOCK_STREAMS_LIVE_OVERRIDE="true")
+    assert line.startswith(
+        "PENSTOCK_STREAMS_LIVE_OVERRIDE is no setting of Penstock: streams have no variables"
+    )
+    assert load(None, {}, ['streams."live/x".override=true']).stream("live/x").override
+    config_of(tmp_path, PENSTOCK_STREAMS_SERVICE_HOST="10.0.0.1", PENSTOCK_STREAMS_PORT="tcp://10.0.0.1:1")
+
+
 def test_the_description_is_a_config_file_of_the_defaults(tmp_path: Path) -> None:
     text = describe(KNOWN)
     assert load(None, {}, (), KNOWN) == config_of(tmp_path, text).__class__(

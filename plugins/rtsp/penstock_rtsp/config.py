@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from attrs import frozen
+from attrs import Attribute, frozen
 
 from penstock.hooks import option
-from penstock.settings import is_listen
+from penstock.settings import is_listen, parse_listen, within
+
+
+def _is_rtcp(_instance: Any, _attribute: Attribute[Any], value: str) -> None:
+    if not value:
+        raise ValueError("must not be empty; for no UDP, leave rtsp.rtp empty")
+    parse_listen(value)
+
+
+def _is_rtp_port(_instance: Any, _attribute: Attribute[Any], value: int) -> None:
+    # RFC 3550 11: RTP on an even port, RTCP on the next.
+    if not 2 <= value <= 65534 or value % 2:
+        raise ValueError(f"must be an even number, 2 to 65534, not {value}")
+
+
+def _is_realm(_instance: Any, _attribute: Attribute[Any], value: str) -> None:
+    # RFC 7616 3.3: a quoted string; what had to be escaped in it many clients hash as it is written.
+    if not value.isprintable() or '"' in value or "\\" in value:
+        raise ValueError(f"must be text without quotes, backslashes and control characters, not {value!r}")
 
 
 @frozen
@@ -23,18 +41,22 @@ class RtspConfig:
     rtp: str = option(
         ":8002", "Address and UDP port of RTP, for all peers; empty: no UDP.", validator=is_listen
     )
-    rtcp: str = option(":8003", "Address and UDP port of RTCP, for all peers.", validator=is_listen)
+    rtcp: str = option(":8003", "Address and UDP port of RTCP, for all peers.", validator=_is_rtcp)
     multicast: str = option(
         "239.255.42.0/24", "Range of multicast groups, one for each stream; empty: no multicast."
     )
-    multicast_port: int = option(8004, "UDP port of the first track's RTP in a multicast group; even.")
-    multicast_ttl: int = option(16, "How many routers multicast may pass.")
+    multicast_port: int = option(
+        8004, "UDP port of the first track's RTP in a multicast group; even.", validator=_is_rtp_port
+    )
+    multicast_ttl: int = option(16, "How many routers multicast may pass.", validator=within(1, 255))
     session_timeout: int = option(
-        60, "Seconds after which a session over UDP ends that shows no sign of life."
+        60, "Seconds after which a session over UDP ends that shows no sign of life.", validator=within(1)
     )
     auth: Literal["both", "digest", "basic"] = option(
         "both",
         "What clients are asked for; of both they take Digest. Basic lets a plugin that has only hashes of passwords "
         "check one, and shows it to who listens in, unless over RTSPS.",
     )
-    realm: str = option("penstock", "What clients are told that user and password are for.")
+    realm: str = option(
+        "penstock", "What clients are told that user and password are for.", validator=_is_realm
+    )
