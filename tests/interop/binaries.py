@@ -22,6 +22,8 @@ PACKAGES = {
     "gst-rtspclientsink": "gstreamer1.0-rtsp",
     "gst-rtsp-server": "gir1.2-gst-rtsp-server-1.0 and python3-gi",
     "cvlc": "vlc-bin and vlc-plugin-base",
+    "ffprobe": "ffmpeg",
+    "tshark": "tshark",
     "rtmpdump": "rtmpdump",
     "nginx-rtmp": "nginx and libnginx-mod-rtmp",
     "ffmpeg-new": "imageio-ffmpeg (from PyPI)",

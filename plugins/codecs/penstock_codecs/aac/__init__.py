@@ -13,16 +13,18 @@ from penstock_codecs.aac.config import AAC, AacConfig
 from penstock_codecs.aac.flv import AacFlv
 from penstock_codecs.aac.info import AacInfo
 from penstock_codecs.aac.isobmff import AacIsobmff
+from penstock_codecs.aac.mpegts import AacTs
 from penstock_codecs.aac.rtp import AacRtp
 from penstock_formats.flv import FLV
 from penstock_formats.isobmff import ISOBMFF
+from penstock_formats.mpegts import MPEGTS
 from penstock_formats.rtp import RTP
 
 __all__ = ["AAC", "AacConfig", "AacPlugin", "plugin"]
 
 
 class AacPlugin(Plugin):
-    """Registers AAC with its INFO, RTP, FLV and ISOBMFF bindings."""
+    """Registers AAC with its INFO, RTP, FLV, ISOBMFF and MPEG-TS bindings."""
 
     name = "aac"
 
@@ -33,6 +35,7 @@ class AacPlugin(Plugin):
         registry.bind(AAC, RTP, AacRtp())
         registry.bind(AAC, FLV, AacFlv())
         registry.bind(AAC, ISOBMFF, AacIsobmff())
+        registry.bind(AAC, MPEGTS, AacTs())
 
 
 plugin = AacPlugin()

@@ -1,4 +1,4 @@
-"""LATM (ISO/IEC 14496-3 1.7) over RTP (RFC 6416): one program, one layer, frames of variable length."""
+"""LATM (ISO/IEC 14496-3 1.7), and over RTP (RFC 6416): one program, one layer, frames of variable length."""
 
 from __future__ import annotations
 
@@ -77,14 +77,43 @@ def _escaped(bits: BitReader) -> int:
     raise ProtocolViolation("otherDataLenBits has no end", CLAUSE)
 
 
+class LatmReader:
+    """audioMuxElements to access units; `in_band` says that their config is, or may be, among them."""
+
+    def __init__(self, mux: StreamMuxConfig | None, *, in_band: bool) -> None:
+        self._mux = mux
+        self._in_band = in_band
+
+    @property
+    def config(self) -> AacConfig | None:
+        """The config of what was read last; None before the first StreamMuxConfig, when there is nothing to decode with."""
+        return self._mux.config if self._mux else None
+
+    def read(self, bits: BitReader) -> tuple[bytes, ...]:
+        """The access units of the element at `bits`; an empty one is a frame that the encoder left out."""
+        if self._in_band and not bits.flag():
+            self._mux = StreamMuxConfig.read(bits)
+        mux = self._mux
+        if mux is None:
+            return ()
+        units: list[bytes] = []
+        for _ in range(mux.frames):
+            size = 0
+            while (part := bits.u(8)) == 255:
+                size += part
+            size += part
+            units.append(bits.u(8 * size).to_bytes(size, "big"))
+        bits.skip(mux.other)
+        return tuple(units)
+
+
 class LatmDepacketizer:
     """audioMuxElements, each in one packet or in several up to the marker."""
 
     def __init__(self, clock_rate: int, mux: StreamMuxConfig | None, *, in_band: bool) -> None:
         self._clock_rate = clock_rate
-        self._mux = mux
-        self._told = mux.config if mux else None
-        self._in_band = in_band
+        self._reader = LatmReader(mux, in_band=in_band)
+        self._told = self._reader.config
         self._pending = bytearray()
         self._timestamp = 0
         self._torn = False
@@ -119,24 +148,13 @@ class LatmDepacketizer:
         self._torn = False
 
     def _element(self, bits: BitReader, timestamp: int) -> list[AccessUnit]:
-        if self._in_band and not bits.flag():
-            self._mux = StreamMuxConfig.read(bits)
-        mux = self._mux
-        if mux is None:
-            # Joined before the first StreamMuxConfig: nothing to decode with yet.
-            return []
-        config = mux.config
+        units = self._reader.read(bits)
+        config = self._reader.config
         found: list[AccessUnit] = []
-        for n in range(mux.frames):
-            size = 0
-            while (part := bits.u(8)) == 255:
-                size += part
-            size += part
-            if not size:
+        for n, unit in enumerate(units):
+            if not unit or config is None:
                 continue
-            unit = bits.u(8 * size).to_bytes(size, "big")
             at = timestamp + n * config.frame_length * self._clock_rate // config.core_rate
             found.append(AccessUnit(at, (unit,), config=None if config == self._told else config))
             self._told = config
-        bits.skip(mux.other)
         return found

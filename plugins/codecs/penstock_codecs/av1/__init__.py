@@ -12,17 +12,19 @@ from penstock.registry import INFO, Registry
 from penstock_codecs.av1.flv import Av1Flv
 from penstock_codecs.av1.info import Av1Info
 from penstock_codecs.av1.isobmff import Av1Isobmff
+from penstock_codecs.av1.mpegts import Av1Ts
 from penstock_codecs.av1.rtp import Av1Rtp
 from penstock_codecs.av1.sequence import AV1, Av1Config
 from penstock_formats.flv import FLV
 from penstock_formats.isobmff import ISOBMFF
+from penstock_formats.mpegts import MPEGTS
 from penstock_formats.rtp import RTP
 
 __all__ = ["AV1", "Av1Config", "Av1Plugin", "plugin"]
 
 
 class Av1Plugin(Plugin):
-    """Registers AV1 with its INFO, RTP, FLV and ISOBMFF bindings."""
+    """Registers AV1 with its INFO, RTP, FLV, ISOBMFF and MPEG-TS bindings."""
 
     name = "av1"
 
@@ -33,6 +35,7 @@ class Av1Plugin(Plugin):
         registry.bind(AV1, RTP, Av1Rtp())
         registry.bind(AV1, FLV, Av1Flv())
         registry.bind(AV1, ISOBMFF, Av1Isobmff())
+        registry.bind(AV1, MPEGTS, Av1Ts())
 
 
 plugin = Av1Plugin()

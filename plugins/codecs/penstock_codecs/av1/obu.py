@@ -115,3 +115,15 @@ def is_key(units: tuple[bytes, ...], reduced: bool) -> bool:
             # show_existing_frame, two bits of frame_type (KEY_FRAME is 0), show_frame
             return reduced or obu[at] & 0xF0 == 0x10
     return False
+
+
+def shows(units: tuple[bytes, ...], reduced: bool) -> bool:
+    """Whether a frame among `units` is shown (show_existing_frame or show_frame); `reduced` as in `is_key`."""
+    for obu in units:
+        if kind(obu) in (FRAME_HEADER, FRAME):
+            at = _header_size(obu)
+            if at >= len(obu):
+                raise ProtocolViolation("a frame OBU without a frame header", "AV1 5.9.2")
+            if reduced or obu[at] & 0x90:
+                return True
+    return False

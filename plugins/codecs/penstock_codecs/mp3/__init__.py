@@ -12,16 +12,18 @@ from penstock_codecs.mp3.flv import Mp3Flv
 from penstock_codecs.mp3.header import MP3, FrameHeader, Mp3Config
 from penstock_codecs.mp3.info import Mp3Info
 from penstock_codecs.mp3.isobmff import Mp3Isobmff
+from penstock_codecs.mp3.mpegts import Mp3Ts
 from penstock_codecs.mp3.rtp import Mp3Rtp
 from penstock_formats.flv import FLV
 from penstock_formats.isobmff import ISOBMFF
+from penstock_formats.mpegts import MPEGTS
 from penstock_formats.rtp import RTP
 
 __all__ = ["MP3", "FrameHeader", "Mp3Config", "Mp3Plugin", "plugin"]
 
 
 class Mp3Plugin(Plugin):
-    """Registers MP3 with its INFO, RTP, FLV and ISOBMFF bindings."""
+    """Registers MP3 with its INFO, RTP, FLV, ISOBMFF and MPEG-TS bindings."""
 
     name = "mp3"
 
@@ -32,6 +34,7 @@ class Mp3Plugin(Plugin):
         registry.bind(MP3, RTP, Mp3Rtp())
         registry.bind(MP3, FLV, Mp3Flv())
         registry.bind(MP3, ISOBMFF, Mp3Isobmff())
+        registry.bind(MP3, MPEGTS, Mp3Ts())
 
 
 plugin = Mp3Plugin()
