@@ -14,6 +14,7 @@ from .binaries import path_of, require
 from .clients import Player, Publisher, player, publisher
 from .clips import CLIPS
 from .crossing import Endpoints, Outcome, cross_command
+from .installed import install
 from .server import Penstock, penstock
 
 CLIP = CLIPS["short"]
@@ -39,13 +40,7 @@ plugin = Door()
 @pytest.fixture
 def door(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plugin of somebody else's, where the servers that are started find it."""
-    site = folder / "site"
-    info = site / "door-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: door\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[penstock.plugins]\ndoor = door_plugin:plugin\n")
-    (site / "door_plugin.py").write_text(DOOR)
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    install(folder / "site", "door", DOOR, monkeypatch)
 
 
 @frozen
