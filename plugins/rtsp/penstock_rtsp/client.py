@@ -327,7 +327,7 @@ class _Link:
                 if track is None or ingest is None:
                     continue
                 if track[1]:
-                    ingest.rtcp(track[0], frame.payload)
+                    ingest.rtcp(track[0], frame.payload, now)
                 else:
                     track[0].packet(frame.payload, now)
             self._frames.clear()
@@ -350,7 +350,7 @@ class _Link:
             return ingest.publisher
 
         def control(data: bytes, now: int) -> None:
-            ingest.rtcp(track, data)
+            ingest.rtcp(track, data, now)
 
         pair.rtp.add(host, rtp, media)
         pair.rtcp.add(host, rtcp, control)
@@ -361,7 +361,7 @@ class _Link:
     async def _look_after(self, ingest: Ingest, channels: dict[int, tuple[int, int]]) -> None:
         reported = time.monotonic()
         while True:
-            await anyio.sleep(TICK_SECONDS if self.udp else 1.0)
+            await anyio.sleep(TICK_SECONDS if self.udp or not ingest.aligned else 1.0)
             now = time.monotonic()
             ingest.handle_timeout(time.monotonic_ns())
             await ingest.publisher.flush()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from random import Random
 
+import structlog
+
 from penstock.errors import ProtocolViolation
-from penstock.media import NS, Kind, Track, to_ns, to_ticks
+from penstock.media import CodecConfig, Kind, Track, to_ns
 from penstock.publisher import Publisher
-from penstock.registry import INFO, AudioInfo, Registry, VideoInfo
+from penstock.registry import INFO, AudioInfo, Registry
 from penstock_formats.rtcp import (
     Goodbye,
     ReceiverReport,
@@ -22,29 +23,27 @@ from penstock_formats.rtp import AccessUnit
 from penstock_formats.rtp.packet import RtpPacket, unwrap_timestamp
 from penstock_formats.rtp.reorder import ReorderBuffer
 from penstock_formats.rtp.statistics import ReceiverStatistics
+from penstock_rtsp.alignment import Alignment, TrackClock
 from penstock_rtsp.description import Offered
 
-MIN_SHIFT_NS = 15_000_000
-"""A correction by sender reports below this is left alone: a step in mid-stream is worse than what nobody notices."""
-HOLD_NS = 4 * NS
-"""How long a publisher's first frames wait for sender reports: GStreamer's first ones come after up to 3.1 s."""
-HOLD_UNITS = 2000
-HOLD_BYTES = 8 << 20
-"""What waits at most."""
-USUAL_RATE = 25.0
-"""Frames a second, where the config does not tell."""
+_log = structlog.get_logger("penstock")
+
+HELD_UNITS = 1000
+HELD_BYTES = 8 << 20
+"""What waits for a place at most: a quarter of a second of 250 Mbit/s."""
 
 
 class TrackIngest:
     """One track of a publisher."""
 
-    def __init__(self, ingest: Ingest, offered: Offered, track: Track, *, reorder: bool) -> None:
+    def __init__(
+        self, ingest: Ingest, offered: Offered, track: Track, clock: TrackClock, *, reorder: bool
+    ) -> None:
         self.offered = offered
         self.track = track
+        self.clock = clock
         self.bad = 0
         """Packets that could not be read."""
-        self.begin: tuple[int, int] | None = None
-        """The pts of its first frame, and when that came."""
         self.statistics: ReceiverStatistics | None = None
         self.ssrc = 0
         self.ended = False
@@ -56,10 +55,10 @@ class TrackIngest:
         self._reorder = ReorderBuffer() if reorder else None
         self._next = -1
         self._ticks: int | None = None
-        self._shift: int | None = None
-        self.report: tuple[int, int] | None = None
-        """The last sender report: NTP in ns, and the unwrapped RTP time it stands for."""
-        self.pending_report: SenderReport | None = None
+        self._source = -1
+        self._pending_report: SenderReport | None = None
+        self._declared = 0
+        self._configure(offered.config)
 
     def packet(self, data: bytes, now: int) -> None:
         """One RTP packet; what cannot be read is counted and dropped."""
@@ -84,21 +83,16 @@ class TrackIngest:
             self._next = (packet.sequence + 1) & 0xFFFF
             self._ordered(packet, lost, now)
 
-    @property
-    def delay(self) -> int:
-        """Nanoseconds by which a frame is decoded before it is shown, as far as its config tells."""
-        track = next((t for t in self._ingest.publisher.stream.tracks if t.id == self.track.id), self.track)
-        info = self._ingest.registry.get(track.codec, INFO)
-        if info is None or track.config is None or track.kind is not Kind.VIDEO:
-            return 0
-        described = info.describe(track.config)
-        rate = described.frame_rate if isinstance(described, VideoInfo) else None
-        return int(info.reorder(track.config) * NS / (rate or USUAL_RATE))
-
     def handle_timeout(self, now: int) -> None:
         """Give up on packets that were waited for too long."""
         if self._reorder is not None:
             for packet, lost in self._reorder.handle_timeout(now):
+                self._ordered(packet, lost, now)
+
+    def finish(self, now: int) -> None:
+        """The publisher leaves: what was still waited for does not come any more."""
+        if self._reorder is not None:
+            for packet, lost in self._reorder.flush():
                 self._ordered(packet, lost, now)
 
     @property
@@ -106,67 +100,61 @@ class TrackIngest:
         return self._reorder.lost if self._reorder is not None else 0
 
     def _ordered(self, packet: RtpPacket, lost: bool, now: int) -> None:
+        if packet.ssrc != self._source:
+            if self._source >= 0:
+                self._ticks = None
+                self.clock.restart()
+            self._source = packet.ssrc
         ticks = packet.timestamp if self._ticks is None else unwrap_timestamp(packet.timestamp, self._ticks)
         self._ticks = ticks
-        if self.pending_report is not None:
-            report, self.pending_report = self.pending_report, None
-            self.sender_report(report)
+        if self._pending_report is not None:
+            report, self._pending_report = self._pending_report, None
+            self.sender_report(report, now)
         try:
             units = self._depacketizer.push(packet.payload, ticks, packet.marker, lost)
         except ProtocolViolation:
             self.bad += 1
             return
         for unit in units:
-            if not self._ingest.hold(self, unit, now):
-                self.write(unit, now)
+            self._ingest.take(self, unit, now)
+
+    def _configure(self, config: CodecConfig | None) -> None:
+        info = self._ingest.registry.get(self.track.codec, INFO)
+        if config is not None and info is not None and self.track.kind is Kind.VIDEO:
+            self._declared = info.reorder(config)
+
+    def arrived(self, unit: AccessUnit, now: int) -> None:
+        """Note how a frame comes in, while arrivals may decide where a track belongs."""
+        if unit.config is not None:
+            self._configure(unit.config)
+        self.clock.frame(unit.timestamp, now, self._declared)
 
     def write(self, unit: AccessUnit, now: int) -> None:
         """Hand a frame to the publisher, on the clock of all tracks."""
         publisher = self._ingest.publisher
         if unit.config is not None:
             publisher.configure(self.track.id, unit.config)
-        if self._shift is None:
-            self._shift = self._ingest.start(self, unit.timestamp, now)
-        pts = to_ns(unit.timestamp + self._shift, self._rate)
-        if self.begin is None:
-            self.begin = pts, now
+        pts = to_ns(unit.timestamp + (self.clock.shift or 0), self._rate)
         publisher.write(self.track.id, unit.units, pts=pts, key=unit.key, arrival=now)
 
-    def sender_report(self, report: SenderReport) -> None:
-        """The sender says when an RTP time was: all tracks are put on that common clock."""
+    def sender_report(self, report: SenderReport, now: int) -> None:
+        """The sender says when an RTP time was."""
         if self._ticks is None:
             # It came before the first packet, as FFmpeg sends it: unwrapped once that is there.
-            self.pending_report = report
+            self._pending_report = report
             return
-        self.report = ntp_to_ns(report.ntp), unwrap_timestamp(report.rtp_time, self._ticks)
         if self.statistics is not None:
-            self.statistics.sender_report(report, time.monotonic_ns())
-        self._ingest.synchronise()
-
-    def wall_shift(self, origin: int) -> int | None:
-        """Ticks to add to this track's RTP time to count from the NTP time `origin`; None without a report."""
-        if self.report is None:
-            return None
-        ntp, ticks = self.report
-        return to_ticks(ntp - origin, self._rate) - ticks
-
-    @property
-    def shift(self) -> int | None:
-        return self._shift
-
-    @shift.setter
-    def shift(self, ticks: int) -> None:
-        self._shift = ticks
-
-    def shift_ns(self, ticks: int) -> int:
-        return to_ns(ticks, self._rate)
+            self.statistics.sender_report(report, now)
+        if report.ntp:
+            self.clock.report = ntp_to_ns(report.ntp), unwrap_timestamp(report.rtp_time, self._ticks)
+            self._ingest.reported(now)
 
 
 class Ingest:
     """All tracks of one publisher, on one clock.
 
-    The first track counts from its first packet. The others are placed by arrival, until sender reports tell
-    exactly; then they are moved to where those say.
+    A track's first frames wait for a moment, at most `penstock_rtsp.alignment.WAIT_NS`, where its report is not there:
+    after that arrival places it. Once it has a place its frames go straight through.
     """
 
     def __init__(
@@ -182,8 +170,8 @@ class Ingest:
         self.registry = registry
         self.ssrc = random.getrandbits(32)
         self.tracks: list[TrackIngest] = []
-        self._origin: int | None = None
-        self._held: list[tuple[TrackIngest, AccessUnit, int]] | None = [] if len(tracks) > 1 else None
+        self._alignment = Alignment()
+        self._held: list[tuple[TrackIngest, AccessUnit, int]] = []
         self._held_bytes = 0
         for offer in tracks:
             rate = offer.format.clock_rate
@@ -192,84 +180,59 @@ class Ingest:
                 described = info.describe(offer.config)
                 rate = described.sample_rate if isinstance(described, AudioInfo) else rate
             track = publisher.add_track(offer.codec, rate, offer.config)
-            self.tracks.append(TrackIngest(self, offer, track, reorder=reorder))
+            clock = self._alignment.add(offer.format.clock_rate)
+            self.tracks.append(TrackIngest(self, offer, track, clock, reorder=reorder))
         publisher.tracks_complete()
 
-    def hold(self, track: TrackIngest, unit: AccessUnit, now: int) -> bool:
-        """Keep a frame of the beginning until it is known how the tracks stand to each other; False from then on.
+    @property
+    def aligned(self) -> bool:
+        """Whether every track has its place, so that no frame waits for one."""
+        return self._alignment.complete
 
-        Arrival alone is tens of ms off, and a correction in mid-stream would be a step that every player sees.
-        """
-        held = self._held
-        if held is None:
-            return False
-        held.append((track, unit, now))
+    def take(self, track: TrackIngest, unit: AccessUnit, now: int) -> None:
+        """A frame, in the order of its track."""
+        placed = track.clock.shift is not None
+        if not placed or not self._alignment.complete:
+            track.arrived(unit, now)
+        if placed:
+            track.write(unit, now)
+            return
+        self._held.append((track, unit, now))
         self._held_bytes += sum(map(len, unit.units))
         self._release(now)
-        return True
 
-    def finish(self) -> None:
+    def finish(self, now: int) -> None:
         """The publisher leaves: what is still held goes out, as far as arrival tells how the tracks stand."""
+        if not self.publisher.closed:
+            for track in self.tracks:
+                track.finish(now)
+            self._write_held()
         for track in self.tracks:
             self.publisher.session.count("bad_packets", track.bad)
             self.publisher.session.count("lost_packets", track.lost)
-        held, self._held = self._held, None
-        if held and not self.publisher.closed:
-            for track, unit, arrival in held:
-                track.write(unit, arrival)
 
     def _release(self, now: int) -> None:
         held = self._held
-        if not held or not (
-            all(t.report is not None for t in self.tracks)
-            or now - held[0][2] > HOLD_NS
-            or len(held) > HOLD_UNITS
-            or self._held_bytes > HOLD_BYTES
+        if held and (
+            not self._alignment.waits(now) or len(held) > HELD_UNITS or self._held_bytes > HELD_BYTES
         ):
-            return
-        self._held = None
+            self._write_held()
+
+    def _write_held(self) -> None:
+        held, self._held, self._held_bytes = self._held, [], 0
+        self._alignment.place()
         for track, unit, arrival in held:
             track.write(unit, arrival)
 
-    def start(self, track: TrackIngest, ticks: int, now: int) -> int:
-        """Where a track's first frame belongs on the common clock, in its ticks."""
-        rate = track.offered.format.clock_rate
-        if self._origin is None and track.report is not None:
-            self._take_origin(track, ticks)
-        if self._origin is not None and (exact := track.wall_shift(self._origin)) is not None:
-            return exact
-        leader = next((t for t in self.tracks if t.begin is not None), None)
-        if leader is None or leader.begin is None:
-            return rate - ticks
-        # Frames are sent when they are to be decoded: pts is later than that by what their codec reorders.
-        pts, arrival = leader.begin
-        return to_ticks(pts - leader.delay + now - arrival + track.delay, rate) - ticks
+    def reported(self, now: int) -> None:
+        """A track has a new report."""
+        self._release(now)
+        if moved := self._alignment.correct():
+            _log.info(
+                "tracks moved into step", session=self.publisher.session.id, ms=round(moved / 1_000_000, 1)
+            )
 
-    def _take_origin(self, track: TrackIngest, ticks: int) -> None:
-        """Count from one second before the first frame, whole in every clock."""
-        if track.report is not None:
-            ntp, at = track.report
-            rate = track.offered.format.clock_rate
-            self._origin = ntp - to_ns(at - ticks, rate) - NS
-
-    def synchronise(self) -> None:
-        """Move the tracks to where the sender's reports put them, once all have one."""
-        started = [t for t in self.tracks if t.shift is not None]
-        if len(started) < 2 or any(t.report is None for t in started):
-            return
-        if self._origin is None:
-            leader = started[0]
-            shift, report = leader.shift, leader.report
-            if shift is None or report is None:
-                return
-            # The leader stays where it is: what follows from that is where the others belong.
-            self._origin = report[0] - leader.shift_ns(report[1] + shift)
-        for track in started:
-            exact, shift = track.wall_shift(self._origin), track.shift
-            if exact is not None and shift is not None and abs(track.shift_ns(exact - shift)) > MIN_SHIFT_NS:
-                track.shift = exact
-
-    def rtcp(self, track: TrackIngest, data: bytes) -> None:
+    def rtcp(self, track: TrackIngest, data: bytes, now: int) -> None:
         """RTCP of the sender; what cannot be read is counted and dropped."""
         try:
             packets = parse_rtcp(data)
@@ -278,7 +241,7 @@ class Ingest:
             return
         for packet in packets:
             if isinstance(packet, SenderReport) and (not track.ssrc or packet.ssrc == track.ssrc):
-                track.sender_report(packet)
+                track.sender_report(packet, now)
             elif isinstance(packet, Goodbye) and track.statistics is not None and track.ssrc in packet.ssrcs:
                 track.ended = True
 

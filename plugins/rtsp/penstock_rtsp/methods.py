@@ -240,7 +240,7 @@ class Methods:
                 index,
                 chosen,
                 lambda data, now: recorder.datagram(index, data, now),
-                lambda data, now: recorder.datagram_rtcp(index, data),
+                lambda data, now: recorder.datagram_rtcp(index, data, now),
             )
             self._session.info["transport"] = "udp"
             reply = Transport(client_port=reply.client_port, server_port=reply.server_port, mode=Mode.RECORD)

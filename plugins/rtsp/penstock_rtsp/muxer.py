@@ -227,17 +227,19 @@ class RtpMuxer:
         return unit.time + to_ns((rtp_time - sender.offset - to_ticks(unit.time, rate)) & 0xFFFFFFFF, rate)
 
     def rtp_info(self, cursor: Cursor, base: str, track_ids: Iterable[int]) -> list[RtpInfo]:
-        """Sequence and time of each track at the cursor; the times of all tracks are the same instant."""
+        """Sequence and time of each track at the cursor; the times of all tracks are the same instant.
+
+        Datagrams go without the sequence: with it GStreamer starts one track after the other, each with what its socket
+        holds of the backlog already, before it puts them in step (ADR 0015).
+        """
         first = {i: cursor.first_frame(i) for i in track_ids if i in self._senders}
         start = min((unit.time for unit in first.values() if unit is not None), default=cursor.time)
         found: list[RtpInfo] = []
         for track_id, unit in first.items():
             sender = self._senders[track_id]
-            url = track_url(base, track_id)
-            sequence = sender.sequence
-            if unit is not None:
-                at = 6 if sender.channel >= 0 else 2
-                sequence = int.from_bytes(unit.payloads[0][at : at + 2], "big")
+            sequence = None
+            if sender.channel >= 0:
+                sequence = sender.sequence if unit is None else int.from_bytes(unit.payloads[0][6:8], "big")
             time = to_ticks(start, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
-            found.append(RtpInfo(url, sequence, time))
+            found.append(RtpInfo(track_url(base, track_id), sequence, time))
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from random import Random
 
@@ -73,11 +74,11 @@ class Recorder:
         if track is not None:
             track.packet(data, now)
 
-    def rtcp(self, index: int, data: bytes) -> None:
+    def rtcp(self, index: int, data: bytes, now: int) -> None:
         """A packet of reports."""
         track = self.set_up.get(index)
         if track is not None and self.ingest is not None:
-            self.ingest.rtcp(track, data)
+            self.ingest.rtcp(track, data, now)
 
     def datagram(self, index: int, data: bytes, now: int) -> Publisher | None:
         """A packet of media at the shared port, where an error must end this session and no other."""
@@ -93,14 +94,14 @@ class Recorder:
             return None
         return ingest.publisher
 
-    def datagram_rtcp(self, index: int, data: bytes) -> None:
+    def datagram_rtcp(self, index: int, data: bytes, now: int) -> None:
         """A packet of reports at the shared port."""
         try:
-            self.rtcp(index, data)
+            self.rtcp(index, data, now)
         except Exception as error:  # noqa: BLE001 - raised again in the session's own task
             self.fail(error)
 
     def close(self, reason: str) -> None:
         if self.ingest is not None:
-            self.ingest.finish()
+            self.ingest.finish(time.monotonic_ns())
             self.ingest.publisher.close(reason)

@@ -23,7 +23,7 @@ RECEIVE = 256 << 10
 PLAYER_RECEIVE = 16 << 10
 REPORT_SECONDS = 5.0
 TICK_SECONDS = 0.05
-"""How often a publisher over UDP is looked after: its reorder buffers wait in steps of this."""
+"""How often a publisher is looked after whose frames wait: for missing packets over UDP, or for their track's place."""
 
 Receive = Callable[[int], Awaitable[bytes]]
 
@@ -145,7 +145,7 @@ class RtspSession:
         """Reports to a publisher, and what its reorder buffers gave up waiting for."""
         reported = time.monotonic()
         while (ingest := self._ingest) is not None and not ingest.publisher.closed:
-            await anyio.sleep(TICK_SECONDS if self._channels.datagrams else 1.0)
+            await anyio.sleep(TICK_SECONDS if self._channels.datagrams or not ingest.aligned else 1.0)
             ingest.handle_timeout(time.monotonic_ns())
             await ingest.publisher.flush()
             if time.monotonic() - reported >= REPORT_SECONDS:
@@ -170,7 +170,7 @@ class RtspSession:
                 recorder.packet(index, frame.payload, now)
                 return
             if frame.channel == rtcp:
-                recorder.rtcp(index, frame.payload)
+                recorder.rtcp(index, frame.payload, now)
                 return
 
     def _goodbye(self) -> None:

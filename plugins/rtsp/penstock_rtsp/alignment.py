@@ -1,0 +1,179 @@
+"""Where the tracks of one RTP sender stand to each other: as its reports say, and until then as they arrive.
+
+RTP times begin at random and say nothing across tracks; a sender report (RFC 3550 6.4.1) puts one of them beside
+the sender's wall clock. FFmpeg sends it with each track's first packet, GStreamer 1 to 3 s later, some cameras never.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+
+from penstock.media import NS, to_ns, to_ticks
+
+WAIT_NS = NS // 4
+"""How long a track's first frames wait for its report, while arrivals are gathered to do without one (ADR 0014)."""
+STEP_NS = 15_000_000
+"""An error below this is left alone: a step in mid-stream is worse than what nobody notices."""
+FAR_NS = 5 * NS
+"""Reports that put tracks further apart than they arrive are not believed: no sender interleaves that coarsely."""
+ARRIVALS = 64
+"""Frames of which the least delayed tells how a track arrives: 1.3 to 2.6 s."""
+MAX_REORDER = 16
+"""The deepest reordering there is (H.264 A.3.1, H.265 A.4.2)."""
+MAX_USUAL = 4
+"""The deepest that encoders use; a config that says more only leaves out to say it (H.264 E.2.1)."""
+
+
+class TrackClock:
+    """One track's RTP clock. Times are unwrapped ticks of its `rate`, arrivals ns of any steady clock."""
+
+    __slots__ = ("_decoded", "_delays", "_depth", "_waiting", "began", "first", "rate", "report", "shift")
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self.shift: int | None = None
+        """What to add to its ticks to be on the clock of all tracks; None until it is placed."""
+        self.report: tuple[int, int] | None = None
+        """The last sender report: wall time in ns, and the ticks it stands for."""
+        self.began: int | None = None
+        """When its first frame came."""
+        self.first = 0
+        self._depth = 0
+        self._waiting: list[int] = []
+        self._decoded: deque[int] = deque(maxlen=MAX_REORDER)
+        self._delays: deque[int] = deque(maxlen=ARRIVALS)
+
+    def frame(self, ticks: int, arrival: int, declared: int = 0) -> None:
+        """A frame that is shown at `ticks` came in; its codec's config says that at most `declared` are reordered.
+
+        It was sent when it is to be decoded. Where output order lags d frames behind decoding order, the n-th smallest of
+        the times shown is when frame n + d is decoded. A config says too much where no frame is reordered, as cameras do.
+        """
+        if self.began is None:
+            self.began, self.first = arrival, ticks
+        waiting, decoded = self._waiting, self._decoded
+        insort(waiting, ticks)
+        while decoded and ticks < decoded[-1] and self._depth < MAX_REORDER:
+            depth = max(self._depth + 1, declared if declared <= MAX_USUAL else 0)
+            for _ in range(min(depth - self._depth, len(decoded))):
+                insort(waiting, decoded.pop())
+            self._depth = depth
+            self._delays.clear()
+        if len(waiting) > self._depth:
+            decoded.append(waiting.pop(0))
+            self._delays.append(arrival - to_ns(decoded[-1], self.rate))
+
+    @property
+    def delay(self) -> int:
+        """From decoding time to arrival, the least of the last frames: on the way packets are only ever held up."""
+        began = self.began or 0
+        return min(self._delays, default=began - to_ns(self.first, self.rate))
+
+    def wall(self, ticks: int) -> int | None:
+        """The sender's wall time at `ticks`; None without a report."""
+        if self.report is None:
+            return None
+        at, reported = self.report
+        return at + to_ns(ticks - reported, self.rate)
+
+    def exact(self, origin: int) -> int | None:
+        """The shift with which ticks count from the wall time `origin`; None without a report."""
+        if self.report is None:
+            return None
+        at, reported = self.report
+        return to_ticks(at - origin, self.rate) - reported
+
+    def restart(self) -> None:
+        """A new numbering (another SSRC): nothing of the old one holds, but who waits already waits no longer for it."""
+        if self.shift is not None:
+            self.shift = self.began = None
+        self.report = None
+        self._depth = 0
+        self._waiting.clear()
+        self._decoded.clear()
+        self._delays.clear()
+
+
+class Alignment:
+    """The clocks of all tracks of a sender, put on one that counts from one second before the first frame."""
+
+    def __init__(self) -> None:
+        self.clocks: list[TrackClock] = []
+        self._origin: int | None = None
+        self._settled = False
+        self._doubt: int | None = None
+
+    def add(self, rate: int) -> TrackClock:
+        clock = TrackClock(rate)
+        self.clocks.append(clock)
+        return clock
+
+    def waits(self, now: int) -> bool:
+        """Whether a track that has begun may still get a report that makes its place exact."""
+        return len(self.clocks) > 1 and any(
+            c.shift is None and c.report is None and c.began is not None and now - c.began < WAIT_NS
+            for c in self.clocks
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Every track has its place: arrivals need not be watched any more."""
+        return all(c.shift is not None for c in self.clocks)
+
+    def place(self) -> None:
+        """Give each track that has begun its place, by reports where there are any."""
+        new = [c for c in self.clocks if c.shift is None and c.began is not None]
+        placed = [c for c in self.clocks if c.shift is not None]
+        if not new:
+            return
+        # A new track with a report is placed before one without, which then follows it by arrival.
+        new.sort(key=lambda c: c.report is None)
+        leader = placed[0] if placed else new[0]
+        if leader.shift is None:
+            leader.shift = leader.rate - leader.first
+        if self._origin is None:
+            self._take_origin(leader)
+        for clock in new:
+            if clock is leader:
+                continue
+            by_arrival = to_ns(leader.shift, leader.rate) + clock.delay - leader.delay
+            exact = clock.exact(self._origin) if self._origin is not None else None
+            if exact is None or abs(to_ns(exact, clock.rate) - by_arrival) > FAR_NS:
+                exact = to_ticks(by_arrival, clock.rate)
+                self._settled = False
+            clock.shift = exact
+
+    def _take_origin(self, leader: TrackClock) -> None:
+        """The leader stays where it is: what follows from that is where the others belong."""
+        if leader.shift is not None:
+            self._origin = leader.wall(-leader.shift)
+
+    def correct(self) -> int:
+        """Move tracks forwards, never back, to where new reports put them; by how many ns, 0 for not at all.
+
+        The first reports of all tracks are believed at once, later ones when the next agree: between the reports of two
+        tracks the sender's clock may have been set.
+        """
+        clocks = [c for c in self.clocks if c.shift is not None]
+        if len(clocks) < 2 or any(c.report is None for c in clocks):
+            return 0
+        if self._origin is None:
+            self._take_origin(clocks[0])
+        origin = self._origin
+        errors = {
+            c: to_ns(exact - c.shift, c.rate)
+            for c in clocks
+            if origin is not None and c.shift is not None and (exact := c.exact(origin)) is not None
+        }
+        least = min(errors.values())
+        error = max(errors.values()) - least
+        sure = not self._settled or (self._doubt is not None and abs(error - self._doubt) < STEP_NS)
+        self._settled, self._doubt = True, error
+        if origin is None or not sure or not STEP_NS < error < FAR_NS:
+            return 0
+        self._origin = origin + least
+        for clock, away in errors.items():
+            if clock.shift is not None:
+                clock.shift += to_ticks(away - least, clock.rate)
+        return error
