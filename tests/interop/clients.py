@@ -228,8 +228,9 @@ class FFmpegPlayer(Player):
 
     def frames(self, work: Path) -> FrameList:
         frames = read_dump(work / "ffmpeg")
-        # RTP carries no decode times: those that FFmpeg shows there are its own guess.
-        return frames if self.scheme == "rtmp" else frames.without_dts()
+        # RTP carries no decode times: those that FFmpeg shows there are its own guess. Its RTSP packets have no place
+        # in a file (pos is -1), so its parser has no pts for the first picture, and its hashing muxer writes 0.
+        return frames if self.scheme == "rtmp" else frames.without_dts().without_first_pts()
 
 
 @frozen
@@ -249,17 +250,9 @@ class GstPlayer(Player):
                 parse = GST_PARSE.get(codec)
                 words += [f"d.{kind}", "!", *GST_QUEUE, "!", *((parse, "!") if parse else ()), "m."]
             else:
-                words += [
-                    "d.",
-                    "!",
-                    f"application/x-rtp,media={kind}",
-                    "!",
-                    *GST_QUEUE,
-                    "!",
-                    *GST_DEPAY[codec].split(),
-                    "!",
-                    "m.",
-                ]
+                # No caps and no queue in front: where both pads come at once, from two threads, gst-launch links and unlinks
+                # its capsfilters across each other, and one track then stops with not-linked.
+                words += ["d.", "!", *GST_DEPAY[codec].split(), "!", *GST_QUEUE, "!", "m."]
         return [
             path_of("gst-launch-1.0"),
             "-q",
@@ -343,10 +336,7 @@ PLAYERS: tuple[Player, ...] = (
         for name, binary, rtmp, rtsp in FFMPEGS
         for protocol in ("rtmp", *RTSP_TRANSPORTS)
     ),
-    *(
-        GstPlayer("gstreamer", protocol, GST_NEEDS, RTSP_GST, evolve(RTSP_RULES, settling=12))
-        for protocol in RTSP_TRANSPORTS
-    ),
+    *(GstPlayer("gstreamer", protocol, GST_NEEDS, RTSP_GST, RTSP_RULES) for protocol in RTSP_TRANSPORTS),
     GstPlayer("gstreamer", "rtmp", GST_NEEDS, RTMP_GST, Rules(tail=3)),
     RtmpdumpPlayer("rtmpdump", "rtmp", ("rtmpdump",), RTMP_OLD, Rules(tail=5)),
     VlcPlayer("vlc", "rtmp", ("cvlc",), frozenset({"h264", "aac", "mp3"}), Rules(tail=60, times=False)),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -54,7 +56,7 @@ class Clip:
         """The clip in a container (its `base`, ``flv``, ``ts``, ``plain.mp4`` without edit list), made at
         first use.
         """
-        recipe = hashlib.sha256(f"{self!r} 4".encode()).hexdigest()[:12]
+        recipe = hashlib.sha256(f"{self!r} 6".encode()).hexdigest()[:12]
         path = cache_folder() / f"{self.name}-{recipe}.{container}"
         if path.exists():
             return path
@@ -66,7 +68,7 @@ class Clip:
         options = ["-i", str(self.file(self.base)), "-map", "0", "-c", "copy"]
         if container == "plain.mp4":
             options += ["-use_editlist", "0", "-avoid_negative_ts", "make_non_negative"]
-        return _make(path, options)
+        return _make(path, options, _lengthen if container == "plain.mp4" else None)
 
     def frames(self, container: str) -> FrameList:
         """The coded frames that a publisher which copies this file sends."""
@@ -167,12 +169,36 @@ def _frames(clip: Clip, container: str) -> FrameList:
         return read_frames(clip.file(container), Path(work))
 
 
-def _make(path: Path, options: list[str]) -> Path:
+def _make(path: Path, options: list[str], finish: Callable[[Path], None] | None = None) -> Path:
     # Written aside and renamed: two test processes may want the same clip at once.
     aside = path.with_name(f".{os.getpid()}-{path.name}")
     command = [path_of("ffmpeg-new"), "-v", "error", "-nostdin", "-y", *options, str(aside)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     if done.returncode:
         raise RuntimeError(f"no clip: {' '.join(command)}: {done.stderr[-800:]}")
+    if finish is not None:
+        finish(aside)
     aside.replace(path)
     return path
+
+
+def _lengthen(path: Path) -> None:
+    """Let a movie and its tracks last a second longer than their frames: GStreamer sends none that are shown after the
+    nominal end, which the last of reordered pictures are where no edit list makes up for it.
+    """
+    data = bytearray(path.read_bytes())
+    # ISO/IEC 14496-12 8.2.2, 8.3.2, 8.4.2, version 0: where the duration is, from the box's type on.
+    movie = data.index(b"mvhd")
+    (timescale,) = struct.unpack_from("!I", data, movie + 16)
+    places = [(movie + 20, timescale)]
+    for box, offset in ((b"tkhd", 24), (b"mdhd", 20)):
+        at = data.find(box)
+        while at >= 0:
+            places.append(
+                (at + offset, timescale if box == b"tkhd" else struct.unpack_from("!I", data, at + 16)[0])
+            )
+            at = data.find(box, at + 4)
+    for place, second in places:
+        (duration,) = struct.unpack_from("!I", data, place)
+        struct.pack_into("!I", data, place, duration + second)
+    path.write_bytes(data)

@@ -8,7 +8,6 @@ from .frames import MS, SAMPLED, CodedFrame, FrameList, FrameTrack
 
 IN_STEP_MS = 20.0
 """How far sound and picture may have moved against each other."""
-SETTLING_MS = 250.0
 AUDIO_JOIN_MS = 250.0
 """How long after the joining key frame the first sound may begin: one interleaving interval of any
 publisher here.
@@ -36,14 +35,6 @@ class Rules:
     from_key: bool = True
     """Whether the first picture is a key frame: who joins a multicast group gets what is being sent."""
     least: int = 20
-    ragged: int = 0
-    """Frames at the end of which some may be missing: GStreamer's rtspclientsink leaves RTP packets out (their
-    numbers too) when its pipeline ends.
-    """
-    settling: int = 0
-    """Frames at the start whose times may still be up to `SETTLING_MS` off: GStreamer's rtpbin puts streams in step
-    once each has had a report *and* a packet, and has given out the first pictures by then.
-    """
 
 
 @frozen
@@ -125,10 +116,10 @@ def _compare_frames(
     if rules.from_start and joined:
         problems.append(f"{kind}: {joined} frames are missing at the start")
     same = _run(frames, theirs, joined)
-    if same < len(theirs) and joined + same < len(frames) - rules.ragged:
+    if same < len(theirs) and joined + same < len(frames):
         problems.append(_first_mismatch(kind, frames, theirs, joined, same))
     missing = len(frames) - joined - len(theirs)
-    tail = rules.tail + rules.ragged + (rules.unsent_sound if kind == "audio" else 0)
+    tail = rules.tail + (rules.unsent_sound if kind == "audio" else 0)
     if missing > tail:
         problems.append(f"{kind}: {missing} frames are missing at the end, at most {tail} may be")
     if len(theirs) < rules.least:
@@ -206,17 +197,13 @@ def _check_pts(
     deltas = [
         (theirs - mine, where) for mine, theirs, where in times if mine is not None and theirs is not None
     ]
-    # FFmpeg's RTSP client gives its first packet no pts, and no other may be without.
+    # FFmpeg's RTSP client gives its first picture no pts, and no other may be without.
     unknown = [where for mine, theirs, where in times[1:] if mine is not None and theirs is None]
     if rules.times and (unknown or not deltas):
         problems.append(f"{kind}: {len(unknown)} frames without pts, first {unknown[:1]}")
     if not deltas:
         return 0, 0.0
-    early, deltas = deltas[: rules.settling], deltas[rules.settling :] or deltas
     low, high = min(deltas), max(deltas)
-    away_ms = max((abs(d[0] - low[0]) / MS for d in early), default=0.0)
-    if rules.times and away_ms > SETTLING_MS:
-        problems.append(f"{kind}: pts are {away_ms:.3f} ms off in the first {rules.settling} frames")
     spread = (high[0] - low[0]) / MS
     if rules.times and spread > 2 * rules.tolerance_ms:
         first = deltas[0][0]

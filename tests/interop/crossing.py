@@ -131,18 +131,12 @@ def cross_command(
     outcomes: list[Outcome] = []
     for player, child, folder in running:
         rules = _rules(player, same_dts=same_dts, unsent_sound=unsent_sound)
-        if "rtspclientsink" in argv:
-            rules = evolve(rules, ragged=RAGGED)
         report = compare(published, player.frames(folder), rules)
         words = (
             f"publisher: {' '.join(argv)}\n{sender.words()}\nplayer: {' '.join(child.argv)}\n{child.words()}"
         )
         outcomes.append(Outcome(player, report, words))
     return outcomes
-
-
-RAGGED = 6
-"""Frames in which rtspclientsink's last, incomplete ones lie."""
 
 
 def _rules(player: Player, *, same_dts: bool, unsent_sound: int) -> Rules:

@@ -87,6 +87,13 @@ class FrameList:
             audio and evolve(audio, frames=audio.frames[:-1]),
         )
 
+    def without_first_pts(self) -> FrameList:
+        """The same without the time of the first picture, for clients that do not know it."""
+        if self.video is None:
+            return self
+        first, *rest = self.video.frames
+        return evolve(self, video=evolve(self.video, frames=(evolve(first, pts=None), *rest)))
+
     def without_dts(self) -> FrameList:
         """The same without decode times, for carriers that have none and clients that invent them."""
         video, audio = self.video, self.audio

@@ -283,7 +283,10 @@ class _Link:
             await self._hear()
         publisher = publish(self.session)
         ingest = Ingest(publisher, self.server.registry, found, reorder=self.udp, random=SystemRandom())
-        await self._run(channels, ingest)
+        try:
+            await self._run(channels, ingest)
+        finally:
+            ingest.finish(time.monotonic_ns())
 
     async def _hear(self) -> None:
         """Wait until something comes over UDP. Raises `NoUdp` where nothing does: nobody was told of a stream yet."""
