@@ -33,8 +33,8 @@ Handler = Callable[[net.Connection, Session], Awaitable[None]]
 PUBLISHER_CHECK_SECONDS = 1.0
 DRAIN_SHARE = 0.9
 """Part of ``server.drain_timeout`` that sessions have for their goodbye: the command line exits hard at its end."""
-MAX_DRAIN_LINES = 100
-"""Log lines about sessions that end because the server stops."""
+MAX_DRAIN_LINES = 50
+"""Log lines about sessions that end because the server stops: half of what a stop may write in all."""
 SWITCH_OFF_SECONDS = 3.0
 """What the sessions of a listener that is switched off have for their goodbye."""
 LATE_SECONDS = 0.1

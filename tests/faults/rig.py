@@ -13,7 +13,7 @@ from attrs import define
 from . import log
 from .canary import Canary, canary
 from .peer import Peer
-from .server import MIB, FaultServer, fault_server
+from .server import MIB, PENSTOCK, FaultServer, fault_server
 
 SETTLE = 5.0
 """Seconds in which descriptors return to what they were (E3)."""
@@ -66,10 +66,10 @@ class Rig:
 
 
 @contextmanager
-def rig(work: Path, *settings: str, config: str = "") -> Generator[Rig]:
+def rig(work: Path, *settings: str, config: str = "", program: tuple[str, ...] = PENSTOCK) -> Generator[Rig]:
     """A server with a canary in it."""
     with (
-        fault_server(work, *settings, config=config) as server,
+        fault_server(work, *settings, config=config, program=program) as server,
         canary(server.rtmp, server.rtsp, work) as bird,
     ):
         yield Rig(server, bird)

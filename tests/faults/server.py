@@ -19,6 +19,9 @@ from tests.interop.process import Child
 START_LIMIT = 20.0
 STOP_LIMIT = 15.0
 MIB = 1 << 20
+PENSTOCK = ("-m", "penstock")
+PROBED = (str(Path(__file__).with_name("probed_program.py")),)
+"""The same with a probe in its loop, which `FaultServer.probe` asks."""
 
 SETTINGS = (
     "rtmp.listen=127.0.0.1:0",
@@ -86,6 +89,17 @@ class FaultServer:
         times = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
+    def probe(self) -> tuple[float, float]:
+        """Of `PROBED`: seconds of processor time that its loop took at most at a stretch, and all that it took,
+        since the last probe."""
+        before = sum(line["event"] == "probe" for line in self.log())
+        self.child.process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + START_LIMIT
+        while len(found := [line for line in self.log() if line["event"] == "probe"]) == before:
+            assert time.monotonic() < deadline, "the loop does not answer"
+            time.sleep(0.02)
+        return found[-1]["longest"], found[-1]["total"]
+
     def _status(self, key: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(key + ":"):
@@ -94,12 +108,14 @@ class FaultServer:
 
 
 @contextmanager
-def fault_server(work: Path, *settings: str, config: str = "") -> Generator[FaultServer]:
+def fault_server(
+    work: Path, *settings: str, config: str = "", program: tuple[str, ...] = PENSTOCK
+) -> Generator[FaultServer]:
     """``penstock serve`` with `SETTINGS`, those of `config` (the text of a TOML file) and `settings`, each more
-    binding than the one before."""
+    binding than the one before; or another `program` that takes the same options."""
     file = work / "penstock.toml"
     file.write_text(config)
-    argv = [sys.executable, "-m", "penstock", "serve", "--config", str(file)]
+    argv = [sys.executable, *program, "serve", "--config", str(file)]
     for setting in (*SETTINGS, *settings):
         argv += ["--set", setting]
     child = Child.start("penstock", argv, work / "penstock.log")

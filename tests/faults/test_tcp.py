@@ -1,18 +1,8 @@
-"""Faults of any TCP peer beside a canary: rows G1 to G10 of the list of bad inputs.
-
-The storm of row G7 has 2,000 connects; the full number is run by
-``PENSTOCK_FAULTS_CONNECTS=10000 pytest tests/faults/test_tcp.py -k G7`` where 20,100 descriptors are allowed
-(``ulimit -n``).
-"""
+"""Faults of any TCP peer beside a canary: rows G1 to G10 of the list of bad inputs, but for G7, which is in test_crowd.py."""
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import resource
-import select
-import socket
 import struct
 import time
 from collections.abc import Iterator
@@ -26,7 +16,6 @@ from .refusal import CLOSE
 from .rig import Rig, rig
 from .server import MIB
 
-CONNECTS = int(os.environ.get("PENSTOCK_FAULTS_CONNECTS", "2000"))
 PROTOCOLS = pytest.mark.parametrize("protocol", ["rtmp", "rtsp"])
 
 CLIENT_HELLO = bytes.fromhex("160301002f0100002b0303") + bytes(32) + bytes.fromhex("000004130113020100")
@@ -164,48 +153,6 @@ def test_G6_cut_at_every_offset_frees_everything(faults: Rig, protocol: str, how
     with faults.peer(protocol) as peer:
         peer.send(data)
         peer.until(LAST[protocol])
-
-
-def test_G7_storm_of_connects_does_not_hold_up_the_loop(faults: Rig) -> None:
-    """All at once from one address, silent, and all gone after the handshake timeout."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < CONNECTS + 100:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, CONNECTS + 100), hard))
-    server, source = faults.server, own_address()
-    limit = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (min(limit[1], 2 * CONNECTS + 100), limit[1]))
-    socks: list[socket.socket] = []
-    with faults.watched(rss=CONNECTS * 24 * 1024, settle=15):
-        before = faults.server.descriptors
-        poll = select.epoll()
-        start = time.monotonic()
-        try:
-            for number in range(CONNECTS):
-                sock = socket.socket()
-                socks.append(sock)
-                sock.setblocking(False)
-                sock.bind((source, 0))
-                assert sock.connect_ex(("127.0.0.1", server.ports[("rtmp", "rtsp")[number % 2]])) in (
-                    0,
-                    errno.EINPROGRESS,
-                )
-                poll.register(sock, select.EPOLLOUT)
-            waiting = {sock.fileno() for sock in socks}
-            while waiting and time.monotonic() - start < 20:
-                for number, _ in poll.poll(0.1):
-                    waiting.discard(number)
-                    poll.modify(number, 0)
-            assert not waiting, f"{len(waiting)} of {CONNECTS} did not connect"
-            deadline = time.monotonic() + 15
-            while server.descriptors > before:
-                assert time.monotonic() < deadline, "silent connections stay"
-                time.sleep(0.05)
-        finally:
-            poll.close()
-            for sock in socks:
-                sock.close()
-    said = sum(source.encode() in line for line in server.raw_log())
-    assert 0 < said < 200, f"{said} lines about one storm"
 
 
 @pytest.fixture

@@ -1,0 +1,122 @@
+"""Ten thousand peers: row G7 of the list of bad inputs, and SIGTERM and SIGINT while they are connected."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from . import rtmp
+from .crowd import Crowd, Member, allow_files
+from .peer import Peer, own_address
+from .rig import Rig, rig
+from .rtsp import TCP, request
+from .server import PROBED, FaultServer, fault_server
+
+CROWD = 10_000
+CONNECT_LIMIT = 30.0
+STALL_SHARE = 0.1 / 2
+"""Row G7 allows 100 ms of 2 s. That is of the loop's own time, so that it is the same on any machine."""
+DRAIN_SECONDS = 10.0
+"""``server.drain_timeout``, as it is by default."""
+MAX_LINES = 100
+
+
+@pytest.fixture
+def probed(tmp_path: Path) -> Iterator[Rig]:
+    allow_files(CROWD)
+    with rig(tmp_path, "server.handshake_timeout=4", program=PROBED) as running:
+        allow_files(CROWD, running.server.pid)
+        yield running
+
+
+def test_G7_storm_of_connects_does_not_hold_up_the_loop(probed: Rig) -> None:
+    """All at once from one address, silent, and all gone after the handshake timeout."""
+    server, source = probed.server, own_address()
+    with probed.watched(rss=CROWD * 24 * 1024, settle=20):
+        server.probe()
+        with Crowd([Member((server.rtmp, server.rtsp)[n % 2], source=source) for n in range(CROWD)]) as crowd:
+            before = server.descriptors
+            crowd.connect(CONNECT_LIMIT)
+            deadline = time.monotonic() + CONNECT_LIMIT
+            while server.descriptors < before + CROWD * 0.9:
+                assert time.monotonic() < deadline, "not all are accepted"
+                time.sleep(0.02)
+            longest, total = server.probe()
+            assert longest < total * STALL_SHARE, f"{longest * 1000:.0f} ms of {total:.2f} s at a stretch"
+            while server.descriptors > before:
+                assert time.monotonic() < deadline, "silent connections stay"
+                time.sleep(0.05)
+    said = sum(source.encode() in line for line in server.raw_log())
+    assert 0 < said < 200, f"{said} lines about one storm"
+
+
+def members(server: FaultServer, name: str) -> Iterator[Member]:
+    """Players over RTSP and RTMP, who is on the way to play, and who says nothing, in equal numbers."""
+    url = f"rtsp://127.0.0.1/live/{name}"
+    setup = request("SETUP", f"{url}/trackID=1", "Transport: " + TCP)
+    hello = rtmp.HELLO + rtmp.C1 + rtmp.CONNECT + rtmp.CREATE_STREAM
+    sources = [own_address() for _ in range(500)]
+    for number in range(CROWD):
+        source = sources[number % len(sources)]
+        match number % 5:
+            case 0:
+                yield Member(server.rtsp, setup + request("PLAY", url, cseq=2), b"CSeq: 2\r\n", source)
+            case 1:
+                yield Member(server.rtmp, hello + rtmp.play(name), b"NetStream.Play.Start", source)
+            case 2:
+                yield Member(server.rtsp, setup, b"CSeq: 1\r\n", source)
+            case 3:
+                yield Member(server.rtmp, hello, b"NetConnection.Connect.Success", source)
+            case _:
+                yield Member((server.rtmp, server.rtsp)[number // 5 % 2], source=source)
+
+
+class Slide:
+    """A publisher of two pictures a second."""
+
+    def __init__(self, server: FaultServer, name: str) -> None:
+        self._peer = Peer(server.rtmp)
+        self._stop = threading.Event()
+        rtmp.publishing(self._peer, name, tags=False)
+        self._peer.send(rtmp.script("onMetaData", {"videocodecid": 7.0}) + rtmp.video(rtmp.CONFIG_TAG))
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._peer.sock.close()
+
+    def _run(self) -> None:
+        number = 0
+        while self._peer.send(rtmp.video(rtmp.key_frame(), number * 500)) and not self._stop.wait(0.5):
+            number += 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_stop_with_10_000_connections_says_goodbye_in_time_and_in_few_lines(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    allow_files(CROWD)
+    with fault_server(tmp_path, "server.handshake_timeout=60", "server.stall_timeout=60") as server:
+        allow_files(CROWD, server.pid)
+        with Slide(server, "slide"), Crowd(members(server, "slide")) as crowd:
+            crowd.connect(CONNECT_LIMIT)
+            said = len(server.raw_log())
+            server.child.process.send_signal(number)
+            # What is exceeded ends the process hard, with another status.
+            assert server.child.wait(DRAIN_SECONDS + 1), "it does not stop"
+            assert server.child.process.returncode == 0
+            crowd.ends()
+        lines = server.raw_log()[said:]
+        assert len(lines) <= MAX_LINES, f"{len(lines)} lines: {lines[-5:]}"
+        assert b"10001" in lines[-1] or b"10001" in lines[-2], lines[-2:]
+        players = [m for m in crowd.members if m.wants == b"NetStream.Play.Start"]
+        assert all(b"the server is stopping" in m.received for m in players)
