@@ -1,4 +1,4 @@
-"""Fixtures of the tests with bad inputs: one server and one canary for each module."""
+"""Fixtures of the tests with bad inputs: one server and one canary for all of them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ override = true
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """The module's server and canary; short timeouts are in `server.SETTINGS`."""
+    """Server and canary of all tests here that need no other settings; short timeouts are in `server.SETTINGS`.
+
+    That it outlives them all is a test of its own.
+    """
     work: Path = tmp_path_factory.mktemp("faults")
     certificate, key = self_signed(work)
     with rig(work, f"server.certificate={certificate}", f"server.key={key}", config=CONFIG) as running:

@@ -49,10 +49,10 @@ def one_line(server: FaultServer, address: str) -> dict[str, Any]:
     return line
 
 
-def no_bugs(server: FaultServer) -> list[str]:
+def bugs(lines: list[bytes]) -> list[str]:
     """Lines that tell of an error of the server's own; empty where all is well."""
     return [
         raw.decode(errors="replace")[:2000]
-        for raw in server.raw_log()
+        for raw in lines
         if b'"level": "error"' in raw or b"Traceback" in raw or b'"exception"' in raw
     ]

@@ -9,16 +9,18 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from tests.interop.process import Child
 
 START_LIMIT = 20.0
 STOP_LIMIT = 15.0
 MIB = 1 << 20
+MANY_LINES = 50
 PENSTOCK = ("-m", "penstock")
 PROBED = (str(Path(__file__).with_name("probed_program.py")),)
 """The same with a probe in its loop, which `FaultServer.probe` asks."""
@@ -30,6 +32,7 @@ SETTINGS = (
     "rtsp.listen_tls=127.0.0.1:0",
     "rtsp.rtp=127.0.0.1:0",
     "rtsp.rtcp=127.0.0.1:0",
+    "rtsp.session_timeout=2",
     "server.handshake_timeout=1",
     "server.stall_timeout=1.5",
     "server.publisher_timeout=2",
@@ -46,6 +49,8 @@ class FaultServer:
 
     child: Child
     ports: dict[str, int]
+    _lines: list[bytes] = field(factory=list[bytes])
+    _read: int = 0
 
     @property
     def pid(self) -> int:
@@ -64,7 +69,21 @@ class FaultServer:
         return [json.loads(line) for line in self.raw_log() if line.startswith(b"{")]
 
     def raw_log(self) -> list[bytes]:
-        return self.child.log.read_bytes().splitlines()
+        """The same as bytes; the list grows from call to call."""
+        with self.child.log.open("rb") as log:
+            log.seek(self._read)
+            *whole, _ = log.read().split(b"\n")
+        self._lines += whole
+        self._read += sum(len(line) + 1 for line in whole)
+        return self._lines
+
+    def let_log_rest(self) -> None:
+        """Wait for the log to take lines again, where it has had many: of all peers it takes a hundred a second."""
+        lines = [line for line in self.raw_log() if line.startswith(b"{")][-MANY_LINES:]
+        if len(lines) == MANY_LINES:
+            first = datetime.fromisoformat(json.loads(lines[0])["timestamp"]).timestamp()
+            if time.time() - first < 1.0:
+                time.sleep(1.0)
 
     @property
     def descriptors(self) -> int:

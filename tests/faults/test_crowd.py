@@ -105,7 +105,8 @@ def test_stop_with_10_000_connections_says_goodbye_in_time_and_in_few_lines(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     allow_files(CROWD)
-    with fault_server(tmp_path, "server.handshake_timeout=60", "server.stall_timeout=60") as server:
+    patient = ("server.handshake_timeout=60", "server.stall_timeout=60", "rtsp.session_timeout=60")
+    with fault_server(tmp_path, *patient) as server:
         allow_files(CROWD, server.pid)
         with Slide(server, "slide"), Crowd(members(server, "slide")) as crowd:
             crowd.connect(CONNECT_LIMIT)

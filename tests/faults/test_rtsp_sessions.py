@@ -8,13 +8,12 @@ from __future__ import annotations
 import base64
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from .peer import own_address
 from .refusal import CLOSE
-from .rig import Rig, rig
+from .rig import Rig
 from .rtsp import AAC, H264, TCP, Client, client, eventually, request, rtp
 from .server import MIB
 
@@ -22,12 +21,6 @@ CANARY = "canary/rtsp"
 SETUPS = 3000
 """SETUPs over UDP of the port exhaustion test: more than any range of ports for each session would have left, in
 the time that a test may take. The ports are two for all, so that what could run out is entries of a table."""
-
-
-@pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with rig(tmp_path_factory.mktemp("sessions"), "rtsp.session_timeout=2") as running:
-        yield running
 
 
 def silent(sock: socket.socket, seconds: float = 0.3) -> bool:
@@ -353,7 +346,7 @@ def test_T18_signs_of_life_keep_a_player(faults: Rig, how: str) -> None:
         media, control, reply = peer.setup_udp("/trackID=1")
         assert reply.status == 200
         assert peer.ask("PLAY").status == 200
-        for _ in range(12):
+        for _ in range(9):
             time.sleep(0.4)
             if how == "rtcp":
                 control.sendto(report, ("127.0.0.1", faults.server.ports["rtcp"]))

@@ -35,6 +35,7 @@ NAMES = 100_000
 VIDEO = parse_record(rtmp.AVCC)
 SOUND = AacConfig.parse(b"\x11\x90")
 BOUNDS = Bounds(frames=500, bytes=1 << 20, seconds=10.0)
+ONE_LOOP = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 NOTHING: dict[str, object] = {
     "rtmp": {"enabled": False},
     "rtsp": {"enabled": False},
@@ -71,6 +72,7 @@ async def test_X1_takeover_comes_only_after_authorization() -> None:
             server.sessions.remove(session)
 
 
+@ONE_LOOP
 @pytest.mark.anyio
 async def test_X2_names_that_fail_leave_no_state() -> None:
     """Asked for in vain, published and left, refused: nothing of any name stays."""
@@ -82,7 +84,7 @@ async def test_X2_names_that_fail_leave_no_state() -> None:
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]
-            for number in range(NAMES // 50):
+            for number in range(NAMES // 100):
                 await _touch(server, session, number)
             grown = tracemalloc.get_traced_memory()[0] - before
         finally:
@@ -119,7 +121,6 @@ class Host:
     def late(self, feed: object) -> None: ...
 
 
-ONE_LOOP = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 """Hours of frames need no loop, and no second one."""
 
 
