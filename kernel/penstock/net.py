@@ -6,7 +6,8 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -22,14 +23,23 @@ ACCEPT_BATCH = 64
 SEND_BUFFER = 256 << 10
 """SO_SNDBUF of a connection: about a second of a 2 Mbit/s stream, so that a join does not wait for the peer."""
 RECEIVE_BYTES = 64 << 10
-EAGER_READS = 8
-"""Reads from one connection without a pause before other tasks get their turn."""
+TURN_NS = 5_000_000
+"""How long one connection's data is worked on before other tasks get their turn."""
+SLICE_BYTES = 4 << 10
+"""What is parsed at a time: even if it is messages of two bytes, that is less than 50 ms."""
 DATAGRAM_BYTES = 65_536
 LINGER_SECONDS = 0.5
 LINGER_BYTES = 256 << 10
 """What is read from a peer after our last word: closing with unread input resets the connection, and the word with it."""
 UDP_BUFFER = 2 << 20
 """SO_RCVBUF and SO_SNDBUF of a shared UDP socket."""
+
+
+def slices(data: bytes) -> Sequence[bytes]:
+    """`data` in parts to parse one at a time, with a `Connection.turn` after each."""
+    if len(data) <= SLICE_BYTES:
+        return (data,)
+    return [data[at : at + SLICE_BYTES] for at in range(0, len(data), SLICE_BYTES)]
 
 
 def format_address(address: Any) -> str:
@@ -44,9 +54,9 @@ class Connection:
     """One peer's TCP connection: what comes in by `receive`, what goes out through `sink`."""
 
     __slots__ = (
-        "_eager",
         "_held",
         "_poller",
+        "_since",
         "address",
         "bytes_in",
         "drained",
@@ -69,7 +79,7 @@ class Connection:
         self.drained = False
         """Set where the last read took all that there was, and nothing can have come since: saves a call in vain."""
         self._poller = poller
-        self._eager = 0
+        self._since = 0
         self._held = bytearray()
         self.secure = isinstance(sock, ssl.SSLSocket)
         self.sink = (TlsSink if isinstance(sock, ssl.SSLSocket) else ByteSink)(sock, spawn, stall_timeout)  # type: ignore[arg-type]
@@ -82,23 +92,18 @@ class Connection:
             data = bytes(self._held[:most])
             del self._held[:most]
             return data
-        self._eager += 1
-        if self._eager > EAGER_READS:
-            # A peer that sends faster than it is read never makes us wait: the others get their turn all the same.
-            self._eager = 0
-            await anyio.lowlevel.checkpoint()
+        await self.turn()
         try:
             if self.drained:
                 self.drained = False
-                await self._poller.wait(self.sock, patient=self.patient)
+                await self._wait()
             while True:
                 try:
                     data = self.sock.recv(most)
                 except (BlockingIOError, ssl.SSLWantReadError):
                     if self.sink.closed:
                         raise Closed(self.sink.closed) from None
-                    self._eager = 0
-                    await self._poller.wait(self.sock, patient=self.patient)
+                    await self._wait()
                 except ssl.SSLWantWriteError:
                     await wait_writable(self.sock)
                 else:
@@ -106,6 +111,16 @@ class Connection:
                     return data
         except (OSError, ValueError, anyio.ClosedResourceError) as e:
             raise Closed(getattr(e, "strerror", None) or "connection closed") from None
+
+    async def _wait(self) -> None:
+        await self._poller.wait(self.sock, patient=self.patient)
+        self._since = time.monotonic_ns()
+
+    async def turn(self) -> None:
+        """Let the others have their turn: a peer that sends faster than it is read never makes us wait."""
+        if time.monotonic_ns() - self._since > TURN_NS:
+            await anyio.lowlevel.checkpoint()
+            self._since = time.monotonic_ns()
 
     async def receive_until(self, separator: bytes, most: int) -> bytes | None:
         """What comes before the next `separator`, which is dropped; None at the peer's end.

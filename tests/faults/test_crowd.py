@@ -1,11 +1,12 @@
-"""Ten thousand peers: row G7 of the list of bad inputs, and SIGTERM and SIGINT while they are connected."""
+"""What would hold up the loop: ten thousand peers (row G7), SIGTERM and SIGINT while they are there, floods of messages."""
 
 from __future__ import annotations
 
 import signal
+import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from . import rtmp
 from .crowd import Crowd, Member, allow_files
 from .peer import Peer, own_address
 from .rig import Rig, rig
-from .rtsp import TCP, request
-from .server import PROBED, FaultServer, fault_server
+from .rtsp import H264, IDR, TCP, client, interleaved, request, rtp
+from .server import MIB, PROBED, FaultServer, fault_server
 
 CROWD = 10_000
 CONNECT_LIMIT = 30.0
@@ -26,10 +27,10 @@ DRAIN_SECONDS = 10.0
 MAX_LINES = 100
 
 
-@pytest.fixture
-def probed(tmp_path: Path) -> Iterator[Rig]:
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     allow_files(CROWD)
-    with rig(tmp_path, "server.handshake_timeout=4", program=PROBED) as running:
+    with rig(tmp_path_factory.mktemp("probed"), "server.handshake_timeout=4", program=PROBED) as running:
         allow_files(CROWD, running.server.pid)
         yield running
 
@@ -53,6 +54,39 @@ def test_G7_storm_of_connects_does_not_hold_up_the_loop(probed: Rig) -> None:
                 time.sleep(0.05)
     said = sum(source.encode() in line for line in server.raw_log())
     assert 0 < said < 200, f"{said} lines about one storm"
+
+
+def rtsp_flood(faults: Rig, packets: int) -> None:
+    """RTP packets of a key frame each, 18 bytes with their frame."""
+    with client(faults) as peer:
+        peer.record(H264)
+        assert peer.peer.send(b"".join(interleaved(0, rtp(n, n * 90, IDR)) for n in range(packets)))
+        assert peer.ask("OPTIONS").status == 200
+
+
+def rtmp_flood(faults: Rig, messages: int) -> None:
+    """Sound of one byte, each in a message and chunk of four."""
+    with faults.peer() as peer:
+        rtmp.publishing(peer, "flood")
+        peer.send(rtmp.audio(b"\xaf\x01\x21") + b"\xc4\xaf\x01\x21" * messages + rtmp.user_control(6, 9))
+        peer.until(struct.pack(">HI", 7, 9), 30)
+
+
+@pytest.mark.parametrize(
+    ("flood", "number"),
+    [(rtsp_flood, 60_000), (rtmp_flood, 100_000)],
+    ids=["rtsp-packets", "rtmp-messages"],
+)
+def test_R3_T7_smallest_messages_do_not_hold_up_the_loop(
+    probed: Rig, flood: Callable[[Rig, int], None], number: int
+) -> None:
+    """However many of them one read brings, other peers get their turn in between."""
+    with probed.watched(rss=16 * MIB):
+        probed.server.probe()
+        flood(probed, number)
+        longest, total = probed.server.probe()
+        assert total > 0.2, "too little to tell"
+        assert longest < total * STALL_SHARE, f"{longest * 1000:.0f} ms of {total:.2f} s at a stretch"
 
 
 def members(server: FaultServer, name: str) -> Iterator[Member]:

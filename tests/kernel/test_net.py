@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import ssl
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -230,10 +231,19 @@ async def test_a_fast_peer_does_not_keep_the_others_from_their_turn() -> None:
         far.sendall(bytes(100))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(other)
-            for _ in range(100):
+            for _ in range(40):
                 await connection.receive(1)
+                time.sleep(net.TURN_NS / 2e9)  # noqa: ASYNC251 - work that a message makes
             tasks.cancel_scope.cancel()
-        assert turns >= 50 // net.EAGER_READS
+        assert turns >= 10
+
+
+@pytest.mark.parametrize("size", [0, 1, net.SLICE_BYTES, net.SLICE_BYTES + 1, 10 * net.SLICE_BYTES])
+def test_slices_are_all_of_it_and_one_where_it_is_short(size: int) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    parts = net.slices(data[:size])
+    assert b"".join(parts) == data[:size]
+    assert max(map(len, parts)) <= net.SLICE_BYTES
 
 
 async def test_sending_waits_for_a_slow_peer_and_not_for_one_that_stopped() -> None:

@@ -11,7 +11,7 @@ from attrs import define
 
 from penstock.errors import PenstockError, ProtocolViolation, StreamError
 from penstock.feed import Cursor, Reader
-from penstock.net import Connection
+from penstock.net import Connection, slices
 from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Credentials, Session
@@ -103,12 +103,15 @@ class RtmpSession:
             data = await connection.receive(most)
             if not data:
                 return
-            rtmp.receive_data(data)
-            while (event := rtmp.next_event()) is not None:
-                if type(event) is Message:
-                    self._media(event)
-                else:
-                    await self._handle(event)
+            for part in slices(data):
+                rtmp.receive_data(part)
+                while (event := rtmp.next_event()) is not None:
+                    if type(event) is Message:
+                        self._media(event)
+                    else:
+                        await self._handle(event)
+                if part is not data:
+                    await connection.turn()
             self._send()
             for publishing in tuple(self._publishing.values()):
                 if publishing.publisher.closed:

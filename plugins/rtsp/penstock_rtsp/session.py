@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from penstock.errors import ProtocolViolation, leading
-from penstock.net import Connection
+from penstock.net import Connection, slices
 from penstock.session import Session
 from penstock_rtsp.channels import Channels
 from penstock_rtsp.connection import Asked, Refused, ServerConnection
@@ -93,15 +93,18 @@ class RtspSession:
                 return
             self._channels.alive = time.monotonic()
             now = time.monotonic_ns()
-            rtsp.receive_data(data)
             try:
-                while (event := rtsp.next_event()) is not None:
-                    if isinstance(event, InterleavedFrame):
-                        self._interleaved(event, now)
-                    elif isinstance(event, Asked):
-                        await self._methods.answer(event)
-                    elif isinstance(event, Refused):
-                        self._connection.sink.control(rtsp.refuse(event, date()))
+                for part in slices(data):
+                    rtsp.receive_data(part)
+                    while (event := rtsp.next_event()) is not None:
+                        if isinstance(event, InterleavedFrame):
+                            self._interleaved(event, now)
+                        elif isinstance(event, Asked):
+                            await self._methods.answer(event)
+                        elif isinstance(event, Refused):
+                            self._connection.sink.control(rtsp.refuse(event, date()))
+                    if part is not data:
+                        await self._connection.turn()
             except ProtocolViolation:
                 self._connection.sink.control(rtsp.farewell())
                 raise
