@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
         print("\n".join(map(log.escape, describe(plugins.configs).split("\n"))), end="")
         return 0
     if options.command == "check":
-        configuration.load(options.file, {}, options.overrides, plugins.configs)
+        _check(configuration.load(options.file, {}, options.overrides, plugins.configs), plugins)
         print(f"{log.escape(str(options.file))} is in order")
         return 0
     named = options.config or os.environ.get("PENSTOCK_CONFIG")
@@ -121,6 +121,12 @@ def _run(options: argparse.Namespace) -> int:
         for error in _leaves(group):
             _complain(error)
     return status
+
+
+def _check(config: configuration.Config, plugins: PluginSet) -> None:
+    from penstock.server import Server
+
+    Server(config, plugins=plugins).check()
 
 
 def _leaves(group: BaseExceptionGroup[UserError]) -> Iterator[UserError]:

@@ -175,14 +175,14 @@ class PluginSet:
             record.status, record.reason = "disabled", reason
         return record
 
-    def fail(self, name: str, reason: str, *, error: BaseException | None = None) -> None:
+    def fail(self, name: str, reason: str, *, error: BaseException | None = None, trace: bool = True) -> None:
         """Mark a plugin whose service did not start or died, with one log line; its hooks stay."""
         record = self._known(name)
         record.status, record.reason = "failed", reason
         if error is not None:
             record.errors += 1
             record.last_error = why(error)
-        _log.error("plugin failed", plugin=name, reason=reason, exc_info=error)
+        _log.error("plugin failed", plugin=name, reason=reason, exc_info=error if trace else None)
 
     def recovered(self, name: str) -> None:
         """Mark a plugin whose service runs, or runs again."""

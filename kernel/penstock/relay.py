@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from penstock.errors import Closed, NotFound, leading
+from penstock.errors import Closed, NotFound, UserError, leading
 from penstock.path import StreamPath
 from penstock.publisher import Publisher
 from penstock.session import Session
 from penstock.stream import Stream
+from penstock.structure import dotted
 
 if TYPE_CHECKING:
     from penstock.config import StreamConfig
@@ -36,6 +37,16 @@ class Relay:
         self._pulling: set[StreamPath] = set()
         self._pushing: set[tuple[StreamPath, str]] = set()
         self._stopped = False
+
+    def check(self) -> None:
+        """Raises `UserError` where the config has URLs whose scheme no plugin knows, with a line for each."""
+        unknown: list[str] = []
+        for pattern, config in self._server.config.streams.items():
+            for key, urls in (("source", [config.source or ""]), ("push", config.push)):
+                where = dotted(("streams", pattern, key))
+                unknown += [f"{where}: {self._unknown(url)}" for url in urls if url and self._unknown(url)]
+        if unknown:
+            raise UserError("\n".join(unknown))
 
     def start(self) -> None:
         """Begin the sources that run always."""
@@ -167,12 +178,18 @@ class Relay:
         return self._server.sessions.add(parts.scheme, parts.netloc.rpartition("@")[2])
 
     def _scheme(self, url: str) -> Scheme:
-        name = urlsplit(url).scheme
-        scheme = self._server.services.scheme(name)
+        scheme = self._server.services.scheme(urlsplit(url).scheme)
         if scheme is None:
-            known = ", ".join(self._server.services.schemes) or "none"
-            raise Closed(f"no plugin knows {name}:// URLs (known: {known})")
+            raise Closed(self._unknown(url))
         return scheme
+
+    def _unknown(self, url: str) -> str:
+        """The sentence about a URL whose scheme no plugin knows, else empty."""
+        name = urlsplit(url).scheme
+        if self._server.services.scheme(name) is not None:
+            return ""
+        known = ", ".join(self._server.services.schemes) or "none"
+        return f"no plugin knows {name}:// URLs (known: {known})"
 
 
 async def _single(work: Callable[[], Awaitable[None]]) -> None:

@@ -99,10 +99,9 @@ class Server:
                 self.spawn(partial(self._again_and_again, self._flush_late))
                 self.spawn(partial(self._again_and_again, self._watch_publishers))
                 try:
-                    if self.has_tls:
-                        # Said once, before anything listens: who names a certificate does not mean to do without.
-                        self.tls_context()
+                    self._check_tls()
                     await self.services.start_all()
+                    self._check_relay()
                     self.relay.start()
                     yield
                 except Exception as e:  # noqa: BLE001 - raised again, as itself and not in the task group's wrapping
@@ -131,6 +130,27 @@ class Server:
         if self._drained > MAX_DRAIN_LINES:
             self.log.info("sessions closed", sessions=self._drained, reason="the server is stopping")
         self.plugins.limited.flush()
+
+    def check(self) -> None:
+        """Look at what the config names, and start nothing. Raises `UserError` for what the start would refuse."""
+        self._check_tls()
+        self.services.ask_schemes()
+        self.relay.check()
+
+    def _check_tls(self) -> None:
+        if self.has_tls:
+            # Said once, before anything listens: who names a certificate does not mean to do without.
+            self.tls_context()
+
+    def _check_relay(self) -> None:
+        try:
+            self.relay.check()
+        except UserError as e:
+            # A plugin that failed, or may be enabled later, may know them: its fault stays its own.
+            if all(record.status == "loaded" for record in self.plugins):
+                raise
+            for line in str(e).splitlines():
+                self.log.warning(line)
 
     def stop(self) -> None:
         """Let `run_until_stopped` return."""

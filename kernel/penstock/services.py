@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -149,18 +149,28 @@ class Services:
         for name, service in self.unfinished:
             self._server.log.error("a service does not stop", plugin=name, service=service)
 
-    def _launch(self, name: str) -> None:
-        """Start a plugin's services; `_decided` and `_settle` tell what became of them."""
+    def ask_schemes(self) -> None:
+        """Ask every plugin for its URL schemes, and start nothing."""
+        for name in self._server.plugins.usable(self._server.config):
+            try:
+                self._schemes[name] = self._asked(name, "schemes", _checked_schemes) or {}
+            except UserError as e:
+                self._failed(name, e)
+
+    def _asked(self, name: str, hook: str, check: Callable[[Any], Any]) -> Any:
         server = self._server
         config = server.config.plugin(name).config
-        call = partial(server.plugins.call, name, server=server, config=config)
+        return server.plugins.call(name, hook, check, server=server, config=config)
+
+    def _launch(self, name: str) -> None:
+        """Start a plugin's services; `_decided` and `_settle` tell what became of them."""
         # Both are asked before anything runs, so that a plugin is started whole or not at all.
-        schemes = call("schemes", _checked_schemes)
-        services = call("services", _checked_services)
+        schemes = self._asked(name, "schemes", _checked_schemes)
+        services = self._asked(name, "services", _checked_services)
         self._schemes[name] = schemes or {}
         self._running[name] = [_Running(service) for service in services or ()]
         for entry in self._running[name]:
-            server.spawn(partial(self._keep, name, entry))
+            self._server.spawn(partial(self._keep, name, entry))
 
     async def _decided(self, name: str) -> None:
         for entry in self._running[name]:
@@ -199,12 +209,16 @@ class Services:
         """One life of a service; true where starting it again is of no use."""
         plugins = self._server.plugins
 
+        runs = False
+
         def started(endpoints: Iterable[Endpoint]) -> None:
+            nonlocal runs
             listening = list(endpoints)
             for e in listening:
                 if not isinstance(e, Endpoint):  # pyright: ignore[reportUnnecessaryIsInstance]
                     raise TypeError(f"started takes Endpoints, not {type(e).__name__}")
             entry.endpoints[:] = listening
+            runs = True
             entry.failure = ""
             entry.decided.set()
             if not self._failure(name):
@@ -243,7 +257,9 @@ class Services:
             plugins.fail(name, entry.failure)
         elif error is not None:
             entry.failure = f"its service {entry.service.name} failed: {why(error)}"
-            plugins.fail(name, entry.failure, error=error)
+            # The system refused what the operator asked for: where in the code is of no use to him.
+            trace = runs or not isinstance(error, OSError)
+            plugins.fail(name, entry.failure, error=error, trace=trace)
         else:
             entry.failure = f"its service {entry.service.name} ended by itself"
             plugins.fail(name, entry.failure)

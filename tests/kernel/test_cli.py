@@ -19,6 +19,7 @@ from penstock.cli import main, table
 from penstock.hooks import Endpoint
 from penstock.plugins import LoadedPlugin, PluginSet
 from penstock.run import raise_file_limit, start_table, url_host
+from tests.certificate import self_signed
 
 ECHO = """
 import socket
@@ -193,6 +194,35 @@ def test_nothing_commands_the_terminal(box: Box) -> None:
         assert status != 0
         assert says in err
         assert (out + err).replace("\n", "").isprintable()
+
+
+def test_check_finds_what_the_start_refuses(box: Box) -> None:
+    certificate, key = self_signed(box.path)
+    other, _ = self_signed(box.path / "site")
+    junk = box.path / "junk.pem"
+    junk.write_text("junk")
+    file = box.path / "c.toml"
+    for text, says in (
+        (f'[server]\ncertificate = "{junk}"\n', "server.certificate"),
+        (f'[server]\ncertificate = "{certificate}"\n', "not a certificate and its key in PEM form"),
+        (f'[server]\ncertificate = "{other}"\nkey = "{key}"\n', "server.key"),
+        ('[server]\ncertificate = "/nowhere"\n', "server.certificate: cannot read /nowhere: No such file"),
+        (f'[server]\nkey = "{key}"\n', "TLS needs server.certificate"),
+        (
+            '[streams.a]\nsource = "http://x/"\n',
+            "streams.a.source: no plugin knows http:// URLs (known: none)",
+        ),
+    ):
+        file.write_text(text)
+        status, out, err = box.run("check", "c.toml")
+        assert (status, out) == (2, "")
+        assert says in err
+        assert err.count("\n") == 1
+    file.write_text(f'[server]\ncertificate = "{certificate}"\nkey = "{key}"\n')
+    assert box.run("check", "c.toml") == (0, "c.toml is in order\n", "")
+    status, out, err = box.run("--set", f"server.certificate={junk}")
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1].startswith(f"penstock: server.certificate {junk}: ")
 
 
 def test_environment_names_the_file(box: Box) -> None:

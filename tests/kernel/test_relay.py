@@ -12,7 +12,7 @@ import pytest
 import penstock
 from penstock import Closed, Plugin, PluginSet, Publisher, Session, Stream, hookimpl
 from penstock import relay as relay_module
-from penstock.errors import AlreadyPublished, NotFound
+from penstock.errors import AlreadyPublished, NotFound, UserError
 from tests.kernel.stage import AUDIO, VIDEO, Number
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
@@ -219,10 +219,29 @@ async def test_a_push_that_fails_is_tried_again_while_there_is_something_to_push
 
 
 async def test_a_scheme_that_nobody_knows_is_named(logs: list[dict[str, Any]]) -> None:
-    async with serving({"cam/one": {"source": "http://camera/x"}}):
+    streams = {
+        "cam/one": {"source": "http://camera/x"},
+        "live/*": {"push": ["wire://a", "gopher://u:secret@x"]},
+    }
+    with pytest.raises(UserError) as raised:
+        async with serving(streams):
+            pass
+    assert str(raised.value).splitlines() == [
+        'streams."cam/one".source: no plugin knows http:// URLs (known: wire)',
+        'streams."live/*".push: no plugin knows gopher:// URLs (known: wire)',
+    ]
+
+
+async def test_a_scheme_that_a_failed_plugin_may_know_ends_no_start(logs: list[dict[str, Any]]) -> None:
+    broken: Plugin = type("Broken", (Plugin,), {"name": "broken", "api": (2, 2)})()
+    plugins = PluginSet.discover([Wires(), broken], installed=False)
+    config = {"streams": {"cam/one": {"source": "http://camera/x"}}, "server": {"drain_timeout": 1.0}}
+    async with penstock.Server(config, plugins=plugins):
         await until(lambda: any(e["event"] == "session closed" for e in logs))
+    reason = "no plugin knows http:// URLs (known: wire)"
+    assert any(e["event"] == f'streams."cam/one".source: {reason}' for e in logs)
     closed = next(e for e in logs if e["event"] == "session closed")
-    assert closed["reason"] == "no plugin knows http:// URLs (known: wire)"
+    assert closed["reason"] == reason
     assert (closed["protocol"], closed["peer"]) == ("http", "camera")
 
 

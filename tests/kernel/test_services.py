@@ -47,6 +47,31 @@ def make(name_: str, *works: Work, **attributes: Any) -> Plugin:
     return Made()
 
 
+async def test_what_the_system_refuses_at_the_start_is_a_sentence(
+    logs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a traceback; what breaks while it runs has one."""
+    monkeypatch.setattr(services, "BACKOFF_SECONDS", (0.01,))
+    lives = 0
+
+    async def refused(started: Started) -> None:
+        nonlocal lives
+        lives += 1
+        if lives > 1:
+            started([HERE])
+        raise OSError(22, "Invalid argument")
+
+    async with server_of(make("bad", refused)):
+        while lives < 2:
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.05)
+    first, *_, last = [e for e in logs if e["event"] == "plugin failed"]
+    assert first["plugin"] == "bad"
+    assert first["reason"] == "its service bad0 failed: OSError: [Errno 22] Invalid argument"
+    assert not first.get("exc_info")
+    assert isinstance(last["exc_info"], OSError)
+
+
 async def good(started: Started) -> None:
     started([HERE])
     await anyio.sleep_forever()
