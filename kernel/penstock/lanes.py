@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from anyio.lowlevel import checkpoint
 
-from penstock.sink import ByteSink, Source
+from penstock.sink import ByteSink, Source, broken
 
 if TYPE_CHECKING:
     from penstock.feed import Feed, Reader
@@ -195,7 +195,7 @@ class ByteLane(Lane):
                 except BlockingIOError:
                     sent = 0
                 except OSError as e:
-                    reader.sink.close(e.strerror or "connection broken")
+                    reader.sink.close(broken(e))
                     continue
                 if sent != size:
                     self._short(reader, buffer, sent)

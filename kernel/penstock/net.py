@@ -15,7 +15,7 @@ from anyio import wait_writable
 
 from penstock.errors import Closed, ProtocolViolation, UserError
 from penstock.poller import Poller, wait_readable
-from penstock.sink import ByteSink, Spawn, TlsSink
+from penstock.sink import ByteSink, Spawn, TlsSink, broken
 
 BACKLOG = 4096
 ACCEPT_BATCH = 64
@@ -47,6 +47,9 @@ def format_address(address: Any) -> str:
     if isinstance(address, str) or not address or len(address) < 2:
         return str(address)
     host, port = str(address[0]), str(address[1])
+    if "." in host:
+        # How a socket for both families has an IPv4 peer (RFC 4291 2.5.5.2).
+        host = host.removeprefix("::ffff:")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -110,7 +113,7 @@ class Connection:
                     self.bytes_in += len(data)
                     return data
         except (OSError, ValueError, anyio.ClosedResourceError) as e:
-            raise Closed(getattr(e, "strerror", None) or "connection closed") from None
+            raise Closed(broken(e)) from None
 
     async def _wait(self) -> None:
         await self._poller.wait(self.sock, patient=self.patient)

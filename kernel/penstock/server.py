@@ -24,6 +24,7 @@ from penstock.publisher import Publisher
 from penstock.relay import Relay
 from penstock.services import Services
 from penstock.session import Session, Sessions
+from penstock.sink import broken
 from penstock.streams import Streams
 from penstock.watchdog import Watchdog
 
@@ -354,7 +355,7 @@ class Server:
         except PenstockError as e:
             reason = session.reason or str(e)
         except OSError as e:
-            reason = e.strerror or "connection closed"
+            reason = broken(e)
         except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
             raise
         except BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
 from collections import deque
@@ -21,6 +20,13 @@ MAX_CONTROL = 1 << 20
 
 Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
 """Starts a task that the sink needs only while its peer's socket is full."""
+
+
+def broken(error: Exception) -> str:
+    """Why a connection ended: that a peer left is told by many errors, and by chance."""
+    if isinstance(error, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return "the peer left"
+    return getattr(error, "strerror", None) or "connection closed"
 
 
 class Source(Protocol):
@@ -98,7 +104,7 @@ class ByteSink:
         except BlockingIOError:
             return 0
         except OSError as e:
-            self.close(errno.errorcode.get(e.errno or 0, "broken"))
+            self.close(broken(e))
             return 0
 
     def block(self, rest: bytes | memoryview) -> None:

@@ -54,14 +54,34 @@ class Streams:
         )
 
     async def authorize(
-        self, session: Session, action: Action, path: str, credentials: Credentials = ANYBODY
+        self,
+        session: Session,
+        action: Action,
+        path: str,
+        credentials: Credentials = ANYBODY,
+        *,
+        asks: bool = False,
     ) -> StreamPath:
-        """The canonical path, if `session` may do `action` there.
+        """The canonical path, if `session` may do `action` there. With `asks` a peer that gave no credentials is going
+        to be asked for some, and is not logged as refused.
 
         Raises `Denied`, or `ProtocolViolation` for a bad path.
         """
         canonical = path if isinstance(path, StreamPath) else StreamPath.parse(path)
-        await self._server.plugins.ask_authorize(session, action, canonical, credentials)
+        try:
+            await self._server.plugins.ask_authorize(session, action, canonical, credentials)
+        except Denied as e:
+            if not (asks and e.anonymous):
+                self._log(
+                    "not authorized",
+                    canonical,
+                    session,
+                    "warning",
+                    action=action,
+                    user=credentials.user,
+                    reason=str(e),
+                )
+            raise
         session.user = session.user or credentials.user
         return canonical
 
@@ -93,6 +113,7 @@ class Streams:
         publisher = Publisher(stream, session)
         session.direction, session.path = "publish", path
         stream.take_over(publisher)
+        self._log("stream published", path, session, user=session.user)
         for event in self._waiting.get(path, ()):
             event.set()
         return publisher
@@ -169,6 +190,19 @@ class Streams:
         return path in self._waiting
 
     # -- what streams tell --------------------------------------------------
+
+    def _log(
+        self, event: str, path: StreamPath, session: Session, level: str = "info", **values: object
+    ) -> None:
+        self._server.plugins.limited_log(
+            event,
+            level=level,
+            protocol=session.protocol,
+            peer=session.address,
+            session=session.id,
+            path=path,
+            **values,
+        )
 
     def changed(self, hook: str, **arguments: object) -> None:
         self._server.plugins.notify(hook, **arguments)

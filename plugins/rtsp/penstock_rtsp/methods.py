@@ -106,7 +106,7 @@ class Methods:
         if (action, path) not in self._authorized:
             credentials = self._shared.authenticator.credentials(asked.request, asked.target.query)
             try:
-                await self._server.streams.authorize(self._session, action, path, credentials)
+                await self._server.streams.authorize(self._session, action, path, credentials, asks=True)
             except Denied:
                 raise await self._challenge(asked.request) from None
             self._authorized.add((action, path))
