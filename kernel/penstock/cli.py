@@ -27,7 +27,8 @@ commands:
   config       print every configuration key with its default and meaning
   check FILE   check a configuration file
 
-Every key is also an environment variable: PENSTOCK_RTMP_LISTEN=":1936" is --set rtmp.listen=:1936."""
+Every key but those of streams is also an environment variable:
+PENSTOCK_RTMP_LISTEN=":1936" is --set rtmp.listen=:1936."""
 
 
 class _Parser(argparse.ArgumentParser):

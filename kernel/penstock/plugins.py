@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -144,7 +145,6 @@ class PluginSet:
                 record.status, record.reason = "disabled", "by the configuration"
             if record.status == "failed":
                 _log.warning("plugin failed", plugin=record.name, reason=record.reason)
-        self._report_unknown_hooks()
 
     def usable(self, config: Config) -> list[str]:
         """Names of the plugins that are to run, after `activate`."""
@@ -152,9 +152,23 @@ class PluginSet:
         return [record.name for record in self.records if record.status == "loaded"]
 
     def required_failures(self, config: Config) -> list[LoadedPlugin]:
-        """Those without which the server must not start, and which cannot be used, after `activate`."""
+        """Those without which the server must not start, and which cannot be used, after `activate`.
+
+        One that was to say who may do what is among them, required or not: without it everybody might.
+        """
         self.activate(config)
-        return [record for record in self.records if record.required and record.status != "loaded"]
+        return [
+            record
+            for record in self.records
+            if (record.required and record.status != "loaded")
+            or (record.status == "failed" and self.get(record.name) is record and self._guards(record.plugin))
+        ]
+
+    def _guards(self, plugin: Plugin | None) -> bool:
+        """Whether a plugin implements `authorize`, or a hook that is spelt nearly so."""
+        kind: Any = type(plugin)
+        hooks = [name for name in dir(kind) if self.manager.parse_hookimpl_opts(kind, name) is not None]
+        return bool(get_close_matches("authorize", hooks, 1, 0.8))
 
     def enable(self, name: str) -> LoadedPlugin:
         """Register a plugin that is disabled or has failed. Raises `UserError` where it cannot be."""
@@ -342,20 +356,16 @@ class PluginSet:
             for impl in caller.get_hookimpls():
                 if impl.plugin is not plugin:
                     continue
+                if not caller.has_spec() and not impl.optionalhook:
+                    known = [n for n, c in vars(self.manager.hook).items() if n[0] != "_" and c.has_spec()]
+                    raise UserError(
+                        f"its hook {caller.name} is one that nobody calls{nearest(caller.name, known)}"
+                    )
                 if impl.wrapper or impl.hookwrapper:
                     raise UserError(f"its hook {caller.name} is a wrapper, which Penstock does not have")
                 spec: Callable[..., Any] | None = caller.spec.function if caller.spec is not None else None
                 if spec is not None and _asynchronous(impl.function) and not _asynchronous(spec):
                     raise UserError(f"its hook {caller.name} must not be async")
-
-    def _report_unknown_hooks(self) -> None:
-        callers = {n: c for n, c in vars(self.manager.hook).items() if not n.startswith("_")}
-        known = [n for n, c in callers.items() if c.has_spec()]
-        for name, caller in callers.items():
-            for impl in () if caller.has_spec() else caller.get_hookimpls():
-                if not impl.optionalhook:
-                    hint = nearest(name, known)
-                    _log.warning(f"a hook that nobody calls{hint}", plugin=impl.plugin_name, hook=name)
 
 
 def _asynchronous(function: Callable[..., Any]) -> bool:

@@ -78,7 +78,8 @@ class Services:
         """
         server = self._server
         for record in server.plugins.required_failures(server.config):
-            raise UserError(f"plugin {record.name} is required and cannot be used: {record.reason}")
+            role = "is required" if record.required else "says who may do what"
+            raise UserError(f"plugin {record.name} {role} and cannot be used: {record.reason}")
         launched: list[str] = []
         for name in server.plugins.usable(server.config):
             try:

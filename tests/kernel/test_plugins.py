@@ -22,6 +22,7 @@ from penstock.media import Codec, Kind
 from penstock.path import StreamPath
 from penstock.plugins import LoadedPlugin, PluginSet
 from penstock.registry import Capability, Registry
+from penstock.server import Server
 from penstock.session import Credentials, Session
 
 FOO = Codec("foo", Kind.VIDEO)
@@ -368,16 +369,62 @@ def test_a_plugin_adds_hooks_that_an_earlier_one_implements() -> None:
     assert "the hook 'greeting' is another plugin's" in record(clash, "thief").reason
 
 
-def test_a_misspelt_hook_is_told() -> None:
+def test_a_misspelt_hook_fails_its_plugin() -> None:
     class Misspelt(Plugin):
         name = "misspelt"
 
         @hookimpl
         def sesion_opened(self, session: Session) -> None: ...
 
-    with structlog.testing.capture_logs() as logs:
-        active(Misspelt())
-    assert logs[0]["event"] == "a hook that nobody calls; did you mean session_opened?"
+    plugins = active(Misspelt(), Good())
+    assert record(plugins, "misspelt").status == "failed"
+    assert record(plugins, "misspelt").reason == (
+        "its hook sesion_opened is one that nobody calls; did you mean session_opened?"
+    )
+    assert plugins.required_failures(Config()) == []
+
+
+class BadArgument(Plugin):
+    name = "door"
+
+    @hookimpl
+    def authorize(self, acton: str) -> bool:
+        return False
+
+
+class BadName(Plugin):
+    name = "door"
+
+    @hookimpl
+    def authorise(self, action: str) -> bool:
+        return False
+
+
+class Elsewhere(Plugin):
+    name = "door"
+
+    @hookimpl(optionalhook=True)
+    def authorise(self) -> bool:
+        return False
+
+
+def test_no_door_stands_open_because_its_plugin_failed() -> None:
+    for plugin, says in ((BadArgument(), "{'acton'}"), (BadName(), "did you mean authorize?")):
+        plugins = active(Good(), plugin)
+        (failed,) = plugins.required_failures(Config())
+        assert failed.name == "door"
+        assert says in failed.reason
+        off = active(plugin, door={"enabled": False})
+        assert off.required_failures(Config()) == []
+    assert active(Elsewhere()).required_failures(Config()) == []
+
+
+@pytest.mark.anyio
+async def test_the_server_does_not_start_without_its_door() -> None:
+    server = Server({}, plugins=PluginSet.discover([BadArgument()], installed=False))
+    with pytest.raises(UserError, match=r"^plugin door says who may do what and cannot be used: .*'acton'"):
+        async with server:
+            pass
 
 
 Install = Callable[..., None]
