@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from penstock.cli import main, table
 from penstock.hooks import Endpoint
@@ -112,6 +114,13 @@ class Box:
         out, err = process.communicate(timeout=30)
         assert "Traceback" not in err, err
         return process.returncode, out, err
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """What `main` sets for the whole process would hide lines from the tests that come later."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
