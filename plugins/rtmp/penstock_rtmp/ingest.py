@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define
@@ -33,6 +34,8 @@ class _Input:
     binding: FlvBinding
     track: Track | None = None
     config: CodecConfig | None = None
+    foretold: bool = False
+    """Whether the config is what onMetaData says, until the first frame says it itself."""
 
 
 class Ingest:
@@ -63,7 +66,32 @@ class Ingest:
             self._publisher.configure(self._script.id, config)
         named = {Kind.VIDEO: "videocodecid", Kind.AUDIO: "audiocodecid"}
         self._expected = {kind for kind, key in named.items() if event.values.get(key)}
+        self._foretell(event.values)
         self._check_complete()
+
+    def _foretell(self, values: Mapping[str, Any]) -> None:
+        """Declare sound without sequence header (G.711), of which the metadata says all there is to know.
+
+        Its first frame comes with the first picture, which is 2 s late with x264's defaults: too long to wait for.
+        """
+        number, rate, stereo = (values.get(key) for key in ("audiocodecid", "audiosamplerate", "stereo"))
+        if (
+            (Kind.AUDIO, 0) in self._inputs
+            or not isinstance(stereo, bool)
+            or not isinstance(rate, int | float)
+        ):
+            return
+        found = self._codecs.get((Kind.AUDIO, int(number))) if isinstance(number, int | float) else None
+        if found is None:
+            return
+        try:
+            implied = found[1].implied_config(b"", int(rate), 1 + stereo)
+        except ProtocolViolation:
+            # MP3 says what it is in each of its frames, and nowhere else.
+            return
+        if implied is not None:
+            entry = self._inputs[Kind.AUDIO, 0] = _Input(*found, foretold=True)
+            self._configure(entry, implied)
 
     def script(self, event: Script) -> None:
         """Another data message, such as onCuePoint: a frame of the data track."""
@@ -96,7 +124,7 @@ class Ingest:
                 return
             self._configure(entry, entry.binding.parse_config(packet.data))
             return
-        if entry.config is None:
+        if entry.config is None or entry.foretold:
             rate, channels = (
                 (packet.sample_rate, packet.channels) if isinstance(packet, AudioPacket) else (0, 0)
             )
@@ -104,6 +132,7 @@ class Ingest:
             if implied is None:
                 self._publisher.dropped += 1
                 return
+            entry.foretold = False
             self._configure(entry, implied)
         if entry.config is None or entry.track is None:
             return
