@@ -72,6 +72,26 @@ def test_there_and_back(clip: Clip, most: int) -> None:
     assert [(u.units, u.key) for u in back] == [(f.units, f.key) for f in frames]
 
 
+def test_vp9_has_no_references_in_its_packets() -> None:
+    # FFmpeg's receiver does not pass over them: each packet of a picture became a byte longer.
+    clip = CLIPS["vp9"]
+    frames = [
+        captures.frame(clip.codec, clip.config, (data,), n in (0, 8)) for n, data in enumerate(clip.frames)
+    ]
+    packetizer = clip.rtp.packetizer(frames[0].track, 100)
+    for number, frame in enumerate(frames):
+        payloads = packetizer.packetize(frame)
+        head = [payload[0] & 0x70 for payload in payloads]
+        assert head == [0x00 if frame.key else 0x40] * len(payloads), "P as it is; neither L nor F"
+        # Behind the picture id: the scalability structure of a key frame, or the frame's own bytes.
+        own = payloads[0][3:]
+        if frame.key:
+            # N_S 0, Y, G; 160 x 120; one picture in the group, which refers to the one before.
+            assert own[:8] == bytes.fromhex("1800a00078010401")
+            own = own[8:]
+        assert b"".join([own, *(payload[3:] for payload in payloads[1:])]) == clip.frames[number]
+
+
 def test_flv_tells_the_size_with_the_first_key_frame(clip: Clip) -> None:
     binding = clip.flv
     record = binding.config_record(clip.config)
