@@ -55,6 +55,10 @@ class FrameTrack:
     def without_dts(self) -> FrameTrack:
         return evolve(self, frames=tuple(evolve(frame, dts=None) for frame in self.frames))
 
+    def without_first_pts(self) -> FrameTrack:
+        first, *rest = self.frames
+        return evolve(self, frames=(evolve(first, pts=None), *rest))
+
 
 @frozen
 class FrameList:
@@ -87,12 +91,13 @@ class FrameList:
             audio and evolve(audio, frames=audio.frames[:-1]),
         )
 
-    def without_first_pts(self) -> FrameList:
-        """The same without the time of the first picture, for clients that do not know it."""
-        if self.video is None:
-            return self
-        first, *rest = self.video.frames
-        return evolve(self, video=evolve(self.video, frames=(evolve(first, pts=None), *rest)))
+    def without_first_pts(self, *codecs: str) -> FrameList:
+        """The same without the time of the first picture, and of the first sound of `codecs`, for who does not know it."""
+        video, audio = self.video, self.audio
+        return FrameList(
+            video and video.without_first_pts(),
+            audio.without_first_pts() if audio is not None and audio.codec in codecs else audio,
+        )
 
     def without_dts(self) -> FrameList:
         """The same without decode times, for carriers that have none and clients that invent them."""

@@ -94,8 +94,27 @@ class Rewriter:
         return bytes(packet)
 
 
+@define
+class Tap(Rewriter):
+    """Changes nothing; `packets` are what the publisher sent on RTP channels, each with its channel."""
+
+    packets: list[tuple[int, bytes]] = field(factory=list[tuple[int, bytes]])
+
+    def _shifted(self, piece: bytes) -> bytes:
+        if piece[1] % 2 == 0:
+            self.packets.append((piece[1], piece[4:]))
+        return piece
+
+
 @contextmanager
 def shifting_proxy(host: str, port: int, leads: tuple[int, ...]) -> Generator[int]:
+    """A proxy that shifts; yields its own port on loopback."""
+    with proxy(host, port, Rewriter(leads)) as own:
+        yield own
+
+
+@contextmanager
+def proxy(host: str, port: int, rewriter: Rewriter) -> Generator[int]:
     """A proxy for one connection to `host`:`port`; yields its own port on loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(20)
@@ -111,7 +130,7 @@ def shifting_proxy(host: str, port: int, leads: tuple[int, ...]) -> Generator[in
         sockets.extend((client, upstream))
         back = threading.Thread(target=_copy, args=(upstream, client, None), daemon=True)
         back.start()
-        _copy(client, upstream, Rewriter(leads))
+        _copy(client, upstream, rewriter)
         back.join(5)
 
     worker = threading.Thread(target=serve, daemon=True)

@@ -21,7 +21,7 @@ from .crossing import Endpoints, cross, cross_command
 from .frames import MS
 from .matrix import CODEC_SETS, Crossing, pairwise, possible, table
 from .process import Child, stop_all, wait_all
-from .rtp_shift import Rewriter, shifting_proxy
+from .rtp_shift import Rewriter, Tap, proxy
 from .server import free_port, nginx_rtmp
 
 LENGTH = 120
@@ -139,13 +139,39 @@ def test_ffmpeg_publishes_frame_exact_to_a_listening_ffmpeg(
     _listen_and_publish(program, protocol, folder, None)
 
 
+@pytest.mark.parametrize("program", ["ffmpeg 5.1", "ffmpeg new"])
+@pytest.mark.parametrize("name", ["h264-aac", "h264b-aac44", "h264-mp3"])
+def test_ffmpeg_never_sends_the_last_sound_that_it_gathers(program: str, name: str, folder: Path) -> None:
+    require("ffmpeg", "ffmpeg-new")
+    tap = Tap((0,))
+    _listen_and_publish(program, "rtsp-tcp", folder, tap, name)
+    # RFC 3640 3.2.1: 16 bits for the length in bits of the AU headers, each of 16; RFC 2250 3.5: four bytes before the sound.
+    sizes = [
+        len(packet) - 12 - (4 if name.endswith("mp3") else 2 + int.from_bytes(packet[12:14], "big") // 8)
+        for channel, packet in tap.packets
+        if channel == 2
+    ]
+    sound = CLIPS[name].frames("mp4").audio
+    assert sound is not None
+    total, whole = 0, [0]
+    for frame in sound.frames:
+        total += frame.size
+        whole.append(total)
+    assert sum(sizes) in whole, "it sent whole frames only"
+    unsent = len(sound.frames) - whole.index(sum(sizes))
+    publisher = next(p for p in PUBLISHERS if p.name == f"{program} rtsp-tcp")
+    assert 0 < unsent <= publisher.unsent_sound(CLIPS[name])
+
+
 def test_the_rtp_wrap_that_the_proxy_brings_about_is_frame_exact(folder: Path) -> None:
     require("ffmpeg", "ffmpeg-new")
-    _listen_and_publish("ffmpeg 5.1", "rtsp-tcp", folder, (2 * 90_000, 2 * 44_100))
+    _listen_and_publish("ffmpeg 5.1", "rtsp-tcp", folder, Rewriter((2 * 90_000, 2 * 44_100)))
 
 
-def _listen_and_publish(program: str, protocol: str, folder: Path, leads: tuple[int, ...] | None) -> None:
-    clip = CLIPS["h264b-aac44"]
+def _listen_and_publish(
+    program: str, protocol: str, folder: Path, rewriter: Rewriter | None, name: str = "h264b-aac44"
+) -> None:
+    clip = CLIPS[name]
     folder.mkdir(parents=True)
     port = free_port()
     # Debian's, because the newer FFmpeg no longer takes its own default for listen_timeout.
@@ -156,7 +182,7 @@ def _listen_and_publish(program: str, protocol: str, folder: Path, leads: tuple[
     publisher = next(p for p in PUBLISHERS if p.name == f"{program} {protocol}")
     try:
         time.sleep(0.7)
-        if leads is None:
+        if rewriter is None:
             sender = Child.start(
                 program,
                 publisher.argv(clip, f"rtsp://127.0.0.1:{port}/live/s", folder),
@@ -165,7 +191,7 @@ def _listen_and_publish(program: str, protocol: str, folder: Path, leads: tuple[
             sender.wait(clip.seconds + 8)
             sender.stop()
         else:
-            with shifting_proxy("127.0.0.1", port, leads) as own:
+            with proxy("127.0.0.1", port, rewriter) as own:
                 sender = Child.start(
                     program,
                     publisher.argv(clip, f"rtsp://127.0.0.1:{own}/live/s", folder),
