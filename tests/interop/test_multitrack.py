@@ -90,9 +90,10 @@ def test_every_track_reaches_who_can_take_it(folder: Path) -> None:
         got = second.frames(folder / f"{number}-{second.name.replace(' ', '-')}")
         report = compare(SECOND.frames("mp4"), got, evolve(second.rules, same_dts=second.scheme == "rtmp"))
         assert report.ok, f"{second.name}: {report}\n{outcomes[number].words}"
-    # Who announces no multitrack is sent one track of a kind.
-    left_out = [line["tracks"] for line in server.log() if line.get("event") == "tracks left out"]
-    assert left_out == [dict.fromkeys(("4", "5"), "the reader takes one track of a kind")] * 2
+    # Who announces no multitrack is sent one track of a kind; lines about many such peers are put together.
+    left_out = [str(line["tracks"]) for line in server.log() if line.get("event") == "tracks left out"]
+    assert left_out
+    assert all(text.count("the reader takes one track of a kind") == 2 for text in left_out)
 
 
 def _command(url: str) -> list[str]:

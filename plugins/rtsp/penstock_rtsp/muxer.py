@@ -115,6 +115,9 @@ class RtpMuxer:
                 ticks=packetizer.ticks if isinstance(packetizer, SampledPacketizer) else None,
             )
 
+        # Readers join at its key frames: at those of another picture it would begin in the middle.
+        self._leader = next((i for i, s in self._senders.items() if s.track.kind is Kind.VIDEO), -1)
+
     @property
     def key(self) -> Hashable:
         if self._channels is None:
@@ -144,7 +147,9 @@ class RtpMuxer:
             else self._parts(sender, payloads, time)
         )
         video = event.track.kind is Kind.VIDEO
-        unit = Unit(event.track, packets, event.dts, key=event.key and video, video=video)
+        unit = Unit(
+            event.track, packets, event.dts, key=event.key and event.track.id == self._leader, video=video
+        )
         if sender.reported is None or event.dts - sender.reported >= REPORT_NS:
             # After its first packet, at whose time: a report that is older than all packets is dropped by clients.
             sender.reported = event.dts
