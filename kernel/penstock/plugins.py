@@ -203,10 +203,16 @@ class PluginSet:
         record = self._known(name)
         record.status, record.reason = "loaded", ""
 
-    def limited_log(self, event: str, *, peer: str = "", level: str = "info", **values: Any) -> None:
-        """A line about a peer: only so many a second for each address; what is None is left out."""
+    def limited_log(
+        self, event: str, *, peer: str = "", level: str = "info", apart: str = "", **values: Any
+    ) -> None:
+        """A line about a peer: only so many a second for each address; what is None is left out.
+
+        With `apart` it takes no place from the address's other lines: those of that name are limited by themselves.
+        """
         values = {name: value for name, value in values.items() if value is not None}
-        self.limited.write(level, peer.rpartition(":")[0] or peer, event, peer=peer, **values)
+        key = f"{peer.rpartition(':')[0] or peer} {apart}".rstrip()
+        self.limited.write(level, key, event, peer=peer, **values)
 
     def notify(self, hook_name: str, /, **arguments: Any) -> None:
         """Call every implementation of a notice; an exception is logged and counted, and goes no further."""

@@ -113,7 +113,7 @@ class Streams:
         publisher = Publisher(stream, session)
         session.direction, session.path = "publish", path
         stream.take_over(publisher)
-        self._log("stream published", path, session, user=session.user)
+        self._log("stream published", path, session, user=session.user, apart="published")
         for event in self._waiting.get(path, ()):
             event.set()
         return publisher
