@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -192,7 +192,7 @@ class Streams:
     # -- what streams tell --------------------------------------------------
 
     def _log(
-        self, event: str, path: StreamPath, session: Session, level: str = "info", **values: object
+        self, event: str, path: StreamPath, session: Session, level: str = "info", **values: Any
     ) -> None:
         self._server.plugins.limited_log(
             event,

