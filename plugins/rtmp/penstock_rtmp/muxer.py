@@ -111,8 +111,9 @@ class RtmpMuxer:
             config = event.track.config
             if isinstance(config, ScriptConfig) and config.metadata:
                 body = amf0.encode("onMetaData", dict(config.metadata))
-                message = self._message(CSID_DATA, to_ticks(self._time, MS), MessageType.DATA, body)
-                # At the time of its neighbours: a ring and a backlog are measured in time.
+                # FFmpeg's demuxer (and VLC with it) takes onMetaData at another time than 0 for the first of a track of
+                # subtitles, which nothing follows. The unit is at the time of its neighbours: a ring is measured in time.
+                message = self._message(CSID_DATA, 0, MessageType.DATA, body)
                 return (Unit(event.track, (message,), self._time),)
         return ()
 

@@ -1,0 +1,40 @@
+"""Events to RTMP messages."""
+
+from __future__ import annotations
+
+from penstock.media import NS, Frame, Track, TrackChanged
+from penstock.registry import Registry
+from penstock_codecs import aac
+from penstock_codecs.aac.config import AAC, AacConfig
+from penstock_rtmp.message import MessageType
+from penstock_rtmp.muxer import RtmpMuxer
+from penstock_rtmp.script import SCRIPT, ScriptConfig
+
+
+def _header(message: bytes) -> tuple[int, int, int]:
+    """Time, type and size of a message that begins with a whole chunk header (RTMP 5.3.1.2.1)."""
+    assert message[0] >> 6 == 0
+    return int.from_bytes(message[1:4], "big"), message[7], int.from_bytes(message[4:7], "big")
+
+
+def test_metadata_that_changes_in_mid_stream_has_no_time_of_its_own() -> None:
+    # GStreamer sends it anew each second. At another time than 0, FFmpeg's demuxer makes a subtitle track of it.
+    registry = Registry()
+    aac.plugin.register(registry=registry)
+    sound = Track(1, AAC, 48_000, AacConfig.lc(48_000, 2))
+    script = Track(2, SCRIPT, 1000, ScriptConfig({"framerate": 25.0}))
+    muxer = RtmpMuxer(registry, [sound, script], stream_id=1, chunk_size=4096)
+    (unit,) = muxer.mux(Frame(sound, 5 * NS, 5 * NS, (b"\x21\x10",), True, None, 0))
+    assert _header(unit.payloads[0])[:2] == (5000, MessageType.AUDIO)
+    (unit,) = muxer.mux(TrackChanged(script.with_config(ScriptConfig({"framerate": 30.0}))))
+    time, kind, _ = _header(unit.payloads[0])
+    assert (time, kind) == (0, MessageType.DATA)
+    assert b"onMetaData" in unit.payloads[0]
+    assert unit.time == 5 * NS, "the ring is measured in the stream's time"
+
+
+def test_other_data_keeps_its_time() -> None:
+    script = Track(2, SCRIPT, 1000, ScriptConfig({}))
+    muxer = RtmpMuxer(Registry(), [script], stream_id=1, chunk_size=4096)
+    (unit,) = muxer.mux(Frame(script, 5 * NS, 5 * NS, (b"\x02\x00\x0aonCuePoint\x05",), True, None, 0))
+    assert _header(unit.payloads[0]) == (5000, MessageType.DATA, 14)
