@@ -1,0 +1,1 @@
+"""The one HTTP port, on which other plugins hang their routes."""

@@ -1,0 +1,142 @@
+"""What other plugins import of the HTTP port: the hook for routes, and what a request is.
+
+A plugin hangs routes on the port with a hook of its own::
+
+    @hookimpl
+    def http_routes(self, server, config):
+        return [Route("/{path}.m3u8", playlist)]
+
+    async def playlist(request: Request) -> None:
+        await request.respond(200, b"#EXTM3U", content_type="application/vnd.apple.mpegurl")
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import frozen
+
+from penstock import Credentials, Server, Session, hookspec
+
+if TYPE_CHECKING:
+    from penstock.sink import ByteSink
+
+Handler = Callable[["Request"], Awaitable[None]]
+"""Answers one request. What it raises: `Denied` becomes 401 or 403, `NotFound` 404, `ProtocolViolation` 400."""
+
+Headers = Iterable[tuple[str, str]]
+
+
+@frozen
+class Route:
+    """One kind of URL. In `pattern` ``{path}`` is a stream's path (one or more segments) and any other ``{name}`` is one
+    segment, or a part of one: ``/{path}.m3u8``, ``/{path}/hls/{name}``, ``/api/v1/{name}``.
+
+    Where several routes match, the one with more fixed characters is taken, so that ``/{path}`` comes last. HEAD is
+    answered by GET's handler, without a body. With `websocket` the route also takes WebSocket upgrades.
+    """
+
+    pattern: str
+    handle: Handler
+    methods: tuple[str, ...] = ("GET",)
+    websocket: bool = False
+
+
+class HttpSpecs:
+    """The hook that the HTTP port adds to the kernel's."""
+
+    @hookspec
+    def http_routes(self, server: Server, config: Any) -> Iterable[Route]:  # type: ignore[empty-body]
+        """The routes of a plugin, asked for when it is enabled; they are gone when it is disabled."""
+
+
+class Request(Protocol):
+    """One request, or one WebSocket, whatever ASGI server it came through."""
+
+    @property
+    def server(self) -> Server: ...
+
+    @property
+    def method(self) -> str:
+        """In capitals; ``WEBSOCKET`` for an upgrade."""
+        ...
+
+    @property
+    def url_path(self) -> str:
+        """The path as it was asked for, percent-decoded once, without the prefix of an application that we are mounted in."""
+        ...
+
+    @property
+    def root(self) -> str:
+        """The prefix under which we are mounted in somebody else's application, empty otherwise; put it before links."""
+        ...
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """What the route's pattern matched; ``path`` is not yet canonical: `authorize` makes a `StreamPath` of it."""
+        ...
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query's fields, the first of each name."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By lower-case name; fields that came more than once are joined by a comma."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The peer's ``host:port``."""
+        ...
+
+    @property
+    def secure(self) -> bool: ...
+
+    @property
+    def credentials(self) -> Credentials:
+        """Of Basic or Bearer authorization (the token is the password of no user), and the query."""
+        ...
+
+    def session(self, protocol: str) -> Session:
+        """A session for as long as this request lasts, opened at the first call; the kernel lists, counts and kicks it."""
+        ...
+
+    def body(self) -> AsyncIterator[bytes]:
+        """What the peer sends, as it comes. Raises `Closed` where the peer leaves before its end."""
+        ...
+
+    async def respond(
+        self, status: int, body: bytes = b"", *, content_type: str = "text/plain; charset=utf-8", headers: Headers = ()
+    ) -> None:
+        """A finite response in one step."""
+        ...
+
+    async def start(self, status: int, *, content_type: str, headers: Headers = ()) -> None:
+        """Begin a response whose length is not known (or take a WebSocket up); `send` follows, `finish` ends it."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """A part of the body, or a binary message. Waits while the peer does not read.
+
+        Raises `Closed` where the peer left, or took nothing for ``server.stall_timeout``.
+        """
+        ...
+
+    async def finish(self) -> None:
+        """The response's end; for a WebSocket a close frame."""
+        ...
+
+    async def sink(self) -> ByteSink | None:
+        """After `start`: a sink of the feed that writes straight to the peer's socket, past the ASGI server.
+
+        Only for a plain HTTP/1.1 response that ends with the connection, or a plain WebSocket, whose frames the units have
+        to hold already. None where it cannot be (TLS, HTTP/2, a foreign ASGI server): use `send`.
+        """
+        ...
+
+    async def gone(self) -> str:
+        """Wait until the peer leaves; returns why. What a peer sends meanwhile is read and dropped."""
+        ...

@@ -1,0 +1,1 @@
+"""The player page and the list of live streams."""
