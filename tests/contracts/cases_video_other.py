@@ -62,6 +62,7 @@ _KEY, _INTER, _TILES = b"\x30\x10" + bytes(60), b"\x30\x30" + bytes(80), b"\x22\
 _VP8_KEY = b"\x10\2\0\x9d\1\x2a\xa0\0\x78\0" + bytes(60)
 _VP8_INTER = b"\x11\2\0" + bytes(60)
 _VP9_KEY = bytes.fromhex("82498342000 9f0077 0".replace(" ", "")) + bytes(60)
+_VPCC = bytes.fromhex("01000000000a820202020000")
 _VP9_INTER = b"\x86\0" + bytes(60)
 
 
@@ -215,14 +216,13 @@ CASES = [
         name="VP9 vpcC",
         parse=Vp9Flv().parse_config,
         encode=Vp9Flv().config_record,
-        valid=[bytes.fromhex("01000000000a820202020000"), bytes.fromhex("021fa20101010000")],
+        valid=[_VPCC, bytes.fromhex("021fa20101010000")],
         modules=[],
     ),
     ParserCase(
         name="VP9 in FLV",
         parse=flv_parse(Vp9Flv()),
-        valid=[b"\x0c" + bytes.fromhex("01000000000a820202020000") + f for f in (_VP9_KEY, _VP9_INTER)]
-        + [b"\0" + _VP9_KEY],
+        valid=[b"\x0c" + _VPCC + f for f in (_VP9_KEY, _VP9_INTER)] + [b"\0" + _VP9_KEY],
         modules=["penstock_codecs.vp9.flv"],
     ),
     ParserCase(
@@ -262,6 +262,13 @@ CASES = [
         ],
         modules=["penstock_codecs.vp9.depacketizer", "penstock_codecs.vp9.packetizer"],
         seeds=["gortsplib/pkg/format/rtpvp9/FuzzDecoder"],
+    ),
+    ParserCase(
+        # All that is known is a vpcC, as where a third party's binding makes the tracks: it has no size.
+        name="VP9 in RTP of unknown size",
+        parse=round_trip(Vp9Rtp(), RtpFormat("VP9", 90000), Vp9Flv().parse_config(_VPCC), 30),
+        valid=[framed((b"\x8c\x81\1" + _VP9_KEY, 5), (b"\xcc\1\2" + _VP9_INTER, 5))],
+        modules=[],
     ),
     ParserCase(
         name="SDP parameters of AV1, VP8 and VP9",

@@ -109,7 +109,12 @@ class Request(Protocol):
         ...
 
     async def respond(
-        self, status: int, body: bytes = b"", *, content_type: str = "text/plain; charset=utf-8", headers: Headers = ()
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        content_type: str = "text/plain; charset=utf-8",
+        headers: Headers = (),
     ) -> None:
         """A finite response in one step."""
         ...
