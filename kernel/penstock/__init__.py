@@ -40,7 +40,10 @@ from penstock.path import StreamPath
 from penstock.plugins import PluginSet
 from penstock.publisher import Publisher
 from penstock.registry import INFO, AudioInfo, Capability, CodecInfo, Registry, VideoInfo
+from penstock.rendition import Rendition
 from penstock.ring import Unit
+from penstock.segment import Init, Part, Segment, SegmentBounds, SegmentFormat, SegmentWriter
+from penstock.segments import SegmentStore
 from penstock.server import Server
 from penstock.session import Credentials, Session
 from penstock.settings import is_listen, parse_listen
@@ -71,9 +74,11 @@ __all__ = [
     "Event",
     "Feed",
     "Frame",
+    "Init",
     "Kind",
     "Muxer",
     "NotFound",
+    "Part",
     "PenstockError",
     "Plugin",
     "PluginSet",
@@ -81,7 +86,13 @@ __all__ = [
     "Publisher",
     "Reader",
     "Registry",
+    "Rendition",
     "Scheme",
+    "Segment",
+    "SegmentBounds",
+    "SegmentFormat",
+    "SegmentStore",
+    "SegmentWriter",
     "Server",
     "Service",
     "Session",

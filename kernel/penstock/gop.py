@@ -16,6 +16,9 @@ class GopCache:
         self._frames: deque[Frame] = deque()
         self._first = 0
         self._keys: dict[int, int] = {}
+        self._key_times: dict[int, int] = {}
+        self.key_intervals: dict[int, int] = {}
+        """The longest that two key frames of a video track were apart since `clear`, by its id, in ns."""
         self._bytes = 0
 
     def add(self, frame: Frame) -> None:
@@ -24,7 +27,11 @@ class GopCache:
         is_video = frame.track.codec.kind is Kind.VIDEO
         is_key = frame.key and is_video
         if is_key:
-            keys[frame.track.id] = self._first + len(frames)
+            id, before = frame.track.id, self._key_times.get(frame.track.id)
+            self._key_times[id] = frame.dts
+            if before is not None:
+                self.key_intervals[id] = max(self.key_intervals.get(id, 0), frame.dts - before)
+            keys[id] = self._first + len(frames)
         elif frame.track.id not in keys if is_video else not keys:
             return
         frames.append(frame)
@@ -56,6 +63,8 @@ class GopCache:
         self._first += len(self._frames)
         self._frames.clear()
         self._keys.clear()
+        self._key_times.clear()
+        self.key_intervals.clear()
         self._bytes = 0
 
     @property

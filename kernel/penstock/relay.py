@@ -98,7 +98,7 @@ class Relay:
 
     def _is_wanted(self, path: StreamPath) -> bool:
         stream = self._server.streams.get(path)
-        return self._server.streams.awaited(path) or (stream is not None and stream.readers > 0)
+        return self._server.streams.awaited(path) or (stream is not None and stream.in_use)
 
     async def _pull_once(self, path: StreamPath, config: StreamConfig) -> bool:
         """One connection to the source; false where it was closed because nobody reads."""

@@ -427,6 +427,7 @@ class Server:
         for session in self.sessions:
             if not session.direction and session.begin_by is not None and time.monotonic() > session.begin_by:
                 session.kick(f"the peer asked for nothing within {self.config.server.handshake_timeout:g} s")
+        self.streams.drop_idle(time.monotonic())
         now = time.monotonic_ns()
         for stream in self.streams:
             publisher = stream.publisher

@@ -104,6 +104,25 @@ class ServerConfig:
     gop_cache_seconds: float = option(
         30.0, "Most seconds of a stream that are kept for readers who join late.", validator=within(0)
     )
+    segment_seconds: float = option(
+        2.0,
+        "Seconds that segments (HLS, DASH) are to last; those of video end at the next key frame after.",
+        validator=within(0.5, 60),
+    )
+    part_seconds: float = option(
+        0.2, "Seconds that parts of segments last, for low latency.", validator=within(0.05, 10)
+    )
+    segment_window: float = option(
+        20.0,
+        "Seconds that a viewer can go back in segments; at least three segments are kept.",
+        validator=within(0),
+    )
+    segment_bytes: int = option(
+        128 * MIB, "Most bytes of segments kept of one stream in one format.", validator=within(MIB)
+    )
+    segment_idle: float = option(
+        60.0, "Seconds after the last request for which segments are still made.", validator=within(1)
+    )
     max_backlog_seconds: float = option(
         5.0,
         "A reader who is further behind than this many seconds skips to the next key frame.",

@@ -33,6 +33,8 @@ from penstock.publisher import Publisher
 from penstock.queue import FrameQueue
 from penstock.registry import Registry
 from penstock.ring import Bounds
+from penstock.segment import SegmentBounds, SegmentFormat
+from penstock.segments import SegmentStore
 
 if TYPE_CHECKING:
     from penstock.session import Session
@@ -57,6 +59,7 @@ class StreamOptions:
     reconnect_grace: float = 10.0
     override: bool = False
     max_readers: int = 0
+    segments: SegmentBounds = field(factory=SegmentBounds)
 
 
 class StreamHost(Protocol):
@@ -105,6 +108,7 @@ class Stream:
         self._cache = GopCache(options.bounds)
         self._feeds: dict[object, Feed] = {}
         self._queues: set[FrameQueue] = set()
+        self._stores: dict[object, SegmentStore] = {}
         self._ready = anyio.Event()
         self._ended = anyio.Event()
         self._key_requests: dict[int, int] = {}
@@ -132,6 +136,11 @@ class Stream:
     @property
     def readers(self) -> int:
         return sum(len(f.readers) for f in self._feeds.values()) + len(self._queues)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody reads it, or asked for segments of it not long ago."""
+        return self.readers > 0 or bool(self._stores)
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -164,6 +173,42 @@ class Stream:
             self._feeds[muxer.key] = feed
         return feed
 
+    def segments(self, format: SegmentFormat) -> SegmentStore:
+        """The store of `format`'s key, born by replaying the GOP cache where there is none; kept while it is asked for.
+
+        Of a stream that has ended it is what was there at the end, if anything was.
+        """
+        store = self._stores.get(format.key)
+        if store is None:
+            store = SegmentStore(self, format, self.options.segments, self._cache.frames)
+            if self.ended:
+                store.end(self.end_reason)
+            self._stores[format.key] = store
+        store.touch()
+        return store
+
+    @property
+    def stores(self) -> tuple[SegmentStore, ...]:
+        """What is kept of it in segments at the moment."""
+        return tuple(self._stores.values())
+
+    def drop_idle(self, now: float) -> None:
+        """Let go of segments that nobody has asked for in a while; `now` in monotonic seconds."""
+        for key, store in tuple(self._stores.items()):
+            if store.is_idle(now):
+                del self._stores[key]
+                store.end("nobody asks for it")
+                self._unused()
+
+    def key_interval(self, track_id: int) -> int:
+        """The longest that two key frames of a video track were apart lately, in ns; 0 where it is not known."""
+        return self._cache.key_intervals.get(track_id, 0)
+
+    def _unused(self) -> None:
+        """Somebody left: without a publisher, the last one takes the stream along."""
+        if not self.published and not self.in_use:
+            self.end(self.end_reason)
+
     def read(self, session: Session | None = None, *, max_frames: int = 512) -> Frames:
         """Frames and track events from the newest key frame on, through a queue of `max_frames`.
 
@@ -186,8 +231,7 @@ class Stream:
         self._queues.discard(queue)
         if session is not None:
             self._host.changed("reader_left", stream=self, session=session, reason="left")
-        if not self.published and not self.readers:
-            self.end(self.end_reason)
+        self._unused()
 
     def request_key_frame(self, track: Track | None = None) -> None:
         """Ask the publisher for a key frame of `track` (of every video track by default); at most once a second."""
@@ -327,6 +371,17 @@ class Stream:
             feed.end("internal error")
         for queue in self._queues:
             queue.put(event)
+        if self._stores:
+            self._send_stores(event)
+
+    def _send_stores(self, event: Event) -> None:
+        for key, store in tuple(self._stores.items()):
+            try:
+                store.push(event)
+            except Exception:  # noqa: BLE001 - a writer's bug ends its segments, not the publisher
+                structlog.get_logger("penstock").exception("a writer of segments failed", path=self.path)
+                del self._stores[key]
+                store.end("internal error")
 
     def drop(self, feed: Feed) -> None:
         """`feed` is of no use: nothing more is muxed for it."""
@@ -369,7 +424,7 @@ class Stream:
         self._host.changed("stream_unpublished", stream=self, reason=reason)
         # Without grace it ends all the same only when what has gathered is gone, at the server's next look at it.
         pending = any(feed.due_at is not None for feed in self._feeds.values())
-        if not self.readers or not (self.options.reconnect_grace or pending):
+        if not self.in_use or not (self.options.reconnect_grace or pending):
             self.end(reason)
 
     def end(self, reason: str) -> None:
@@ -382,6 +437,8 @@ class Stream:
             feed.end(reason)
         for queue in tuple(self._queues):
             queue.end()
+        for store in self._stores.values():
+            store.end(reason)
         self._host.gone(self)
 
     # -- what feeds tell ----------------------------------------------------
@@ -397,7 +454,7 @@ class Stream:
         if not feed.readers:
             self.drop(feed)
         self._host.changed("reader_left", stream=self, session=reader.session, reason=reason)
-        if self.publisher is None and not self.readers:
+        if self.publisher is None and not self.in_use:
             self.end(reason)
 
 

@@ -11,9 +11,11 @@ import anyio
 from penstock.errors import AlreadyPublished, Denied, NotFound
 from penstock.feed import Feed
 from penstock.hooks import Action
+from penstock.media import NS
 from penstock.path import StreamPath
 from penstock.publisher import Publisher
 from penstock.ring import Bounds
+from penstock.segment import SegmentBounds
 from penstock.session import Credentials, Session
 from penstock.stream import Stream, StreamOptions
 
@@ -30,6 +32,7 @@ class Streams:
         self._server = server
         self._streams: dict[StreamPath, Stream] = {}
         self._waiting: dict[StreamPath, list[anyio.Event]] = {}
+        self._past: dict[StreamPath, Stream] = {}
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(tuple(self._streams.values()))
@@ -42,6 +45,17 @@ class Streams:
         # What is canonical already is not decoded again: it would be another path than the one that was authorized.
         return self._streams.get(path if isinstance(path, StreamPath) else StreamPath.parse(path))
 
+    def past(self, path: StreamPath) -> Stream | None:
+        """The stream that was at `path` and has ended, while somebody asks for its segments; None once there is another."""
+        return None if path in self._streams else self._past.get(path)
+
+    def drop_idle(self, now: float) -> None:
+        """Let go of segments that nobody asks for any more; `now` in monotonic seconds."""
+        for stream in (*self._streams.values(), *self._past.values()):
+            if stream.stores:
+                stream.drop_idle(now)
+        self._past = {path: stream for path, stream in self._past.items() if stream.stores}
+
     def _options(self, path: StreamPath) -> StreamOptions:
         s, c = self._server.config.server, self._server.config.stream(path)
         return StreamOptions(
@@ -51,6 +65,13 @@ class Streams:
             reconnect_grace=s.reconnect_grace if c.reconnect_grace is None else c.reconnect_grace,
             override=c.override,
             max_readers=c.max_readers,
+            segments=SegmentBounds(
+                target=int(s.segment_seconds * NS),
+                part=int(s.part_seconds * NS),
+                window=int(s.segment_window * NS),
+                bytes=s.segment_bytes,
+                idle=s.segment_idle,
+            ),
         )
 
     async def authorize(
@@ -214,6 +235,9 @@ class Streams:
     def gone(self, stream: Stream) -> None:
         if self._streams.get(stream.path) is stream:
             del self._streams[stream.path]
+            self._past.pop(stream.path, None)
+            if stream.stores:
+                self._past[stream.path] = stream
 
     def awake(self) -> None:
         self._server.poller.look()

@@ -23,6 +23,8 @@ PARSING = [module for module in SOURCE if module.sans_io]
 NO_PARSER = {
     "penstock.config._parse": "reads the operator's file: its errors are UserError, in tests/kernel/test_config.py",
     "penstock.feed.Feed.push": "takes frames of this server's own making",
+    "penstock.rendition.Rendition.push": "takes frames of this server's own making",
+    "penstock.segments.SegmentStore.push": "takes frames of this server's own making",
     "penstock.settings.parse_listen": "reads the operator's config, in tests/kernel/test_config.py",
     "penstock.settings.Pattern.parse": "reads the operator's config, in tests/kernel/test_config.py",
     "penstock.structure.parse_key": "reads the operator's command line, in tests/kernel/test_config.py",

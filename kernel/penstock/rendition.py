@@ -1,0 +1,354 @@
+"""One rendition of a stream in segments: its frames cut into parts and segments, those kept, and who waits for more."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from penstock.clock import FrameInterval
+from penstock.media import NS, Frame, Kind, Track
+from penstock.segment import Init, Segment, SegmentWriter
+from penstock.waiters import Waiters
+
+if TYPE_CHECKING:
+    from penstock.segments import SegmentStore
+
+MAX_HELD = 1024
+"""Frames of a track with a new config that wait for the next key frame of the video beside it."""
+PART_TARGETS = 3
+"""For so many target durations parts are served on their own (RFC 8216bis 6.2.2 lists them for as long)."""
+NEVER = (1 << 62, 0)
+"""A position that no rendition reaches."""
+
+
+@frozen
+class Cut:
+    """Where a segment begins in every rendition: number, and time (pts) and dts in ns."""
+
+    number: int
+    time: int
+    dts: int
+    discontinuity: bool
+
+
+class Rendition:
+    """Tracks that are written together. `lead` is the track that decides where its parts and segments are cut.
+
+    `segments` are all that are kept, oldest first, the last of them open while the stream goes on; `listed` are those
+    of them that a playlist should name. `version` changes with each part, segment and end.
+    """
+
+    def __init__(
+        self, store: SegmentStore, name: str, tracks: Sequence[Track], writer: SegmentWriter
+    ) -> None:
+        self.store = store
+        self.name = name
+        self.tracks: tuple[Track, ...] = ()
+        self.lead: int = 0
+        self.kind = Kind.AUDIO
+        self.segments: deque[Segment] = deque()
+        self.listed_from = 0
+        """The number of the first segment that is listed."""
+        self.discontinuity_sequence = 0
+        self.version = 0
+        self.ended = False
+        self.peak = 0
+        """Bits per second of the segment that has most."""
+        self.writer = writer
+        self._next_writer: SegmentWriter | None = None
+        self._init: Init | None = None
+        self._inits = 0
+        self._steps = FrameInterval()
+        self._pending: list[Frame] = []
+        self._part_start: int | None = None
+        self._last: Frame | None = None
+        self._cuts: deque[Cut] = deque()
+        self._held: list[Frame] = []
+        self._waiters = Waiters()
+        self._starters = Waiters()
+        self.carry(tracks)
+
+    # -- what carriers ask -------------------------------------------------
+
+    @property
+    def open(self) -> Segment | None:
+        """The segment that is being written."""
+        return self.segments[-1] if self.segments and not self.segments[-1].complete else None
+
+    @property
+    def last(self) -> Segment | None:
+        """The newest segment, open or complete."""
+        return self.segments[-1] if self.segments else None
+
+    @property
+    def listed(self) -> Iterator[Segment]:
+        """Segments within the window, oldest first, and the open one."""
+        first = self.segments[0].number if self.segments else 0
+        return islice(self.segments, max(0, self.listed_from - first), None)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The number of the segment that is being written or comes next, and how many parts of it are there."""
+        last = self.last
+        if last is None:
+            return (0, 0)
+        return (last.number + 1, 0) if last.complete else (last.number, len(last.parts))
+
+    @property
+    def frame_interval(self) -> int:
+        """The usual distance of its lead's frames, in ns."""
+        return self._steps.value
+
+    @property
+    def init(self) -> Init | None:
+        """What the newest segment refers to."""
+        return self._init
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiters) + len(self._starters)
+
+    def get(self, number: int) -> Segment | None:
+        """The segment of a number, where it is kept."""
+        if not self.segments:
+            return None
+        index = number - self.segments[0].number
+        return self.segments[index] if 0 <= index < len(self.segments) else None
+
+    def init_of(self, number: int) -> Init | None:
+        """The init segment of a number, where some segment refers to it."""
+        return next((s.init for s in reversed(self.segments) if s.init.number == number), None)
+
+    async def wait(self, number: int, part: int | None = None) -> bool:
+        """Until a segment is complete, or `part` of it is there (or the next segment's first, where it has fewer).
+
+        What was there once and is no longer kept counts as there. False where the stream ended before.
+        """
+        while True:
+            segment = self.get(number)
+            if part is not None and segment is not None and segment.complete and part >= len(segment.parts):
+                number, part = number + 1, 0
+            wanted = (number + 1, 0) if part is None else (number, part + 1)
+            if self.position >= wanted:
+                return True
+            if self.ended:
+                return False
+            await self._waiters.wait(wanted)
+
+    async def wait_ready(self, *, parts: bool = False) -> bool:
+        """Until a playlist has something to name: a complete segment, or with `parts` a part.
+
+        The first part alone will do only where it is known how long segments are going to be. False at the end.
+        """
+        while True:
+            level = self._readiness
+            if level >= (1 if parts else 2):
+                return True
+            if self.ended:
+                return False
+            await self._starters.wait((1 if parts else 2, 0))
+
+    @property
+    def _readiness(self) -> int:
+        last = self.last
+        if last is None:
+            return 0
+        if last.complete or len(self.segments) > 1:
+            return 2
+        return 1 if last.parts and self.store.knows_target else 0
+
+    # -- what the store does -----------------------------------------------
+
+    def carry(self, tracks: Sequence[Track]) -> None:
+        """These are its tracks from now on."""
+        self.tracks = tuple(tracks)
+        lead: Track = next((t for t in tracks if t.kind is Kind.VIDEO), tracks[0])
+        self.kind = lead.kind
+        if lead.id != self.lead:
+            self.lead = lead.id
+            self._steps = FrameInterval(
+                self.store.stream.frame_interval if lead.kind is Kind.VIDEO else NS // 47
+            )
+
+    def renew(self, writer: SegmentWriter) -> None:
+        """The next segment is written by another writer."""
+        self._next_writer = writer
+
+    def hold(self, frame: Frame) -> None:
+        """A frame that its writer cannot take: it opens the next segment, if that comes in time."""
+        if len(self._held) < MAX_HELD:
+            self._held.append(frame)
+
+    def schedule(self, cut: Cut) -> None:
+        """The lead of the store begins a segment: this rendition does at its first frame from that time on."""
+        while self._cuts and self.kind is not Kind.VIDEO:
+            # It had nothing to begin the one before with: numbers stay those of the others.
+            late = self._cuts.popleft()
+            self._begin(late, late.time, late.dts)
+        self._cuts.append(cut)
+        if self._next_writer is not None:
+            # Nothing more can be written as before.
+            held = self._held
+            self._begin(self._cuts.popleft(), *((held[0].pts, held[0].dts) if held else (cut.time, cut.dts)))
+        self._take_held()
+
+    def begin(self, cut: Cut, frame: Frame) -> None:
+        """A segment begins with `frame`, which is to be pushed next."""
+        self._begin(cut, frame.pts, frame.dts)
+        self._take_held()
+
+    def _take_held(self) -> None:
+        held, self._held = self._held, []
+        for frame in held:
+            self.push(frame)
+
+    def _begin(self, cut: Cut, time: int, dts: int) -> None:
+        self.close(dts)
+        if self._next_writer is not None:
+            self.writer, self._next_writer, self._init = self._next_writer, None, None
+        if self._init is None:
+            self._inits += 1
+            self._init = Init(self._inits, self.writer.init, self.writer.tracks)
+        number = self.segments[-1].number + 1 if self.segments else cut.number
+        self.segments.append(
+            Segment(
+                number,
+                self._init,
+                time=time,
+                dts=dts,
+                wall=self.store.stream.clock.wall(time),
+                discontinuity=cut.discontinuity,
+                independent=True,
+            )
+        )
+        if len(self.segments) == 1:
+            self.listed_from = number
+
+    def push(self, frame: Frame) -> None:
+        leads = frame.track.id == self.lead
+        if self._cuts and leads and self._may_begin(frame):
+            cut = self._cuts.popleft()
+            discontinuity = cut.discontinuity
+            while self._cuts and self._may_begin(frame):
+                discontinuity |= self._cuts[0].discontinuity
+                cut = self._cuts.popleft()
+            self.begin(Cut(cut.number, cut.time, cut.dts, discontinuity), frame)
+        segment = self.open
+        if segment is None:
+            return
+        if not segment.parts and not self._pending:
+            segment.independent = frame.key or not leads
+        self._pending.append(frame)
+        if not leads:
+            return
+        self._steps.add(frame.dts)
+        self._last = frame
+        if self._part_start is None:
+            self._part_start = frame.dts
+        step = frame.duration or self._steps.value
+        end = frame.dts + step
+        # A part ends before the frame that would make it too long, without waiting for that.
+        if end + step - self._part_start > self.store.part_limit(end - self._part_start):
+            self._flush(end, {})
+
+    def _may_begin(self, frame: Frame) -> bool:
+        early = self._steps.value // 2
+        return frame.pts + early >= self._cuts[0].time and (frame.key or self.kind is not Kind.VIDEO)
+
+    def _flush(self, end: int, ends: dict[int, int]) -> None:
+        """A part of what is pending, up to the dts `end`."""
+        segment, frames = self.segments[-1], self._pending
+        self._pending = []
+        start = self._part_start if self._part_start is not None else segment.end
+        self._part_start = None
+        head = b"" if segment.parts else self.writer.start(segment)
+        data = head + self.writer.write(frames, ends)
+        key = any(frame.key for frame in frames if frame.track.id == self.lead)
+        segment.add(data, start, max(0, end - start), key)
+        self.store.wrote(self, segment.parts[-1])
+        self.version += 1
+        self._waiters.release(self.position)
+        if self._readiness:
+            self._starters.release((self._readiness, 0))
+
+    def close(self, end: int | None = None) -> None:
+        """The open segment is complete; it ends at the dts `end` where that is known."""
+        segment = self.open
+        if segment is None:
+            return
+        if self._pending:
+            last = self._last
+            guess = last.dts + (last.duration or self._steps.value) if last is not None else segment.end
+            self._flush(guess if end is None else end, {} if end is None else {self.lead: end})
+        segment.close(segment.end if end is None else end)
+        if segment.duration >= NS // 10:
+            self.peak = max(self.peak, segment.size * 8 * NS // segment.duration)
+        self.version += 1
+        self.store.completed(self, segment)
+        self._waiters.release(self.position)
+        self._starters.release((2, 0))
+
+    def interrupt(self) -> None:
+        """What follows does not continue what was: the open segment is complete, and nothing begins before the next cut."""
+        self.close()
+        self._cuts.clear()
+        self._held.clear()
+
+    def end(self) -> None:
+        """Nothing more comes: the open segment is complete, and nobody waits any longer."""
+        self.interrupt()
+        self.ended = True
+        self.version += 1
+        self._waiters.release(NEVER)
+        self._starters.release(NEVER)
+
+    # -- what is kept --------------------------------------------------------
+
+    def expire(self, window: int, target: int, count: int) -> int:
+        """Let go of what is older than it has to be kept for; returns how many bytes that were."""
+        complete = [s for s in self.listed if s.complete]
+        total = sum(s.duration for s in complete)
+        # RFC 8216bis 6.2.2: no less than three target durations are listed, and what is listed no more is served for
+        # as long again as it and the playlist last.
+        least = max(window, 3 * target)
+        for left, segment in zip(range(len(complete), 0, -1), complete, strict=True):
+            if total - segment.duration < least and left <= count:
+                break
+            total -= segment.duration
+            self._unlist(segment)
+        newest = self.segments[-1].end if self.segments else 0
+        freed = 0
+        while len(self.segments) > 1:
+            oldest = self.segments[0]
+            if oldest.number >= self.listed_from or (
+                newest - oldest.end <= 2 * least + oldest.duration and len(self.segments) <= 2 * count
+            ):
+                break
+            freed += self.drop()
+        return freed
+
+    def shed(self, age: int) -> None:
+        """Keep parts that ended `age` ns before the newest in their segments only."""
+        newest = self.segments[-1].end if self.segments else 0
+        for segment in reversed(self.segments):
+            if segment.complete and newest - segment.end >= age:
+                if not segment.parts or not segment.parts[0].held:
+                    break
+                for part in segment.parts:
+                    part.shed()
+
+    def drop(self) -> int:
+        """Let go of the oldest segment; returns its bytes."""
+        segment = self.segments.popleft()
+        if segment.number >= self.listed_from:
+            self._unlist(segment)
+        return segment.size
+
+    def _unlist(self, segment: Segment) -> None:
+        self.listed_from = segment.number + 1
+        self.discontinuity_sequence += segment.discontinuity
+        self.version += 1

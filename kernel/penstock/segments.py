@@ -1,0 +1,320 @@
+"""A stream in segments: one bounded store for each format, shared by everybody who asks for that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from penstock.errors import ProtocolViolation
+from penstock.media import NS, Epoch, Event, Frame, Kind, Track, TrackRemoved
+from penstock.rendition import PART_TARGETS, Cut, Rendition
+from penstock.segment import Part, Segment, SegmentBounds, SegmentFormat, SegmentWriter
+
+if TYPE_CHECKING:
+    from penstock.stream import Stream
+
+MAX_SEGMENT_NS = 60 * NS
+"""A group of pictures longer than that is cut in its middle: decoders go on, and what is kept stays bounded."""
+OPEN_SHARE = 4
+"""And one that would fill this part of a store's bytes."""
+PART_ROOM = 20
+"""Parts may be longer than the aim by one part in so many: times of carriers with coarse clocks are uneven."""
+PART_LEAST = 0.85
+"""RFC 8216bis 4.4.3.7: but for a segment's last, parts last at least this share of what is announced."""
+
+
+class SegmentStore:
+    """The segments of one stream in one format.
+
+    Born by replaying the GOP cache. All renditions begin their segments at the same times with the same numbers: where
+    the store's lead, the first rendition with video, has a key frame and the segment is as long as it should be, or
+    where sound alone is. (A second video track begins at its own next key frame; where these are rarer than the lead's
+    segments, its numbers are behind.) Numbers go up from the wall clock's seconds divided by the target duration, so
+    that they do not come again when a store is made anew.
+
+    Kept while it is asked for (`touch`), while somebody holds it (`held`), and `SegmentBounds.idle` seconds more. In
+    memory are the segments listed (``window``, never less than three target durations), as much again for players
+    that are behind, up to ``bytes``; parts of the last three target durations have their bytes twice.
+    """
+
+    def __init__(
+        self, stream: Stream, format: SegmentFormat, bounds: SegmentBounds, replay: Iterable[Frame] = ()
+    ) -> None:
+        self.stream = stream
+        self.format = format
+        self.bounds = bounds
+        self.renditions: dict[str, Rendition] = {}
+        self.left_out: dict[int, str] = {}
+        """Why tracks are not there, by id."""
+        self.ended = False
+        self.asked = time.monotonic()
+        self.bytes = 0
+        self.part_target = 0
+        """The longest that parts may be, in ns, as it is announced; 0 before there was one."""
+        self._longest = 0
+        self._holders = 0
+        self._tracks: dict[int, Track] = {}
+        self._by_track: dict[int, Rendition] = {}
+        self._lead: Rendition | None = None
+        self._number = time.time_ns() // bounds.target
+        self._broken = False
+        self._regroup = False
+        self._renew = False
+        """Some rendition has frames that its writer cannot take."""
+        self._fitting: dict[int, Track] = {}
+        for track in stream.tracks:
+            self._tracks[track.id] = track
+        self._group()
+        for frame in replay:
+            self.push(frame)
+
+    # -- what carriers ask -------------------------------------------------
+
+    @property
+    def lead(self) -> Rendition | None:
+        """The rendition that decides where segments begin; None where there is no track to carry."""
+        return self._lead
+
+    @property
+    def target(self) -> int:
+        """The longest that a segment is or is expected to be, in ns: key frames decide, not the aim. It never goes down."""
+        self._longest = max(self._longest, self._expected())
+        return self._longest
+
+    @property
+    def knows_target(self) -> bool:
+        """Whether it has been seen how far key frames are apart."""
+        lead = self._lead
+        return lead is not None and (
+            lead.kind is not Kind.VIDEO or self._longest > 0 or self.stream.key_interval(lead.lead) > 0
+        )
+
+    def _expected(self) -> int:
+        aim, lead = self.bounds.target, self._lead
+        gop = self.stream.key_interval(lead.lead) if lead is not None and lead.kind is Kind.VIDEO else 0
+        if not gop or lead is None:
+            return aim
+        return gop * max(1, -(-(aim - lead.frame_interval // 2) // gop))
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for something that is not there yet."""
+        return sum(rendition.waiting for rendition in self.renditions.values())
+
+    def touch(self) -> None:
+        """Somebody asked for something: keep it."""
+        self.asked = time.monotonic()
+
+    @contextmanager
+    def held(self) -> Generator[SegmentStore]:
+        """Keep it although nobody asks, as for writing it to disk."""
+        self._holders += 1
+        try:
+            yield self
+        finally:
+            self._holders -= 1
+            self.touch()
+
+    def is_idle(self, now: float) -> bool:
+        """Whether nobody has asked for anything for so long that it is not worth its memory."""
+        return not self._holders and now - self.asked > self.bounds.idle and not self.waiting
+
+    # -- what the stream does -----------------------------------------------
+
+    def push(self, event: Event) -> None:
+        """Take one event of the stream."""
+        if isinstance(event, Frame):
+            self._frame(event)
+        elif isinstance(event, Epoch):
+            self._interrupt()
+        elif isinstance(event, TrackRemoved):
+            self._tracks.pop(event.track.id, None)
+            rendition = self._by_track.get(event.track.id)
+            if rendition is not None:
+                if rendition is self._lead:
+                    self._interrupt()
+                self._change()
+        else:
+            self._tracks[event.track.id] = event.track
+            if event.track.id not in self._by_track:
+                self._change()
+
+    def _change(self) -> None:
+        """The tracks are others: so are the renditions from the next segment on."""
+        self._regroup = True
+        if self._lead is None or self._lead.open is None:
+            self._group()
+
+    def _frame(self, frame: Frame) -> None:
+        track = frame.track
+        rendition = self._by_track.get(track.id)
+        if rendition is None:
+            return
+        leads = rendition is self._lead and track.id == rendition.lead
+        fits = True
+        if self._fitting.get(track.id) is not track:
+            self._tracks[track.id] = track
+            fits = rendition.writer.fits(track)
+            if fits:
+                self._fitting[track.id] = track
+            else:
+                self._renew = self._broken = True
+                self.stream.request_key_frame()
+                if not leads:
+                    rendition.hold(frame)
+                    return
+        if leads and self._cut(rendition, frame):
+            fits = True
+            rendition = self._by_track.get(track.id)
+            if rendition is None:
+                return
+        if fits:
+            # Not so are pictures of a new config before their first key frame.
+            rendition.push(frame)
+
+    def _cut(self, rendition: Rendition, frame: Frame) -> bool:
+        """Begin a segment in every rendition, where it is time to."""
+        segment = rendition.open
+        begins = frame.key or rendition.kind is not Kind.VIDEO
+        if segment is not None:
+            age = frame.dts - segment.dts
+            due = age >= self.bounds.target - rendition.frame_interval // 2
+            if not (begins and (due or self._regroup or self._renew)) and not (
+                due and (age >= MAX_SEGMENT_NS or segment.size >= self.bounds.bytes // OPEN_SHARE)
+            ):
+                return False
+        elif not begins:
+            return False
+        if self._regroup or (self._renew and begins):
+            self._group()
+            if self._lead is not rendition:
+                return True
+        cut = Cut(self._number, frame.pts, frame.dts, self._broken)
+        self._number += 1
+        self._broken = False
+        rendition.begin(cut, frame)
+        for other in self.renditions.values():
+            if other is not rendition:
+                other.schedule(cut)
+        return True
+
+    def _interrupt(self) -> None:
+        self._broken = any(rendition.segments for rendition in self.renditions.values())
+        for rendition in self.renditions.values():
+            rendition.interrupt()
+
+    def _group(self) -> None:
+        """Renditions for the tracks as they are now; what changed is written anew from the next segment on."""
+        self._regroup = False
+        registry = self.stream.registry
+        known = [track for track in self._tracks.values() if track.config is not None]
+        groups, left_out = self.format.group(registry, known)
+        gone = {name: r for name, r in self.renditions.items() if name not in groups}
+        for name, tracks in groups.items():
+            rendition = self.renditions.get(name)
+            same = rendition is not None and [t.id for t in rendition.tracks] == [t.id for t in tracks]
+            if rendition is not None and same and all(map(rendition.writer.fits, tracks)):
+                continue
+            writer = self._writer(tracks, left_out)
+            if writer is None:
+                if rendition is not None:
+                    gone[name] = rendition
+            elif rendition is None:
+                self.renditions[name] = Rendition(self, name, tracks, writer)
+            else:
+                self._broken |= bool(rendition.segments)
+                rendition.carry(tracks)
+                rendition.renew(writer)
+        self._renew = False
+        self._fitting.clear()
+        for name, rendition in gone.items():
+            del self.renditions[name]
+            rendition.end()
+            self.bytes -= sum(s.size for s in rendition.segments)
+        # In the order in which they are to be offered, whatever came first.
+        self.renditions = {name: self.renditions[name] for name in groups if name in self.renditions}
+        self._tell(left_out)
+        self._by_track = {t.id: r for r in self.renditions.values() for t in r.tracks}
+        self._choose_lead()
+
+    def _writer(self, tracks: list[Track], left_out: dict[int, str]) -> SegmentWriter | None:
+        try:
+            return self.format.writer(self.stream.registry, tracks)
+        except ProtocolViolation as e:
+            left_out.update(dict.fromkeys((t.id for t in tracks), str(e)))
+            return None
+
+    def _tell(self, left_out: dict[int, str]) -> None:
+        for id, reason in left_out.items():
+            if self.left_out.get(id) != reason:
+                track = self._tracks[id]
+                structlog.get_logger("penstock").info(
+                    "track left out",
+                    path=self.stream.path,
+                    format=str(self.format.key),
+                    track=id,
+                    codec=track.codec.name,
+                    reason=reason,
+                )
+        self.left_out = left_out
+
+    def _choose_lead(self) -> None:
+        every = self.renditions.values()
+        lead = next((r for r in every if r.kind is Kind.VIDEO), next(iter(every), None))
+        if lead is not self._lead:
+            if self._lead is not None:
+                self._interrupt()
+            self._lead = lead
+
+    def end(self, reason: str) -> None:
+        """The stream is over; what is there may still be asked for."""
+        self.ended = True
+        for rendition in self.renditions.values():
+            rendition.end()
+
+    # -- what renditions tell --------------------------------------------------
+
+    def part_limit(self, so_far: int) -> int:
+        """How long a part may become; decided when the first is as long as the aim, and `so_far` tells how long one is."""
+        if not self.part_target:
+            if so_far < self.bounds.part * PART_LEAST:
+                return so_far + MAX_SEGMENT_NS
+            self.part_target = self._part_target()
+        return self.part_target
+
+    def _part_target(self) -> int:
+        """The shortest duration from the aim on into which frames of every rendition go, at no less than 85 %."""
+        limit = self.bounds.part + self.bounds.part // PART_ROOM
+        for _ in range(8):
+            before = limit
+            for rendition in self.renditions.values():
+                step = rendition.frame_interval
+                if limit // step * step < limit * PART_LEAST:
+                    limit = (limit // step + 1) * step
+                    limit += limit // PART_ROOM
+            if limit == before:
+                break
+        # Whole milliseconds, as it is written in playlists.
+        return -(-limit // 1_000_000) * 1_000_000
+
+    def wrote(self, rendition: Rendition, part: Part) -> None:
+        """A part is there."""
+        self.bytes += part.size
+        if self.format.parts and part.duration > self.part_target > 0:
+            self.part_target = -(-part.duration // 1_000_000) * 1_000_000
+
+    def completed(self, rendition: Rendition, segment: Segment) -> None:
+        """A segment is there: others have to go."""
+        self._longest = max(self._longest, segment.duration)
+        bounds = self.bounds
+        self.bytes -= rendition.expire(bounds.window, self.target, bounds.count)
+        rendition.shed(PART_TARGETS * self.target if self.format.parts else 0)
+        while self.bytes > bounds.bytes:
+            full = [r for r in self.renditions.values() if len(r.segments) > 1]
+            if not full:
+                break
+            self.bytes -= min(full, key=lambda r: r.segments[0].dts).drop()

@@ -1,0 +1,83 @@
+"""MPEG-TS in segments: each stands alone with tables and a key frame, and counters go on from one to the next."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from attrs import evolve
+
+from penstock.errors import ProtocolViolation
+from penstock.media import NS, Codec, Frame, Kind, Track
+from penstock.segment import Init, Segment
+from penstock_codecs.vp8 import VP8, Vp8Config
+from penstock_formats.mpegts import TsFrame
+from penstock_formats.mpegts.muxer import PID_MAP
+from penstock_formats.mpegts.segments import PES_FRAMES, TsFormat
+from tests.codecs.transport import demux, registry
+from tests.formats.test_mpegts_muxer import AUDIO, SOUND, VIDEO, parse, picture, sound
+
+SEGMENT = Segment(7, Init(1, b"", ()), time=NS, dts=NS, wall=0, discontinuity=False, independent=True)
+
+
+def heard(n: int) -> Frame:
+    return sound(n)._replace(duration=SOUND)
+
+
+def test_the_first_picture_and_the_first_sound_go_together() -> None:
+    again, second = evolve(AUDIO, id=3), evolve(VIDEO, id=4)
+    web = Track(5, VP8, 90_000, Vp8Config(64, 48))
+    data = Track(6, Codec("klv", Kind.DATA), 1000)
+    groups, left_out = TsFormat().group(registry(), [AUDIO, again, VIDEO, second, web, data])
+    assert groups == {"main": [VIDEO, AUDIO], "a3": [again]}
+    assert left_out == {
+        4: "MPEG-TS segments have one picture",
+        5: "MPEG-TS cannot carry vp8",
+        6: "MPEG-TS cannot carry klv",
+    }
+
+
+def test_each_segment_begins_with_tables_and_a_key_frame_and_counters_go_on() -> None:
+    writer = TsFormat().writer(registry(), [VIDEO, AUDIO])
+    segments = [
+        writer.start(SEGMENT)
+        + writer.write([picture(n, key=n % 5 == 0) for n in range(first, first + 5)] + [heard(first)], {})
+        for first in (0, 5)
+    ]
+    for data in segments:
+        packets = parse(data)
+        assert [p.pid for p in packets[:2]] == [0, PID_MAP]
+        assert next(p for p in packets if p.pid == 0x100).random_access
+    for pid in (0, PID_MAP, 0x100, 0x101):
+        counters = [p.counter for p in parse(b"".join(segments)) if p.pid == pid and p.has_payload]
+        assert all(b == (a + 1) & 15 for a, b in pairwise(counters))
+    assert len([e for e in demux(segments[1]) if isinstance(e, TsFrame)]) >= 5
+
+
+def test_sound_that_follows_shares_packets_and_keeps_its_times() -> None:
+    writer = TsFormat().writer(registry(), [AUDIO])
+    count = 3 * PES_FRAMES
+    packed = writer.start(SEGMENT) + writer.write([heard(n) for n in range(count)], {})
+    starts = [p for p in parse(packed) if p.pid == 0x100 and p.start]
+    assert len(starts) == 3
+    frames = [e for e in demux(packed) if isinstance(e, TsFrame)]
+    assert len(frames) == count
+    assert all(abs(f.pts - (NS + n * SOUND)) < 25_000 for n, f in enumerate(frames))
+
+
+def test_sound_with_a_gap_or_of_unknown_length_has_packets_of_its_own() -> None:
+    writer = TsFormat().writer(registry(), [AUDIO])
+    apart = [heard(0), heard(1), heard(9), sound(10), sound(11)]
+    packets = parse(writer.write(apart, {}))
+    # The first two together; after the gap two again, because the third says how long it lasts.
+    assert len([p for p in packets if p.pid == 0x100 and p.start]) == 3
+
+
+def test_a_config_that_changes_is_another_writers() -> None:
+    writer = TsFormat().writer(registry(), [VIDEO, AUDIO])
+    assert writer.fits(AUDIO)
+    assert not writer.fits(evolve(AUDIO, config=None))
+    assert writer.codecs[1] == "mp4a.40.2"
+    assert writer.init == b""
+    with pytest.raises(ProtocolViolation):
+        TsFormat().writer(registry(), [Track(1, VP8, 90_000, Vp8Config(64, 48))])
