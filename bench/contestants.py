@@ -95,7 +95,7 @@ rtmp {{ server {{ listen 127.0.0.1:{port}; access_log off; application live {{ l
 
 
 def ours_command(window: str, loop: str, rtmp: int, rtsp: int) -> list[str]:
-    settings = [f"rtmp.listen=127.0.0.1:{rtmp}", f"rtsp.listen=127.0.0.1:{rtsp}"]
+    settings = [f"rtmp.listen=127.0.0.1:{rtmp}", f"rtsp.listen=127.0.0.1:{rtsp}", "http.enabled=false"]
     if window != "picture":
         settings.append(f"server.write_window={window}")
     if loop:

@@ -14,7 +14,15 @@ import pytest
 
 from tests.certificate import self_signed
 
-PORTS = ("rtmp.listen", "rtmp.listen_tls", "rtsp.listen", "rtsp.listen_tls", "rtsp.rtp", "rtsp.rtcp")
+PORTS = (
+    "rtmp.listen",
+    "rtmp.listen_tls",
+    "rtsp.listen",
+    "rtsp.listen_tls",
+    "rtsp.rtp",
+    "rtsp.rtcp",
+    "http.listen",
+)
 UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 # Root is who may do everything: without these rights it is like any other user.
 POWERLESS = ("setpriv", "--bounding-set", "-net_bind_service,-dac_override,-dac_read_search")

@@ -102,6 +102,10 @@ class HookSpecs:
     def schemes(self, server: Server, config: Any) -> Mapping[str, Scheme]:  # type: ignore[empty-body]
         """URL schemes (``rtmp``, ``rtmps``) that it can pull from and push to."""
 
+    @hookspec(firstresult=True)
+    def asgi(self, server: Server, config: Any) -> Any:
+        """An ASGI application with what the plugins offer over HTTP: what `Server.asgi` passes requests on to."""
+
     @hookspec
     async def authorize(
         self,

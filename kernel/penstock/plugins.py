@@ -53,6 +53,8 @@ class LoadedPlugin:
     last_error: str = ""
     registered: bool = field(default=False, init=False)
     """Whether its codecs and bindings are in the registry; they stay there when it is disabled."""
+    since: int = field(default=0, init=False)
+    """The set's `changes` when its hooks were registered, 0 while they are not."""
 
     @property
     def api(self) -> str:
@@ -79,6 +81,8 @@ class PluginSet:
         self.limited = LimitedLog(_log)
         self.server: Server | None = None
         """The server that asks, once there is one; hooks may have it as an argument."""
+        self.changes = 0
+        """Grows with each plugin whose hooks come or go, so that what was made of their answers can be made anew."""
         self._config = Config()
         self._active = False
         self._calls: dict[str, tuple[tuple[LoadedPlugin, HookImpl], ...]] = {}
@@ -350,12 +354,16 @@ class PluginSet:
             record.status, record.reason = "failed", why(error)
             return False
         record.status, record.reason = "loaded", ""
+        self.changes += 1
+        record.since = self.changes
         return True
 
     def _unregister(self, record: LoadedPlugin) -> None:
         if record.plugin is not None and self.manager.get_name(record.plugin) is not None:
             self.manager.unregister(record.plugin)
         self._calls.clear()
+        self.changes += 1
+        record.since = 0
 
     def _check_hooks(self, plugin: Plugin) -> None:
         for caller in self.manager.get_hookcallers(plugin) or ():

@@ -15,9 +15,11 @@ import structlog
 from anyio.abc import TaskGroup
 
 from penstock import net
+from penstock.asgi import AsgiApp
 from penstock.config import Config
 from penstock.errors import Closed, PenstockError, ProtocolViolation, UserError
 from penstock.hooks import Endpoint
+from penstock.places import Places
 from penstock.plugins import PluginSet
 from penstock.poller import Poller
 from penstock.publisher import Publisher
@@ -66,11 +68,12 @@ class Server:
         self.services = Services(self)
         self.relay = Relay(self)
         self.poller = Poller()
+        self.asgi = AsgiApp(self)
+        """The routes of all plugins as an ASGI application, to be mounted in somebody else's project."""
         self._tasks: TaskGroup | None = None
         self._exit: Any = None
         self._stop = anyio.Event()
-        self._connections = 0
-        self._by_address: dict[str, int] = {}
+        self._places = Places()
         self._tls: ssl.SSLContext | None = None
         self._late: set[Any] = set()
         self._late_wake = anyio.Event()
@@ -159,6 +162,16 @@ class Server:
 
     async def run_until_stopped(self) -> None:
         await self._stop.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started, and not stopped since."""
+        return self._tasks is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it takes leave of its peers, and nobody new is let in."""
+        return self._draining
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -256,27 +269,30 @@ class Server:
         handle: Handler,
         tls: ssl.SSLContext | None,
     ) -> None:
-        host = str(peer[0]) if peer else ""
-        limits = self.config.server
-        count = self._by_address.get(host, 0)
-        refusal = ""
-        if self._draining:
-            refusal = "the server is stopping"
-        elif self._connections >= limits.max_connections:
-            refusal = f"server.max_connections ({limits.max_connections}) reached"
-        elif limits.max_connections_per_address and count >= limits.max_connections_per_address:
-            refusal = f"server.max_connections_per_address ({limits.max_connections_per_address}) reached"
-        if refusal:
+        release = self.admit(peer, protocol)
+        if release is None:
             sock.close()
+            return
+        scope = anyio.CancelScope()
+        scopes[scope] = None
+        self.spawn(partial(self._serve, scopes, scope, sock, peer, release, protocol, handle, tls))
+
+    def admit(self, peer: Any, protocol: str) -> Callable[[], None] | None:
+        """A place among all connections for `peer`, a socket's address: what is called, once, gives it back.
+
+        None, with a line in the log, where the server stops or has as many as ``server.max_connections`` and
+        ``server.max_connections_per_address`` allow. For protocols whose connections `serve_tcp` does not accept.
+        """
+        host = str(peer[0]) if peer else ""
+        refusal = (
+            "the server is stopping" if self._draining else self._places.refusal(host, self.config.server)
+        )
+        if refusal:
             self.plugins.limited_log(
                 "connection refused", peer=net.format_address(peer), protocol=protocol, reason=refusal
             )
-            return
-        self._connections += 1
-        self._by_address[host] = count + 1
-        scope = anyio.CancelScope()
-        scopes[scope] = None
-        self.spawn(partial(self._serve, scopes, scope, sock, peer, host, protocol, handle, tls))
+            return None
+        return self._places.take(host)
 
     async def _serve(
         self,
@@ -284,7 +300,7 @@ class Server:
         scope: anyio.CancelScope,
         sock: socket.socket,
         peer: Any,
-        host: str,
+        release: Callable[[], None],
         protocol: str,
         handle: Handler,
         tls: ssl.SSLContext | None,
@@ -296,12 +312,7 @@ class Server:
             # Closing twice does no harm; a task that was cancelled before its first step has closed nothing.
             sock.close()
             del scopes[scope]
-            self._connections -= 1
-            left = self._by_address[host] - 1
-            if left:
-                self._by_address[host] = left
-            else:
-                del self._by_address[host]
+            release()
 
     async def _connected(
         self,
@@ -342,44 +353,69 @@ class Server:
         Returns whether we ended it, so that the peer may still be sending.
         """
         self.plugins.notify("session_opened", session=session)
-        event, level, reason = "session closed", "info", ""
-        ours = True
+        error: BaseException | None = None
         try:
             with session.scope():
                 await work()
-            ours = bool(session.reason)
-            reason = session.reason or "the peer left"
-        except ProtocolViolation as e:
-            reason, event, level = str(e), "protocol violation", "warning"
-            session.info["offset"] = e.offset
-        except PenstockError as e:
-            reason = session.reason or str(e)
-        except OSError as e:
-            reason = broken(e)
-        except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
-            raise
-        except BaseException:
-            # SystemExit as well: a plugin's bug ends its session and nothing else.
-            reason, event, level = "internal error", "session failed", "error"
-            self.log.exception(
-                "session failed", protocol=session.protocol, peer=session.address, session=session.id
-            )
+        except BaseException as e:
+            error = e
+            if isinstance(e, KeyboardInterrupt | anyio.get_cancelled_exc_class()):
+                raise
         finally:
             # Here also where the task was cancelled from outside: whoever was told of a session is told of its end.
-            self.sessions.remove(session)
-            session.reason = reason = reason or session.reason or "the server is stopping"
-            self.plugins.notify("session_closed", session=session, reason=reason)
-            self._drained += self._draining
-            if event != "session failed" and self._drained <= MAX_DRAIN_LINES:
-                self.log_peer(
-                    session,
-                    event,
-                    level=level,
-                    direction=session.direction,
-                    reason=reason,
-                    offset=session.info.get("offset"),
-                    **session.counters,
+            ours = self._close_session(session, error)
+        return ours
+
+    def open_session(self, protocol: str, address: str) -> Session:
+        """A session that is listed from now on, for a protocol whose work is not `run_session`'s; `close_session` ends it."""
+        session = self.sessions.add(protocol, address)
+        self.plugins.notify("session_opened", session=session)
+        return session
+
+    def close_session(self, session: Session, error: BaseException | None = None) -> None:
+        """The end of what `open_session` began; `error` is what its work raised, and is logged by who was wrong."""
+        self._close_session(session, error)
+
+    def _close_session(self, session: Session, error: BaseException | None) -> bool:
+        """Tell of a session's end; returns whether we ended it."""
+        event, level, reason, ours = "session closed", "info", "", True
+        match error:
+            case None:
+                ours = bool(session.reason)
+                reason = session.reason or "the peer left"
+            case ProtocolViolation():
+                reason, event, level = str(error), "protocol violation", "warning"
+                session.info["offset"] = error.offset
+            case PenstockError():
+                reason = session.reason or str(error)
+            case OSError():
+                reason = broken(error)
+            case _ if isinstance(error, KeyboardInterrupt | anyio.get_cancelled_exc_class()):
+                pass
+            case _:
+                # SystemExit as well: a plugin's bug ends its session and nothing else.
+                reason, event, level = "internal error", "session failed", "error"
+                self.log.error(
+                    "session failed",
+                    protocol=session.protocol,
+                    peer=session.address,
+                    session=session.id,
+                    exc_info=error,
                 )
+        self.sessions.remove(session)
+        session.reason = reason = reason or session.reason or "the server is stopping"
+        self.plugins.notify("session_closed", session=session, reason=reason)
+        self._drained += self._draining
+        if event != "session failed" and self._drained <= MAX_DRAIN_LINES:
+            self.log_peer(
+                session,
+                event,
+                level=level,
+                direction=session.direction,
+                reason=reason,
+                offset=session.info.get("offset"),
+                **session.counters,
+            )
         return ours
 
     def log_peer(self, session: Session, event: str, *, level: str = "info", **values: Any) -> None:

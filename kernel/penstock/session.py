@@ -84,6 +84,10 @@ class Session:
         if self._scope is not None:
             self._scope.cancel()
 
+    def ends(self, scope: anyio.CancelScope) -> None:
+        """Let `kick` cancel `scope`, which runs the session's work already."""
+        self._scope = scope
+
     @contextmanager
     def scope(self) -> Generator[None]:
         """Run the session's work so that `kick` ends it."""

@@ -53,6 +53,7 @@ class Running:
         config = {
             "rtsp": {"listen": "127.0.0.1:0", "rtp": "", "multicast": ""},
             "rtmp": {"enabled": False},
+            "http": {"enabled": False},
             "server": {"wait_for_stream": 0, "drain_timeout": 1},
         }
         async with Server(config, plugins=PluginSet.discover(extra=[self.door])) as server:

@@ -30,6 +30,8 @@ SETTINGS = (
     "rtsp.listen_tls=127.0.0.1:0",
     "rtsp.rtp=127.0.0.1:0",
     "rtsp.rtcp=127.0.0.1:0",
+    "http.listen=127.0.0.1:0",
+    "http.listen_tls=127.0.0.1:0",
 )
 """Ports that the system chooses; the server reports them as it does to any user."""
 

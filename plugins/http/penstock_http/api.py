@@ -12,7 +12,9 @@ A plugin hangs routes on the port with a hook of its own::
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import frozen
@@ -23,7 +25,11 @@ if TYPE_CHECKING:
     from penstock.sink import ByteSink
 
 Handler = Callable[["Request"], Awaitable[None]]
-"""Answers one request. What it raises: `Denied` becomes 401 or 403, `NotFound` 404, `ProtocolViolation` 400."""
+"""Answers one request; it is cancelled where the peer leaves, its session is kicked, or the server stops.
+
+What it raises: `Denied` becomes 401 or 403, `NotFound` 404, `ProtocolViolation` 400, other `StreamError` 409, and anything else
+500, told to the log only.
+"""
 
 Headers = Iterable[tuple[str, str]]
 
@@ -43,12 +49,40 @@ class Route:
     websocket: bool = False
 
 
+Message = MutableMapping[str, Any]
+AsgiApp = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
+]
+
+
+@frozen
+class Listener:
+    """What an ASGI server is to serve: listening sockets, non-blocking, which it closes at its end."""
+
+    server: Server
+    sockets: Sequence[socket.socket]
+    tls: ssl.SSLContext | None
+    config: Any
+    """The table ``[http]``."""
+
+
+AsgiServer = Callable[[AsgiApp, Listener], Awaitable[None]]
+"""Serves an application until cancelled: then it ends its connections within a bounded time, and leaves nothing open.
+
+It asks `Server.admit` for each connection, and bounds what a peer may take: see docs/http.md.
+"""
+
+
 class HttpSpecs:
-    """The hook that the HTTP port adds to the kernel's."""
+    """The hooks that the HTTP port adds to the kernel's."""
 
     @hookspec
     def http_routes(self, server: Server, config: Any) -> Iterable[Route]:  # type: ignore[empty-body]
-        """The routes of a plugin, asked for when it is enabled; they are gone when it is disabled."""
+        """The routes of a plugin, asked for once it is enabled; they are gone when it is disabled."""
+
+    @hookspec
+    def asgi_servers(self, server: Server, config: Any) -> Mapping[str, AsgiServer]:  # type: ignore[empty-body]
+        """ASGI servers by the name that ``http.asgi_server`` has for them."""
 
 
 class Request(Protocol):
@@ -74,7 +108,7 @@ class Request(Protocol):
 
     @property
     def values(self) -> Mapping[str, str]:
-        """What the route's pattern matched; ``path`` is not yet canonical: `authorize` makes a `StreamPath` of it."""
+        """What the route's pattern matched, decoded once; ``path`` is a `StreamPath`, to be given to `authorize` as it is."""
         ...
 
     @property
@@ -115,12 +149,17 @@ class Request(Protocol):
         *,
         content_type: str = "text/plain; charset=utf-8",
         headers: Headers = (),
+        etag: str = "",
     ) -> None:
-        """A finite response in one step."""
+        """A finite response in one step. With `etag` (quoted) conditional and range requests are answered as such."""
         ...
 
     async def start(self, status: int, *, content_type: str, headers: Headers = ()) -> None:
-        """Begin a response whose length is not known (or take a WebSocket up); `send` follows, `finish` ends it."""
+        """Begin a response whose length is not known (or take a WebSocket up); `send` follows, `finish` ends it.
+
+        The head goes out with what follows first: `send`, `sink`, `gone` or `finish`. That of a HEAD request at once, and
+        the handler is then cancelled.
+        """
         ...
 
     async def send(self, data: bytes) -> None:

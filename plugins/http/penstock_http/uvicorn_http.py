@@ -1,0 +1,345 @@
+"""Uvicorn's HTTP/1.1 protocol with bounds: on heads, on time, on what waits for a peer; and with `penstock.socket`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from penstock import Closed
+from penstock.net import format_address
+from penstock.sink import broken
+from penstock_http.handover import Handover
+from penstock_http.peer import EXTENSION, RawHeaders
+from penstock_http.uvicorn_websocket import WebSocketConnection
+
+if TYPE_CHECKING:
+    from penstock.sink import ByteSink
+    from penstock_http.uvicorn_server import UvicornServer
+
+MAX_HEAD = 32 << 10
+"""Bytes of a request's line and headers: four times what nginx and Apache take, for cookies of others on the host."""
+
+silent = logging.getLogger("penstock.http.uvicorn")
+"""What uvicorn would log about peers, we do, with limits; and the loggers of its name are the embedding program's."""
+silent.addHandler(logging.NullHandler())
+silent.propagate = False
+
+
+class HttpConnection(HttpToolsProtocol):
+    """One connection from when it is accepted until it is closed, or a WebSocket."""
+
+    def __init__(
+        self, owner: UvicornServer, loop: asyncio.AbstractEventLoop, release: Callable[[], None]
+    ) -> None:
+        super().__init__(owner.config, owner.state, {}, loop)
+        self.logger = silent
+        self.owner = owner
+        self.release = release
+        self.handover: Handover | None = None
+        self.gone = ""
+        self._handles: deque[HttpPeer] = deque()
+        """Requests that were begun and not answered whole, in order."""
+        self._received = 0
+        self._in_head = False
+        self._head = 0
+        self._refusal: tuple[int, str] | None = None
+        self._waiting: float | None = time.monotonic()
+        """Since when a request's head is waited for, None while there is a request, or keep-alive sees to it."""
+        self._stall = Stall()
+
+    # -- what comes ---------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self.handover is not None:
+            return  # nobody listens; that it is read tells us of the peer's end
+        self._unset_keepalive_if_required()
+        first = not self._received
+        self._received += len(data)
+        was_in_head = self._in_head
+        if self.parser is None:
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                # Not to another protocol that we speak: answered as if it had not been asked (RFC 9110 7.8).
+                self.cycle.keep_alive = False
+            return
+        except httptools.HttpParserError as e:
+            status, reason = self._refusal or (400, _mistaken(data) if first else "")
+            self._refuse(status, reason or _complaint(e))
+            return
+        if self._in_head and was_in_head:
+            self._head += len(data)
+            if self._head > MAX_HEAD:
+                self._refuse(431, f"more than {MAX_HEAD} bytes of headers")
+                return
+        if self._waiting is None and not self._handles and not self.transport.is_closing():
+            self._waiting = time.monotonic()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count(len(name) + len(value) + 4)
+
+    def _count(self, size: int) -> None:
+        self._head += size
+        if self._head > MAX_HEAD:
+            self._refusal = 431, f"more than {MAX_HEAD} bytes of headers"
+            raise ValueError
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if self.url.startswith(b"rtsp:"):
+            self._refusal = 400, "RTSP on the HTTP port"
+            raise ValueError
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if self.parser is not None and (hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1")):
+            self._refusal = 400, "not one Host header (RFC 9112 3.2)"
+            raise ValueError
+        before = self.cycle
+        super().on_headers_complete()
+        self._waiting = None
+        if self.cycle is not before:
+            peer = HttpPeer(self, self.cycle)
+            self._handles.append(peer)
+            cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: peer}
+
+    def _refuse(self, status: int, reason: str) -> None:
+        self.owner.server.plugins.limited_log(
+            "protocol violation",
+            level="warning",
+            protocol=self.owner.protocol,
+            peer=format_address(self.client or ""),
+            reason=reason,
+            offset=self._received,
+        )
+        if self.transport.is_closing():
+            return
+        if self._handles:
+            # A response is under way, of which this must not become a part.
+            self.transport.abort()
+            return
+        body = f"{reason}\n".encode()
+        head = (
+            b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+            % len(body)
+        )
+        self.transport.write(b"".join((STATUS_LINE[status], head, body)))
+        self.close()
+
+    def handle_websocket_upgrade(self) -> None:
+        self.connections.discard(self)
+        head = [self.scope["method"].encode(), b" ", self.url, b" HTTP/1.1\r\n"]
+        for name, value in self.headers:
+            head += [name, b": ", value, b"\r\n"]
+        head.append(b"\r\n")
+        protocol = WebSocketConnection(self.owner, self.loop, self.release)
+        protocol.connection_made(self.transport)
+        self.transport.set_protocol(protocol)
+        protocol.data_received(b"".join(head))
+
+    # -- what goes ----------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        if self._handles:
+            self._handles.popleft()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall.begin()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stall.end()
+
+    # -- time and end --------------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """Close what has had its time."""
+        limits = self.owner.limits
+        if self._waiting is not None and now - self._waiting > limits.handshake_timeout:
+            self._expire(f"no request within {limits.handshake_timeout:g} s")
+        elif self._stall.over(self.transport, now, limits.stall_timeout):
+            self.gone = f"the peer took no data for {limits.stall_timeout:g} s"
+            self.transport.abort()
+
+    def _expire(self, reason: str) -> None:
+        self._waiting = None
+        self.owner.server.plugins.limited_log(
+            "connection closed",
+            protocol=self.owner.protocol,
+            peer=format_address(self.client or ""),
+            reason=reason,
+        )
+        if self._in_head and not self._handles:
+            self.transport.write(STATUS_LINE[408] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
+        self.close()
+
+    def close(self) -> None:
+        """Close once what was written is out, which the peer may delay only for so long."""
+        self.transport.close()
+
+    def end_responses(self, reason: str) -> None:
+        """Let the handlers of all requests come to their end."""
+        for handle in tuple(self._handles):
+            handle.ended(reason)
+
+    def shutdown(self) -> None:
+        if self._handles:
+            for handle in self._handles:
+                handle.cycle.keep_alive = False
+        else:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.release()
+        self.gone = self.gone or (broken(exc) if exc is not None else "the peer left")
+        if self.handover is not None:
+            self.handover.close(self.gone)
+        for handle in tuple(self._handles):
+            handle.cycle.disconnected = True
+            handle.cycle.message_event.set()
+            handle.ended(self.gone)
+        self._handles.clear()
+
+
+class Stall:
+    """Whether a peer takes what waits for it: looked at now and then, and so at no cost for each write."""
+
+    __slots__ = ("_left", "_since")
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._left = 0
+
+    def begin(self) -> None:
+        """More waits than is good."""
+        self._since = time.monotonic()
+        self._left = 0
+
+    def end(self) -> None:
+        """Little waits, or nothing."""
+        self._since = None
+
+    def over(self, transport: asyncio.Transport, now: float, limit: float) -> bool:
+        """Whether nothing of what waits was taken for `limit` seconds."""
+        if self._since is None and not transport.is_closing():
+            return False
+        left = transport.get_write_buffer_size()
+        if self._since is None or left != self._left:
+            self._since, self._left = now, left
+            return False
+        return now - self._since > limit
+
+
+class HttpPeer:
+    """`penstock_http.peer.Peer` of one HTTP/1.1 request."""
+
+    __slots__ = ("_connection", "_ended", "cycle")
+
+    def __init__(self, connection: HttpConnection, cycle: RequestResponseCycle) -> None:
+        self._connection = connection
+        self._ended: Callable[[str], None] | None = None
+        self.cycle = cycle
+
+    @property
+    def gone(self) -> str:
+        return self._connection.gone
+
+    def watch(self, ended: Callable[[str], None] | None) -> None:
+        self._ended = ended
+
+    def ended(self, reason: str) -> None:
+        """The peer left, or the server stops."""
+        if self._ended is not None:
+            self._ended(reason)
+
+    async def begin(self, status: int, headers: RawHeaders) -> None:
+        connection, cycle = self._connection, self.cycle
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        cycle.keep_alive = False
+        lines = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers, (b"connection", b"close")):
+            lines += [name, b": ", value, b"\r\n"]
+        lines.append(b"\r\n")
+        await self.write(b"".join(lines))
+        if connection.gone:
+            raise Closed(connection.gone)
+
+    async def write(self, data: bytes) -> None:
+        connection = self._connection
+        if connection.flow.write_paused:
+            await connection.flow.drain()
+        if not connection.gone:
+            connection.transport.write(data)
+
+    async def sink(self) -> ByteSink | None:
+        connection = self._connection
+        if connection.handover is None:
+            connection.handover = await Handover.of(connection.transport, connection.owner.server)
+        return connection.handover.sink
+
+    async def end(self) -> None:
+        connection = self._connection
+        if connection.handover is not None:
+            await connection.handover.sink.flushed()
+            connection.handover.close("the response ended")
+        self._close()
+
+    def _close(self) -> None:
+        connection, cycle = self._connection, self.cycle
+        cycle.response_complete = True
+        cycle.message_event.set()
+        connection.close()
+        cycle.on_response()
+
+    def abort(self) -> None:
+        connection = self._connection
+        if connection.handover is not None:
+            connection.handover.close("the response was broken off")
+        self.cycle.response_started = True
+        self._close()
+        connection.transport.abort()
+
+
+def _complaint(error: Exception) -> str:
+    return f"not HTTP/1.1: {error}" if str(error) else "not HTTP/1.1"
+
+
+_MISTAKES = (
+    (b"\x16\x03", "TLS on a plain HTTP port: its URLs begin with http://"),
+    (b"SSH-", "SSH on the HTTP port"),
+    (b"\x03", "RTMP on the HTTP port"),
+    (b"PRI * HTTP/2", "HTTP/2 without TLS, which is not offered"),
+    (b"PROXY ", "a PROXY protocol header, which is not configured here"),
+    (b"\r\n\r\n\x00\r\nQUIT\n", "a PROXY protocol header, which is not configured here"),
+)
+
+
+def _mistaken(data: bytes) -> str:
+    """What a peer's first bytes look like, where they are no HTTP."""
+    return next((meaning for start, meaning in _MISTAKES if data.startswith(start)), "")
+
+
+__all__ = ["HttpConnection", "HttpPeer", "Stall"]

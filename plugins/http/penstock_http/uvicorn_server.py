@@ -1,0 +1,159 @@
+"""Uvicorn's protocols on sockets that the kernel accepts: its signals, its listeners and its main loop stay out."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from functools import partial
+from typing import Any
+
+import anyio
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from penstock import net
+from penstock.server import DRAIN_SHARE, SWITCH_OFF_SECONDS, Server
+from penstock_http.api import AsgiApp, Listener
+from penstock_http.uvicorn_http import HttpConnection
+from penstock_http.uvicorn_websocket import MAX_MESSAGE, WebSocketConnection
+
+LOOK_SECONDS = 1.0
+"""How often connections are looked at whose time may be over."""
+
+BATCH = 256
+"""Connections that are looked at, or told of the end, before other tasks get their turn."""
+
+FINISH_SECONDS = 1.0
+"""What a response that is under way has to come to its end by itself, where the server stops."""
+
+
+async def serve(app: AsgiApp, listener: Listener) -> None:
+    """Serve `app` until cancelled."""
+    await UvicornServer(app, listener).run()
+
+
+class UvicornServer:
+    """What uvicorn's own `Server` does, inside of another program."""
+
+    def __init__(self, app: AsgiApp, listener: Listener) -> None:
+        self.server: Server = listener.server
+        self.limits = listener.server.config.server
+        self.protocol = "https" if listener.tls is not None else "http"
+        self.state = ServerState()
+        self.stopping = ""
+        self._listener = listener
+        self._pending: set[anyio.CancelScope] = set()
+        self.config = Config(
+            app,
+            http=HttpConnection,
+            ws=WebSocketConnection,
+            ws_max_size=MAX_MESSAGE,
+            # Media is compressed, and a sink's frames are not.
+            ws_per_message_deflate=False,
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=listener.config.keep_alive,
+        )
+        self.config.load()
+
+    async def run(self) -> None:
+        self._tell_time()
+        try:
+            async with anyio.create_task_group() as tasks:
+                for sock in self._listener.sockets:
+                    tasks.start_soon(net.accept, sock, self._accepted)
+                tasks.start_soon(self._look)
+        finally:
+            for sock in self._listener.sockets:
+                sock.close()
+            with anyio.CancelScope(shield=True):
+                await self._stop()
+
+    def _accepted(self, sock: socket.socket, peer: Any) -> None:
+        release = self.server.admit(peer, self.protocol)
+        if release is None:
+            sock.close()
+        else:
+            self.server.spawn(partial(self._connect, sock, peer, release))
+
+    async def _connect(self, sock: socket.socket, peer: Any, release: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        make = partial(HttpConnection, self, loop, release)
+        connected = False
+        scope = anyio.CancelScope()
+        self._pending.add(scope)
+        try:
+            with scope:
+                if self.stopping:
+                    return
+                tls: dict[str, Any] = {}
+                if self._listener.tls is not None:
+                    tls = {"ssl": self._listener.tls, "ssl_handshake_timeout": self.limits.handshake_timeout}
+                await loop.connect_accepted_socket(make, sock, **tls)
+                connected = True
+        except (OSError, ssl.SSLError) as e:
+            self.server.plugins.limited_log(
+                "connection closed", peer=net.format_address(peer), protocol=self.protocol, reason=_why(e)
+            )
+        finally:
+            self._pending.discard(scope)
+            if not connected:
+                sock.close()
+                release()
+
+    async def _look(self) -> None:
+        while True:
+            await anyio.sleep(LOOK_SECONDS)
+            self._tell_time()
+            await self._each(partial(_look, time.monotonic()))
+
+    async def _each(self, tell: Callable[[Any], None]) -> None:
+        for number, connection in enumerate(tuple(self.state.connections)):
+            tell(connection)
+            if number % BATCH == BATCH - 1:
+                await anyio.lowlevel.checkpoint()
+
+    def _tell_time(self) -> None:
+        # In place: WebSocket connections keep the list that they are given.
+        self.state.default_headers[:] = [(b"date", formatdate(usegmt=True).encode())]
+
+    async def _stop(self) -> None:
+        """End what is open: idle connections at once, long responses with a word, and what does not end by force."""
+        draining = self.server.stopping
+        self.stopping = "the server is stopping" if draining else f"{self.protocol} is switched off"
+        limit = self.limits.drain_timeout * DRAIN_SHARE if draining else SWITCH_OFF_SECONDS
+        with anyio.move_on_after(limit):
+            for scope in tuple(self._pending):
+                scope.cancel()
+            await self._each(lambda connection: connection.shutdown())
+            with anyio.move_on_after(min(FINISH_SECONDS, limit / 2)):
+                await self._emptied()
+            await self._each(lambda connection: connection.end_responses(self.stopping))
+            await self._emptied()
+        await self._each(lambda connection: connection.transport.abort())
+        for task in tuple(self.state.tasks):
+            task.cancel()
+
+    async def _emptied(self) -> None:
+        while self.state.connections or self.state.tasks:
+            await anyio.sleep(0.01)
+
+
+def _look(now: float, connection: Any) -> None:
+    connection.look(now)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        if error.reason == "HTTP_REQUEST":
+            return "plain HTTP on a TLS port: its URLs begin with https://"
+        return f"TLS handshake failed: {error.reason or error}"
+    return f"TLS handshake failed: {error}" if str(error) else "the peer left"
