@@ -1,0 +1,141 @@
+// What plays: each engine puts a URL into the <video> and tells the same few things of it.
+//
+// report.fail(reason)   it cannot go on
+// report.ended()        the stream is over
+// engine.delay(now, origin)   ms between the server's getting a frame and our showing it, null where it is not known
+// engine.edge()         the position to jump to for the newest picture
+// engine.stop()
+
+const EDGE_SECONDS = 0.8; // of FLV in the buffer that a jump leaves: less stalls at the next hiccup
+
+export const mediaSource = window.ManagedMediaSource ?? window.MediaSource;
+
+const loading = new Map();
+
+function library(file, name) {
+  // Only what is used is loaded: together they are 900 KB.
+  if (!loading.has(file)) {
+    loading.set(
+      file,
+      new Promise((resolve, reject) => {
+        const script = document.createElement("script");
+        script.src = new URL(file, import.meta.url);
+        script.onload = () => resolve(window[name]);
+        script.onerror = () => {
+          loading.delete(file);
+          reject(new Error(`${file} cannot be loaded`));
+        };
+        document.head.append(script);
+      }),
+    );
+  }
+  return loading.get(file);
+}
+
+export async function hls(video, url, report, { lowLatency }) {
+  const Hls = await library("hls.min.js", "Hls");
+  if (!Hls.isSupported()) throw new Error("this browser has no Media Source Extensions");
+  const player = new Hls({
+    lowLatencyMode: lowLatency,
+    maxLiveSyncPlaybackRate: lowLatency ? 1.1 : 1.04,
+    backBufferLength: 20,
+    liveDurationInfinity: true,
+    enableInterstitialPlayback: false,
+  });
+  let recovered = 0;
+  player.on(Hls.Events.ERROR, (_, data) => {
+    if (!data.fatal) return;
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && performance.now() - recovered > 5000) {
+      recovered = performance.now();
+      player.recoverMediaError();
+      return;
+    }
+    report.fail(hlsReason(data));
+  });
+  player.loadSource(url);
+  player.attachMedia(video);
+  return {
+    player,
+    delay: (now) => (player.playingDate ? now - player.playingDate.getTime() : null),
+    edge: () => player.liveSyncPosition,
+    stop: () => player.destroy(),
+  };
+}
+
+function hlsReason(data) {
+  const status = data.response?.code;
+  if (status) return `the server answers ${status}`;
+  const words = data.details.replace(/([A-Z])/g, " $1").toLowerCase();
+  return data.error?.message && data.type === "mediaError" ? `${words} (${data.error.message})` : words;
+}
+
+export async function flv(video, url, report, { socket, tracks }) {
+  const mpegts = await library("mpegts.js", "mpegts");
+  if (!mpegts.isSupported()) throw new Error("this browser has no Media Source Extensions");
+  mpegts.LoggingControl.enableAll = false;
+  const absolute = new URL(url, window.location.href);
+  if (socket) absolute.protocol = absolute.protocol.replace("http", "ws");
+  const kinds = tracks.map((track) => track.kind);
+  const player = mpegts.createPlayer(
+    {
+      type: "flv",
+      isLive: true,
+      url: absolute.href,
+      hasAudio: kinds.includes("audio"),
+      hasVideo: kinds.includes("video"),
+    },
+    {
+      enableStashBuffer: false,
+      lazyLoad: false,
+      autoCleanupSourceBuffer: true,
+      autoCleanupMaxBackwardDuration: 30,
+      autoCleanupMinBackwardDuration: 15,
+      // A little behind is made up by playing faster; a long group of pictures, with which it begins, by a jump.
+      liveSync: true,
+      liveSyncMaxLatency: 1.5,
+      liveSyncTargetLatency: EDGE_SECONDS,
+      liveSyncPlaybackRate: 1.1,
+      liveBufferLatencyChasing: true,
+      liveBufferLatencyMaxLatency: 4,
+      liveBufferLatencyMinRemain: EDGE_SECONDS,
+    },
+  );
+  player.on(mpegts.Events.ERROR, (_, detail, info) => {
+    const status = info?.code > 0 ? `the server answers ${info.code}` : "";
+    report.fail(status || info?.msg || detail);
+  });
+  player.on(mpegts.Events.LOADING_COMPLETE, () => report.ended());
+  player.attachMediaElement(video);
+  player.load();
+  return {
+    player,
+    delay(now, origin) {
+      // It moves times so that the first is 0, and keeps to itself by how much.
+      const base = player._player_engine?._transmuxer?._controller?._remuxer?.getTimestampBase?.();
+      return base === undefined || origin === null ? null : now - (origin + base + video.currentTime * 1000);
+    },
+    edge: () => (video.buffered.length ? video.buffered.end(video.buffered.length - 1) - EDGE_SECONDS : null),
+    stop() {
+      player.destroy();
+      video.playbackRate = 1;
+    },
+  };
+}
+
+export async function native(video, url, report) {
+  const failed = () => report.fail(video.error?.message || "the browser cannot play it");
+  video.addEventListener("error", failed);
+  video.src = url;
+  return {
+    delay(now) {
+      const start = video.getStartDate?.().getTime();
+      return start > 0 ? now - (start + video.currentTime * 1000) : null;
+    },
+    edge: () => (video.seekable.length ? video.seekable.end(video.seekable.length - 1) - EDGE_SECONDS : null),
+    stop() {
+      video.removeEventListener("error", failed);
+      video.removeAttribute("src");
+      video.load();
+    },
+  };
+}
