@@ -27,6 +27,8 @@ PACKAGES = {
     "rtmpdump": "rtmpdump",
     "nginx-rtmp": "nginx and libnginx-mod-rtmp",
     "ffmpeg-new": "imageio-ffmpeg (from PyPI)",
+    "chromium": "chromium",
+    "npm": "npm",
 }
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Debian's GObject bindings are only there."""

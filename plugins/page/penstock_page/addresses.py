@@ -41,9 +41,7 @@ def addresses(server: Server, path: str, root: str, query: str) -> list[Address]
             found.append({"name": endpoint.what.upper(), "url": _with_query(url, query)})
     urls = media(server, path, root, query)
     for _, kinds in BY_PLUGIN:
-        found += [
-            {"name": name, "url": f"{{origin}}{urls[word]}"} for word, name, _ in kinds if word in urls
-        ]
+        found += [{"name": name, "url": f"{{origin}}{urls[word]}"} for word, name, _ in kinds if word in urls]
     return found
 
 

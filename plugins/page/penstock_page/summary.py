@@ -52,7 +52,11 @@ class Summaries:
         }
 
     def _track(self, track: Track) -> Json:
-        told: Json = {"kind": str(track.kind), "codec": track.codec.name, "name": text.codec(track.codec.name)}
+        told: Json = {
+            "kind": str(track.kind),
+            "codec": track.codec.name,
+            "name": text.codec(track.codec.name),
+        }
         if track.language is not None:
             told["language"] = track.language
         info = self._server.registry.get(track.codec, INFO)

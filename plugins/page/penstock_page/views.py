@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from penstock import Denied, NotFound, ProtocolViolation, Server, StreamPath
+from penstock import Denied, NotFound, Server, Session, StreamPath
 from penstock_http.api import Request
 from penstock_page import text
 from penstock_page.addresses import addresses, media
@@ -34,7 +34,9 @@ class Views:
         self._config = config
         self._assets = assets
         self._summaries = Summaries(server)
-        self._pages = {name: Template(template(f"{name}.html")) for name in ("front", "player", "card", "message")}
+        self._pages = {
+            name: Template(template(f"{name}.html")) for name in ("front", "player", "card", "message")
+        }
         self._headers = (
             (
                 "content-security-policy",
@@ -42,7 +44,6 @@ class Views:
                 "default-src 'self'; media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; "
                 f"base-uri 'none'; form-action 'none'; frame-ancestors {config.frame_ancestors}",
             ),
-            ("x-content-type-options", "nosniff"),
             # A token in the URL is nobody else's.
             ("referrer-policy", "same-origin"),
             ("cache-control", "no-store"),
@@ -81,13 +82,14 @@ class Views:
         except Denied as e:
             if e.anonymous:
                 raise
-            return await self._message(request, 403, "You may not watch this stream", str(e))
-        except ProtocolViolation as e:
-            return await self._message(request, 404, "There is no such stream", str(e))
+            await self._html(request, 403, "message", heading="You may not watch this stream", reason=str(e))
+            return
         stream = self._summaries.all().get(path)
         query = _carried(request)
         classes = [
-            "embed" if "embed" in request.query or request.headers.get("sec-fetch-dest") == "iframe" else "page",
+            "embed"
+            if "embed" in request.query or request.headers.get("sec-fetch-dest") == "iframe"
+            else "page",
             "portrait" if stream is not None and _is_portrait(stream) else "landscape",
         ]
         state = {
@@ -99,12 +101,9 @@ class Views:
             "stream": stream,
             "now": _now(),
         }
-        return await self._html(
+        await self._html(
             request, 200, "player", path=path, state=json.dumps(state), classes=" ".join(classes)
         )
-
-    async def _message(self, request: Request, status: int, title: str, reason: str) -> None:
-        await self._html(request, status, "message", heading=title, reason=reason)
 
     async def _html(
         self, request: Request, status: int, page: str, *, raw: Mapping[str, str] | None = None, **values: str
@@ -152,24 +151,23 @@ class Views:
             200,
             json.dumps(value | {"now": _now()}, ensure_ascii=False).encode(),
             content_type="application/json",
-            headers=(("cache-control", "no-store"), ("x-content-type-options", "nosniff")),
+            headers=(("cache-control", "no-store"),),
         )
 
     async def _authorized(self, request: Request, *, asks: bool = False) -> StreamPath:
         return await self._server.streams.authorize(
-            request.session("page"), "read", request.values["path"], request.credentials, asks=asks
+            _asker(request), "read", request.values["path"], request.credentials, asks=asks
         )
 
     async def _readable(self, request: Request) -> list[Json]:
         if not self._config.list_streams:
             return []
         listed: list[Json] = []
+        asker = _asker(request)
         for path, stream in self._summaries.all().items():
             try:
                 # Not through `streams.authorize`, which logs a refusal: nobody asked for these.
-                await self._server.plugins.ask_authorize(
-                    request.session("page"), "read", path, request.credentials
-                )
+                await self._server.plugins.ask_authorize(asker, "read", path, request.credentials)
             except Denied:
                 continue
             listed.append(stream)
@@ -185,20 +183,25 @@ class Views:
         if asset is None:
             raise NotFound("there is no such file")
         packed = asset.packed if _takes_gzip(request.headers.get("accept-encoding", "")) else None
-        tag = f'"{asset.tag}-gzip"' if packed is not None else f'"{asset.tag}"'
         headers = [
-            ("etag", tag),
             ("vary", "accept-encoding"),
-            ("x-content-type-options", "nosniff"),
             # A page of an earlier version of the server may still be open somewhere.
             ("cache-control", YEAR if request.values["version"] == self._assets.version else "no-cache"),
         ]
-        if _has_it(request.headers.get("if-none-match", ""), tag):
-            await request.respond(304, content_type=asset.content_type, headers=headers)
+        if packed is None:
+            await request.respond(
+                200, asset.body, content_type=asset.content_type, headers=headers, etag=f'"{asset.tag}"'
+            )
             return
-        if packed is not None:
-            headers.append(("content-encoding", "gzip"))
-        await request.respond(200, packed or asset.body, content_type=asset.content_type, headers=headers)
+        headers.append(("content-encoding", "gzip"))
+        await request.respond(
+            200, packed, content_type=asset.content_type, headers=headers, etag=f'"{asset.tag}-gzip"'
+        )
+
+
+def _asker(request: Request) -> Session:
+    """Who asks, for `authorize`. It is not opened as a session: a page's polls would fill the log and the list of those."""
+    return Session("page", "page", request.address)
 
 
 def _now() -> int:
@@ -233,8 +236,3 @@ def _takes_gzip(accept: str) -> bool:
         if coding.strip().lower() in ("gzip", "x-gzip", "*"):
             return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
     return False
-
-
-def _has_it(given: str, tag: str) -> bool:
-    """``If-None-Match`` compares weakly (RFC 9110 13.1.2)."""
-    return given.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in given.split(","))

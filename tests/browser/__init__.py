@@ -1,0 +1,1 @@
+"""What browsers play: real players in a real Chromium, which look at every picture they show."""

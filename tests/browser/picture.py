@@ -1,0 +1,66 @@
+"""The picture that is published: bars of known colours, and in each frame its number and the time at which it was made,
+as black and white blocks that a browser can read back from a canvas.
+"""
+
+from __future__ import annotations
+
+import struct
+from zlib import crc32
+
+WIDTH, HEIGHT = 320, 180
+BLOCK = 10
+"""Pixels of a block's side: more than a macroblock's half, so that it survives any quantiser."""
+ROWS = 2
+COLUMNS = WIDTH // BLOCK
+BITS = ROWS * COLUMNS
+
+BLACK, WHITE = 16, 235
+BARS = (
+    (180, 128, 128),
+    (162, 44, 142),
+    (131, 156, 44),
+    (112, 72, 58),
+    (84, 184, 198),
+    (65, 100, 212),
+    (35, 212, 114),
+    (50, 90, 90),
+)
+"""Y, Cb, Cr in the narrow range of ITU-R BT.601: the 75 % bars, and a dark green in place of black."""
+
+
+def rgb(y: int, cb: int, cr: int) -> tuple[int, int, int]:
+    """What a browser should show of it (ITU-R BT.601, 2.5.4 the other way round)."""
+    luma = (y - 16) * 255 / 219
+    blue, red = (cb - 128) * 255 / 224, (cr - 128) * 255 / 224
+
+    def clip(value: float) -> int:
+        return round(min(255.0, max(0.0, value)))
+
+    return clip(luma + 1.402 * red), clip(luma - 0.344136 * blue - 0.714136 * red), clip(luma + 1.772 * blue)
+
+
+def _plane(width: int, height: int, component: int) -> bytes:
+    bar = width // len(BARS)
+    return b"".join(bytes([colour[component]]) * bar for colour in BARS) * height
+
+
+LUMA = _plane(WIDTH, HEIGHT, 0)
+CHROMA = _plane(WIDTH // 2, HEIGHT // 2, 1) + _plane(WIDTH // 2, HEIGHT // 2, 2)
+CODED = WIDTH * BLOCK * ROWS
+# Behind the blocks there is no colour, or a browser's RGB would not show black and white.
+GREY = b"\x80" * (WIDTH // 2 * BLOCK * ROWS // 2)
+CHROMA = GREY + CHROMA[len(GREY) : len(CHROMA) // 2] + GREY + CHROMA[len(CHROMA) // 2 + len(GREY) :]
+
+
+def frame(number: int, milliseconds: int) -> bytes:
+    """One frame as planar YUV 4:2:0: `number` (16 bits), `milliseconds` since 1970 (40 bits), and 8 bits of their CRC-32."""
+    value = (number & 0xFFFF) << 40 | milliseconds & 0xFF_FFFF_FFFF
+    checked = value << 8 | crc32(struct.pack("!Q", value)) & 0xFF
+    rows: list[bytes] = []
+    for row in range(ROWS):
+        line = b"".join(
+            bytes([WHITE if checked >> (BITS - 1 - row * COLUMNS - column) & 1 else BLACK]) * BLOCK
+            for column in range(COLUMNS)
+        )
+        rows.append(line * BLOCK)
+    return b"".join(rows) + LUMA[CODED:] + CHROMA

@@ -1,0 +1,85 @@
+// Each player as its own documentation has it, with no setting but what a live stream needs.
+"use strict";
+
+function hlsjs(video, url, lowLatencyMode) {
+  const player = new Hls({ lowLatencyMode });
+  player.on(Hls.Events.ERROR, (_, data) => data.fatal && failed(video, `${data.type} ${data.details}`));
+  player.loadSource(url);
+  player.attachMedia(video);
+  return player;
+}
+
+function mpegtsjs(video, url, type, socket) {
+  const absolute = new URL(url, location.href);
+  if (socket) absolute.protocol = absolute.protocol.replace("http", "ws");
+  const player = mpegts.createPlayer(
+    { type, isLive: true, url: absolute.href },
+    { enableStashBuffer: false, lazyLoad: false, liveSync: true },
+  );
+  player.on(mpegts.Events.ERROR, (...told) => failed(video, JSON.stringify(told)));
+  player.attachMediaElement(video);
+  player.load();
+  return player;
+}
+
+function dashjs_(video, url, low) {
+  const player = dashjs.MediaPlayer().create();
+  if (low) player.updateSettings({ streaming: { delay: { liveDelay: 1.5 } } });
+  player.on("error", (event) => failed(video, JSON.stringify(event.error?.message ?? event.error)));
+  player.initialize(video, url, true);
+  return player;
+}
+
+async function shakaPlayer(video, url) {
+  shaka.polyfill.installAll();
+  const player = new shaka.Player();
+  player.addEventListener("error", (event) => failed(video, `shaka ${event.detail.code}`));
+  await player.attach(video);
+  await player.load(url);
+  return player;
+}
+
+function native(video, url) {
+  video.src = url;
+  return null;
+}
+
+function failed(video, reason) {
+  video.dataset.failed ??= reason;
+}
+
+const START = {
+  "hls.js ts": (video, url) => hlsjs(video, `${url}.m3u8?variant=ts`, false),
+  "hls.js fmp4": (video, url) => hlsjs(video, `${url}.m3u8?variant=fmp4`, false),
+  "hls.js ll": (video, url) => hlsjs(video, `${url}.m3u8?variant=ll`, true),
+  "native m3u8 ts": (video, url) => native(video, `${url}.m3u8?variant=ts`),
+  "native m3u8 fmp4": (video, url) => native(video, `${url}.m3u8?variant=fmp4`),
+  "native mp4": (video, url) => native(video, `${url}.mp4`),
+  "mpegts.js flv": (video, url) => mpegtsjs(video, `${url}.flv`, "flv", false),
+  "mpegts.js flv WebSocket": (video, url) => mpegtsjs(video, `${url}.flv`, "flv", true),
+  "mpegts.js ts": (video, url) => mpegtsjs(video, `${url}.ts`, "mpegts", false),
+  "mpegts.js ts WebSocket": (video, url) => mpegtsjs(video, `${url}.ts`, "mpegts", true),
+  "dash.js": (video, url) => dashjs_(video, `${url}.mpd`, false),
+  "shaka mpd": (video, url) => shakaPlayer(video, `${url}.mpd`),
+  "shaka m3u8": (video, url) => shakaPlayer(video, `${url}.m3u8?variant=fmp4`),
+};
+
+window.watchers = {};
+
+async function start(name, url) {
+  const figure = document.createElement("figure");
+  const video = document.createElement("video");
+  const caption = document.createElement("figcaption");
+  caption.textContent = name;
+  video.muted = true;
+  video.playsInline = true;
+  video.autoplay = true;
+  figure.append(video, caption);
+  document.body.append(figure);
+  const watcher = (window.watchers[name] = new Watcher(video));
+  try {
+    watcher.player = await START[name](video, url);
+  } catch (error) {
+    failed(video, String(error));
+  }
+}

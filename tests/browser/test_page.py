@@ -1,0 +1,205 @@
+"""The pages in a real Chromium: they play, change their way, wait for a publisher, and run nobody's name as a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from penstock_page import text
+from tests.interop.server import Penstock
+from tests.page.test_pages import HOSTILE
+
+from .chromium import chromium
+from .play import GOPS, origin
+from .publisher import publishing
+from .wall import watch_script
+
+LIMIT = 20_000
+"""Milliseconds."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def live(server: Penstock, work: Path) -> Iterator[str]:
+    """The address of a stream's page."""
+    with publishing(server.endpoints.url("rtmp", "live/page"), work, *GOPS["1 s"]):
+        yield f"{origin(server)}/live/page"
+
+
+@pytest.fixture
+def page(browser: Browser, server: Penstock) -> Iterator[Page]:
+    """A new window; what it complains of, and anything it asks of another site, fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    complaints: list[str] = []
+    ours = origin(server)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
+    opened.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text) if "Content Security Policy" in message.text else None
+        ),
+    )
+    opened.on(
+        "request",
+        lambda request: (
+            None if request.url.startswith((ours, "blob:", "data:")) else complaints.append(request.url)
+        ),
+    )
+    with server.explained():
+        yield opened
+        context.close()
+        assert not complaints
+
+
+def plays(page: Page, mode: str) -> None:
+    """It shows pictures, by that way."""
+    expect(page.locator("#stage")).to_have_attribute("data-phase", "playing", timeout=LIMIT)
+    expect(page.locator("#s-mode")).to_have_text(mode, timeout=LIMIT)
+    start = page.evaluate("penstock.video.currentTime")
+    page.wait_for_function("start => penstock.video.currentTime > start + 1", arg=start, timeout=LIMIT)
+
+
+def test_it_plays_by_itself_and_says_how(page: Page, live: str) -> None:
+    page.goto(live)
+    plays(page, "Low-latency HLS")
+    expect(page.locator("#s-size")).to_have_text("320×180", timeout=LIMIT)
+    expect(page.locator("#s-video")).to_have_text("H.264")
+    expect(page.locator("#s-audio")).to_have_text("AAC 48 kHz mono")
+    expect(page.locator("#s-latency")).not_to_have_text("–", timeout=LIMIT)
+    expect(page.locator("#badge")).to_have_text("Live")
+    assert page.evaluate("penstock.monitor.stalls") == 0
+    page.locator("#unmute").click()
+    assert page.evaluate("penstock.video.muted") is False
+    expect(page.locator("#unmute")).to_be_hidden()
+
+
+def test_what_it_says_of_the_delay_is_what_the_picture_says(page: Page, live: str) -> None:
+    for mode in ("ll", "flv", "hls"):
+        page.goto(f"{live}?mode={mode}")
+        page.wait_for_function("window.penstock?.monitor.started", timeout=LIMIT)
+        page.evaluate(watch_script() + "; window.watcher = new Watcher(document.querySelector('video'))")
+        page.wait_for_timeout(2500)
+        page.evaluate("watcher.begin()")
+        page.wait_for_timeout(1500)
+        seen = page.evaluate("watcher.report().delay")
+        said = page.evaluate("penstock.run.engine.delay(penstock.info.now, penstock.info.stream.origin)")
+        # What it says begins where the server gets a frame, and leaves out the encoder.
+        assert -150 < seen - said < 600, (mode, seen, said)
+
+
+def test_each_way_can_be_chosen_and_is_remembered(page: Page, live: str) -> None:
+    page.goto(live)
+    for label in ("FLV", "FLV over WebSocket", "Low-latency HLS"):
+        page.locator("#modes label").get_by_text(label, exact=True).click()
+        plays(page, label)
+        page.reload()
+        plays(page, label)
+    for label in ("HLS", "Browser’s own HLS"):
+        page.locator("#modes label").get_by_text(label, exact=True).click()
+        plays(page, label)
+
+
+def test_what_fails_is_said_and_the_next_way_plays(page: Page, live: str) -> None:
+    def refuse(route: Route) -> None:
+        route.fulfill(status=503, body="no")
+
+    page.route("**/*.m3u8*", refuse)
+    page.goto(f"{live}?mode=ll")
+    plays(page, "FLV")
+    expect(page.locator("#note")).to_contain_text("Low-latency HLS did not work: the server answers 503")
+
+
+def test_it_waits_for_a_publisher_and_for_the_next(page: Page, server: Penstock, work: Path) -> None:
+    page.goto(f"{origin(server)}/live/later")
+    expect(page.locator("#veil-title")).to_have_text("Not live at the moment")
+    expect(page.locator("#badge")).to_have_text("Offline")
+    url = server.endpoints.url("rtmp", "live/later")
+    with publishing(url, work, *GOPS["1 s"]):
+        expect(page.locator("#stage")).to_have_attribute("data-phase", "playing", timeout=LIMIT)
+    expect(page.locator("#veil-title")).to_have_text("Not live at the moment", timeout=LIMIT)
+    with publishing(url, work, *GOPS["1 s"]):
+        expect(page.locator("#stage")).to_have_attribute("data-phase", "playing", timeout=LIMIT)
+
+
+def test_names_are_shown_and_run_nothing(page: Page, server: Penstock, work: Path) -> None:
+    home = origin(server)
+    for path in HOSTILE:
+        page.goto(f"{home}/{quote(path)}?token=%22%3E%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
+        expect(page.locator("h1")).to_have_text(path)
+        assert page.title() == path
+        expect(page.locator("#copies code").first).to_contain_text("token=")
+    name = "live/<img src=x onerror=alert(1)>{{1}}'\""
+    with publishing(server.endpoints.url("rtmp", quote(name)), work, *GOPS["1 s"]):
+        page.goto(home)
+        card = page.locator("#cards .card-name").get_by_text(name, exact=True)
+        expect(card).to_be_visible(timeout=LIMIT)
+        card.click()
+        expect(page.locator("#stage")).to_have_attribute("data-phase", "playing", timeout=LIMIT)
+        expect(page.locator("h1")).to_have_text(name)
+
+
+def test_the_front_page_follows_what_is_live(page: Page, server: Penstock, work: Path, live: str) -> None:
+    page.goto(origin(server))
+    expect(page.locator("#cards .card-name").get_by_text("live/page", exact=True)).to_be_visible()
+    other = page.locator("#cards .card-name").get_by_text("live/other", exact=True)
+    with publishing(server.endpoints.url("rtmp", "live/other"), work, *GOPS["1 s"]):
+        expect(other).to_be_visible(timeout=LIMIT)
+        expect(page.locator(".card", has_text="live/other").locator("[data-field=tracks]")).to_contain_text(
+            "H.264 320×180"
+        )
+    expect(other).to_be_hidden(timeout=LIMIT)
+
+
+def test_a_frame_holds_the_picture_and_nothing_else(page: Page, live: str) -> None:
+    frame = f'<!doctype html><iframe src="{live}" width="640" height="360" allow="autoplay"></iframe>'
+    page.route("**/embedding.html", lambda route: route.fulfill(body=frame, content_type="text/html"))
+    page.goto(f"{live.rpartition('/live')[0]}/embedding.html")
+    inside = page.frame_locator("iframe")
+    expect(inside.locator("#stage")).to_have_attribute("data-phase", "playing", timeout=LIMIT)
+    expect(inside.locator("h1")).to_be_hidden()
+    box = inside.locator("#stage").bounding_box()
+    assert box is not None
+    assert (box["width"], box["height"]) == (640, 360)
+
+
+def test_nothing_moves_while_it_loads(browser: Browser, live: str) -> None:
+    for width, height in ((1280, 900), (390, 844)):
+        context = browser.new_context(viewport={"width": width, "height": height})
+        page = context.new_page()
+        page.add_init_script(
+            "window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((e) => (shift += e.value)))"
+            ".observe({type: 'layout-shift', buffered: true})"
+        )
+        page.goto(live)
+        page.wait_for_function("window.penstock?.monitor.started", timeout=LIMIT)
+        page.wait_for_timeout(800)
+        assert page.evaluate("shift") < 0.01
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        context.close()
+
+
+def test_figures_are_written_alike_here_and_there(page: Page, live: str) -> None:
+    page.goto(live)
+    script = page.locator("script[src]").get_attribute("src") or ""
+    module = script.replace("player.js", "text.js")
+    summary = page.evaluate("penstock.info.stream.tracks")
+    assert page.evaluate("async ([m, t]) => (await import(m)).tracks(t)", [module, summary]) == text.tracks(
+        summary
+    )
+    seconds = [0, 7.9, 59, 60, 3599, 3600, 86_400, 172_800]
+    told = page.evaluate("async ([m, v]) => v.map((await import(m)).duration)", [module, seconds])
+    assert told == [text.duration(value) for value in seconds]
+    rates = [0, 64_400, 999_999, 2_140_000]
+    told = page.evaluate("async ([m, v]) => v.map((await import(m)).bitRate)", [module, rates])
+    assert told == [text.bit_rate(value) for value in rates]

@@ -1,0 +1,44 @@
+"""Players that nobody here wrote, side by side in one browser, of one stream: no stall, every picture as it was published,
+and the tone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop.server import Penstock
+
+from .chromium import chromium
+from .play import GOPS, origin
+from .publisher import RATE, TONE, publishing
+from .wall import PLAYERS, Shown, Wall
+
+SECONDS = 6.0
+START_LIMIT = 40.0
+
+
+@pytest.fixture(scope="module")
+def shown(server: Penstock, work: Path) -> Iterator[dict[str, Shown]]:
+    """What all players show of one stream in the same seconds."""
+    with chromium() as browser, publishing(server.endpoints.url("rtmp", "live/wall"), work, *GOPS["1 s"]):
+        wall = Wall(browser, origin(server), "live/wall", PLAYERS)
+        wall.wait(START_LIMIT)
+        found = wall.watch(SECONDS)
+    with server.explained():
+        yield found
+
+
+@pytest.mark.parametrize("player", PLAYERS)
+def test_it_plays_without_a_stall_what_was_published(player: str, shown: dict[str, Shown]) -> None:
+    seen = shown[player]
+    assert not seen.faults(RATE), seen
+
+
+@pytest.mark.parametrize("player", PLAYERS)
+def test_it_is_heard(player: str, shown: dict[str, Shown]) -> None:
+    frequency = shown[player].frequency
+    assert frequency is not None
+    assert abs(frequency - TONE) < 15, shown[player]

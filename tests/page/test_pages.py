@@ -1,0 +1,235 @@
+"""The pages over real HTTP: what they say, what they keep to themselves, and that nobody's name is taken for markup."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from penstock import Credentials, Plugin, hookimpl
+from penstock.config import Config
+from penstock.errors import UserError
+from penstock.plugins import PluginSet
+from penstock_page.assets import Assets
+from tests.page.conftest import CONFIG, site
+
+pytestmark = pytest.mark.anyio
+
+HOSTILE = (
+    "live/<script>alert(1)</script>",
+    "live/\"onload='alert(1)",
+    "live/</title><img src=x onerror=alert(1)>",
+    "live/{{7*7}}",
+    "live/$path ${path}",
+    "live/-->&amp;",
+    "live/100%",
+)
+"""Names that some place or other would take for more than a name; what has control characters is no path at all."""
+
+
+class Document(HTMLParser):
+    """What a browser makes of a page: the attributes of each element, and the text inside."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(next(a["data-state"] for tag, a in self.elements if tag == "body"))
+        return state
+
+    def of(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+class Door(Plugin):
+    """Paths that begin with ``secret`` are for who knows the word."""
+
+    name = "door"
+
+    @hookimpl
+    async def authorize(self, path: str, credentials: Credentials) -> bool | str | None:
+        if not path.startswith("secret"):
+            return None
+        return credentials.query.get("token") == "word" or "the word is missing"
+
+
+async def test_the_front_page_lists_what_is_live() -> None:
+    async with site() as here:
+        assert "Nothing is live" in (await here.get("/")).text
+        await here.publish("live/one")
+        page = await here.get("/")
+        document = Document(page.text)
+        assert page.status_code == 200
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert {"href": "/live/one"} in document.of("a")
+        assert "live/one" in document.texts
+        assert "H.264 320×180 25 fps · AAC 48 kHz stereo" in document.texts
+
+
+async def test_json_tells_what_the_list_shows() -> None:
+    async with site() as here:
+        publisher = await here.publish("live/one")
+        told = (await here.get("/index/streams")).json()
+        (stream,) = told["streams"]
+        assert stream["path"] == "live/one"
+        assert stream["readers"] == 0
+        assert [t["codecs"].partition(".")[0] for t in stream["tracks"]] == ["avc1", "mp4a"]
+        one = (await here.get("/index/streams/live/one")).json()
+        assert one["live"]
+        assert one["stream"]["path"] == "live/one"
+        assert abs(one["now"] - told["now"]) < 60_000
+        publisher.close("over")
+        assert (await here.get("/index/streams/live/two")).json()["stream"] is None
+
+
+async def test_readers_over_every_protocol_are_counted() -> None:
+    async with site() as here:
+        await here.publish("live/one")
+        for _ in range(3):
+            reader = here.server.sessions.add("rtmp", "192.0.2.2:1000")
+            await here.server.streams.open(reader, "live/one")
+        assert (await here.get("/index/streams/live/one")).json()["stream"]["readers"] == 3
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+async def test_no_name_is_taken_for_markup(path: str) -> None:
+    plain = Document
+    async with site() as here:
+        await here.publish(quote(path))
+        for url in ("/", f"/{quote(path)}", f"/{quote(path)}?token=%22%3E%3Cscript%3E"):
+            page = await here.get(url)
+            assert page.status_code == 200
+            document = plain(page.text)
+            scripts = document.of("script")
+            assert len(scripts) == 1
+            assert scripts[0]["src"].startswith("/index/assets/")
+            assert not [a for _, a in document.elements if any(name.startswith("on") for name in a)]
+            assert not [a for a in document.of("img") if not a["src"].startswith("/index/assets/")]
+            assert path in (document.texts if url == "/" else [document.state["path"]])
+            if url == "/":
+                assert {"href": f"/{quote(path)}"} in document.of("a")
+
+
+async def test_a_visitor_sees_what_he_may_read() -> None:
+    async with site(None, Door()) as here:
+        await here.publish("live/open")
+        await here.publish("secret/one")
+
+        async def listed(url: str) -> list[str]:
+            return [stream["path"] for stream in (await here.get(url)).json()["streams"]]
+
+        assert await listed("/index/streams") == ["live/open"]
+        assert await listed("/index/streams?token=word") == ["live/open", "secret/one"]
+        assert "secret/one" not in (await here.get("/")).text
+        assert "secret/one" in (await here.get("/?token=word")).text
+        for url in ("/secret/one", "/secret/none", "/index/streams/secret/one"):
+            assert (await here.get(url)).status_code == 401
+            assert (await here.get(f"{url}?token=wrong")).status_code == 403
+            assert (await here.get(f"{url}?token=word")).status_code == 200
+        refused = await here.get("/secret/one?token=wrong")
+        assert "You may not watch this stream" in refused.text
+        assert "the word is missing" in refused.text
+
+
+async def test_the_list_can_be_switched_off() -> None:
+    async with site({"page": {"list_streams": False}}) as here:
+        await here.publish("live/one")
+        assert "live/one" not in (await here.get("/")).text
+        assert (await here.get("/index/streams")).json()["streams"] == []
+        assert (await here.get("/live/one")).status_code == 200
+
+
+async def test_a_token_goes_with_every_url_of_the_media() -> None:
+    async with site() as here:
+        state = Document((await here.get("/live/one?token=a%26b&embed&mode=flv")).text).state
+        assert state["mode"] == "flv"
+        urls = [*state["media"].values(), state["info"], *(a["url"] for a in state["addresses"])]
+        assert len(urls) > 1
+        for url in urls:
+            assert url.endswith("token=a%26b")
+            assert "embed" not in url
+
+
+async def test_a_page_may_be_in_a_frame_of_those_that_are_named() -> None:
+    async with site() as here:
+        policy = (await here.get("/live/one")).headers["content-security-policy"]
+        assert policy.startswith("default-src 'self'; ")
+        assert policy.endswith("; frame-ancestors *")
+        assert "unsafe" not in policy
+    async with site({"page": {"frame_ancestors": "'self' https://example.org"}}) as here:
+        page = await here.get("/live/one", sec_fetch_dest="iframe")
+        assert page.headers["content-security-policy"].endswith(
+            "; frame-ancestors 'self' https://example.org"
+        )
+        assert "embed" in Document(page.text).of("body")[0]["class"].split()
+
+
+@pytest.mark.parametrize("value", ["", "*; script-src *", "a\r\nb", "'self', *"])
+def test_a_list_of_sites_adds_nothing_to_the_policy(value: str) -> None:
+    with pytest.raises(UserError, match="frame_ancestors"):
+        Config.from_mapping({**CONFIG, "page": {"frame_ancestors": value}}, PluginSet.discover().configs)
+
+
+async def test_only_browsers_get_a_page() -> None:
+    async with site() as here:
+        for accept, status in (
+            ("text/html,application/xhtml+xml", 200),
+            ("*/*", 200),
+            ("image/avif,image/webp,*/*;q=0.8", 404),
+            ("application/json", 404),
+        ):
+            assert (await here.get("/live/one", accept=accept)).status_code == status
+        assert (await here.get("/favicon.ico", accept="image/*,*/*;q=0.8")).status_code == 404
+
+
+async def test_files_are_kept_for_ever_under_their_version() -> None:
+    assets = Assets.load()
+    assert {"page.css", "player.js", "front.js", "hls.min.js", "mpegts.js"} <= assets.named.keys()
+    async with site() as here:
+        for name, asset in assets.named.items():
+            url = f"/index/assets/{assets.version}/{name}"
+            plain = await here.get(url, accept_encoding="identity")
+            assert plain.status_code == 200
+            assert plain.content == asset.body
+            assert plain.headers["content-type"] == asset.content_type
+            assert "immutable" in plain.headers["cache-control"]
+            assert plain.headers["vary"] == "accept-encoding"
+            packed = await here.get(url, accept_encoding="br, gzip")
+            assert packed.headers.get("content-encoding") == ("gzip" if asset.packed else None)
+            assert packed.content == asset.body
+            assert (packed.headers["etag"] != plain.headers["etag"]) == (asset.packed is not None)
+            known = await here.get(url, if_none_match=packed.headers["etag"], accept_encoding="gzip")
+            assert known.status_code == 304
+        old = await here.get("/index/assets/old/page.css")
+        assert old.headers["cache-control"] == "no-cache"
+        assert (await here.get(f"/index/assets/{assets.version}/nothing.js")).status_code == 404
+        refused = await here.get(f"/index/assets/{assets.version}/icon.svg", accept_encoding="gzip;q=0")
+        assert "content-encoding" not in refused.headers
+
+
+def test_what_is_packed_is_what_is_not() -> None:
+    for asset in Assets.load().named.values():
+        assert asset.packed is None or gzip.decompress(asset.packed) == asset.body
+
+
+async def test_the_page_goes_with_its_plugin() -> None:
+    async with site() as here:
+        await here.server.disable("page")
+        assert (await here.get("/live/one")).status_code == 404
+        await here.server.enable("page")
+        assert (await here.get("/live/one")).status_code == 200
