@@ -44,12 +44,11 @@ def _plane(width: int, height: int, component: int) -> bytes:
     return b"".join(bytes([colour[component]]) * bar for colour in BARS) * height
 
 
-LUMA = _plane(WIDTH, HEIGHT, 0)
-CHROMA = _plane(WIDTH // 2, HEIGHT // 2, 1) + _plane(WIDTH // 2, HEIGHT // 2, 2)
 CODED = WIDTH * BLOCK * ROWS
+LUMA = _plane(WIDTH, HEIGHT, 0)[CODED:]
 # Behind the blocks there is no colour, or a browser's RGB would not show black and white.
-GREY = b"\x80" * (WIDTH // 2 * BLOCK * ROWS // 2)
-CHROMA = GREY + CHROMA[len(GREY) : len(CHROMA) // 2] + GREY + CHROMA[len(CHROMA) // 2 + len(GREY) :]
+GREY = b"\x80" * (CODED // 4)
+CHROMA = b"".join(GREY + _plane(WIDTH // 2, HEIGHT // 2, component)[CODED // 4 :] for component in (1, 2))
 
 
 def frame(number: int, milliseconds: int) -> bytes:
@@ -63,4 +62,4 @@ def frame(number: int, milliseconds: int) -> bytes:
             for column in range(COLUMNS)
         )
         rows.append(line * BLOCK)
-    return b"".join(rows) + LUMA[CODED:] + CHROMA
+    return b"".join(rows) + LUMA + CHROMA

@@ -54,6 +54,7 @@ def test_a_bit_rate_is_that_of_the_last_seconds() -> None:
     for second in range(1, 30):
         source.stream.bytes_in += 250_000
         assert rates.of(source.stream, 100.0 + second) == 2_000_000
+    rate = 0
     for second in range(30, 40):
         source.stream.bytes_in += 125_000
         rate = rates.of(source.stream, 100.0 + second)
