@@ -143,12 +143,20 @@ class Views:
 
     async def stream(self, request: Request) -> None:
         """One stream: `live` says whether it is there."""
-        stream = self._summaries.all().get(await self._authorized(request))
+        try:
+            path = await self._authorized(request)
+        except Denied as e:
+            if e.anonymous:
+                raise
+            # Not 401: the browser would ask for a name and a password in the middle of the picture.
+            await self._json(request, {"live": False, "stream": None, "reason": str(e)}, 403)
+            return
+        stream = self._summaries.all().get(path)
         await self._json(request, {"live": stream is not None, "stream": stream})
 
-    async def _json(self, request: Request, value: Json) -> None:
+    async def _json(self, request: Request, value: Json, status: int = 200) -> None:
         await request.respond(
-            200,
+            status,
             json.dumps(value | {"now": _now()}, ensure_ascii=False).encode(),
             content_type="application/json",
             headers=(("cache-control", "no-store"),),
