@@ -164,7 +164,8 @@ class HttpApp:
                 session = request.opened
                 request.opened = None
                 if error is None:
-                    session.reason = session.reason or request.reason or "the response ended"
+                    gone = request.peer.gone if request.peer is not None else ""
+                    session.reason = session.reason or request.reason or gone or "the response ended"
                 request.reason = request.reason or session.reason
                 self._server.close_session(session, error)
                 logged = True

@@ -70,6 +70,8 @@ class AsgiRequest:
         self._raw = False
         self._sink: ByteSink | None = None
         self._listening = False
+        """Whether the handler is in `body` or `gone`, and finds out by itself where it has to end."""
+        self._hearing: anyio.CancelScope | None = None
         self._received = self._sent = 0
         if self.peer is not None:
             self.peer.watch(self.leave)
@@ -140,9 +142,9 @@ class AsgiRequest:
         try:
             more = True
             while more:
-                message = await self._receive()
-                if message["type"].endswith(".disconnect"):
-                    raise Closed(self.reason or "the peer left")
+                message = await self._hear()
+                if message is None:
+                    raise Closed(self.reason)
                 text = message.get("text")
                 data: bytes = (
                     text.encode() if text is not None else message.get("body", message.get("bytes", b""))
@@ -174,7 +176,7 @@ class AsgiRequest:
             extra += _encoded(own)
         self.state = DONE
         if status not in _NO_LENGTH:
-            extra.append((b"content-type", content_type.encode("latin-1")))
+            extra += _encoded([("content-type", content_type)])
             extra.append((b"content-length", b"%d" % len(body)))
         if self.websocket:
             await self._reject(status, extra, bytes(body))
@@ -207,7 +209,7 @@ class AsgiRequest:
             self.state = BODY
             await self._patient({"type": "websocket.accept", "headers": head})
             return
-        head.append((b"content-type", content_type.encode("latin-1")))
+        head += _encoded([("content-type", content_type)])
         self._head = status, head
         self.state = HEAD
         if self.method == "HEAD":
@@ -270,7 +272,6 @@ class AsgiRequest:
         if self.state == HEAD:
             await self._begin(raw=False)
         self._expect(BODY)
-        self.state = DONE
         if self._sink is not None:
             await self._sink.flushed()
         if self._raw and self.peer is not None:
@@ -279,6 +280,7 @@ class AsgiRequest:
             await self._patient({"type": "websocket.close", "code": 1000})
         else:
             await self._patient({"type": "http.response.body", "body": b""})
+        self.state = DONE
 
     async def sink(self) -> ByteSink | None:
         if self.peer is None or self.secure or (self.state == HEAD and self._has_length()):
@@ -295,13 +297,21 @@ class AsgiRequest:
             await self._begin(raw=False)
         self._listening = True
         try:
-            while not self.reason:
-                message = await self._receive()
-                if message["type"].endswith(".disconnect"):
-                    self.reason = self.reason or "the peer left"
+            while await self._hear() is not None:
+                pass
         finally:
             self._listening = False
         return self.reason
+
+    async def _hear(self) -> Message | None:
+        """The next message of the peer, None where it left or the response has to end: `reason` says why."""
+        if not self.reason:
+            with anyio.CancelScope() as self._hearing:
+                message = await self._receive()
+                if not message["type"].endswith(".disconnect"):
+                    return message
+            self.reason = self.reason or (self.peer.gone if self.peer is not None else "") or "the peer left"
+        return None
 
     def _expect(self, state: int) -> None:
         if self.state != state:
@@ -314,6 +324,8 @@ class AsgiRequest:
         self.reason = self.reason or reason
         if not self._listening:
             self.scope.cancel()
+        elif self._hearing is not None:
+            self._hearing.cancel()
 
     async def connect(self) -> None:
         """Take a WebSocket's first message, which says only that it is there."""

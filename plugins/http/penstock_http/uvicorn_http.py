@@ -162,6 +162,10 @@ class HttpConnection(HttpToolsProtocol):
         if self._handles:
             self._handles.popleft()
         super().on_response_complete()
+        if self._in_head and not self._handles:
+            # The next request has begun already, and now it is its turn.
+            self._unset_keepalive_if_required()
+            self._waiting = time.monotonic()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -179,8 +183,7 @@ class HttpConnection(HttpToolsProtocol):
         if self._waiting is not None and now - self._waiting > limits.handshake_timeout:
             self._expire(f"no request within {limits.handshake_timeout:g} s")
         elif self._stall.over(self.transport, now, limits.stall_timeout):
-            self.gone = f"the peer took no data for {limits.stall_timeout:g} s"
-            self.transport.abort()
+            self.lost(f"the peer took no data for {limits.stall_timeout:g} s")
 
     def _expire(self, reason: str) -> None:
         self._waiting = None
@@ -193,6 +196,11 @@ class HttpConnection(HttpToolsProtocol):
         if self._in_head and not self._handles:
             self.transport.write(STATUS_LINE[408] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
         self.close()
+
+    def lost(self, reason: str) -> None:
+        """The peer takes no more."""
+        self.gone = self.gone or reason
+        self.transport.abort()
 
     def close(self) -> None:
         """Close once what was written is out, which the peer may delay only for so long."""
@@ -297,7 +305,11 @@ class HttpPeer:
     async def sink(self) -> ByteSink | None:
         connection = self._connection
         if connection.handover is None:
-            connection.handover = await Handover.of(connection.transport, connection.owner.server)
+            connection.handover = await Handover.of(
+                connection.transport, connection.owner.server, connection.lost
+            )
+            # Closed with something unread, the connection would be reset, and its last bytes with it.
+            connection.flow.resume_reading()
         return connection.handover.sink
 
     async def end(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from asyncio.transports import BaseTransport
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -56,9 +55,6 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().resume_writing()
         self._stall.end()
 
-    def connection_made(self, transport: BaseTransport) -> None:
-        super().connection_made(transport)
-
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._release()
@@ -76,8 +72,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         ):
             self.transport.abort()
         elif self._stall.over(self.transport, now, limits.stall_timeout):
-            self.gone = f"the peer took no data for {limits.stall_timeout:g} s"
-            self.transport.abort()
+            self.lost(f"the peer took no data for {limits.stall_timeout:g} s")
+
+    def lost(self, reason: str) -> None:
+        """The peer takes no more."""
+        self.gone = self.gone or reason
+        self.transport.abort()
 
     def end_responses(self, reason: str) -> None:
         """Let the handler come to its end."""
@@ -103,7 +103,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         if self._handover is None:
             if not self.handshake_complete:
                 raise Closed(self.gone or "the WebSocket is not open")
-            self._handover = await Handover.of(self.transport, self.owner.server)
+            self._handover = await Handover.of(self.transport, self.owner.server, self.lost)
             self.transport = Diverted(self.transport, self._handover)  # type: ignore[assignment]
         return self._handover.sink
 
