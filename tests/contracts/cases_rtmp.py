@@ -460,7 +460,7 @@ CASES: list[ParserCase] = [
         [
             "penstock_rtmp.connection",
             "penstock_rtmp.link",
-            "penstock_rtmp.metadata",
+            "penstock_formats.flv.metadata",
             "penstock_rtmp.capability",
         ],
         feed=_serve,

@@ -27,7 +27,7 @@ from penstock_codecs.aac import AAC, AacConfig
 from penstock_codecs.h264 import H264
 from penstock_codecs.h264.record import parse_record
 from penstock_rtmp.muxer import RtmpMuxer
-from penstock_rtmp.script import SCRIPT, ScriptConfig
+from penstock_formats.flv.script import SCRIPT, ScriptConfig
 
 from . import rtmp
 

@@ -8,7 +8,7 @@ from penstock_codecs import aac
 from penstock_codecs.aac.config import AAC, AacConfig
 from penstock_rtmp.message import MessageType
 from penstock_rtmp.muxer import RtmpMuxer
-from penstock_rtmp.script import SCRIPT, ScriptConfig
+from penstock_formats.flv.script import SCRIPT, ScriptConfig
 
 
 def _header(message: bytes) -> tuple[int, int, int]:

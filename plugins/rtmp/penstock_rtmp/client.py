@@ -19,6 +19,7 @@ from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
 from penstock_formats.flv import FLV
+from penstock_formats.flv.ingest import Ingest
 from penstock_rtmp.capability import MULTITRACK
 from penstock_rtmp.chunk import Message
 from penstock_rtmp.client_connection import ClientConnection, Target
@@ -33,7 +34,6 @@ from penstock_rtmp.event import (
     Script,
 )
 from penstock_rtmp.handshake import RANDOM_SIZE
-from penstock_rtmp.ingest import Ingest
 from penstock_rtmp.muxer import RtmpMuxer
 
 PORTS = {"rtmp": 1935, "rtmps": 443}
@@ -79,11 +79,11 @@ class RtmpScheme:
                 elif ingest is None:
                     continue
                 elif isinstance(event, Message):
-                    ingest.media(event)
+                    ingest.media(event.type, event.timestamp, event.payload)
                 elif isinstance(event, Metadata):
-                    ingest.metadata(event)
+                    ingest.metadata(event.values)
                 elif isinstance(event, Script):
-                    ingest.script(event)
+                    ingest.script(event.timestamp, event.name, event.values)
         finally:
             await link.close()
 

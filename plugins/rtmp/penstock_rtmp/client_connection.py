@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from penstock.errors import ProtocolViolation
+from penstock_formats.flv.metadata import sanitise_text
 from penstock_rtmp.capability import (
     CAN_FORWARD,
     MODEX,
@@ -33,7 +34,6 @@ from penstock_rtmp.message import (
     encode_data,
     encode_user_control,
 )
-from penstock_rtmp.metadata import sanitise_text
 from penstock_rtmp.state import ConnectionState
 
 PUSH_CHUNK_SIZE = 60_000

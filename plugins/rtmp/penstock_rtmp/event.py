@@ -9,8 +9,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from penstock_formats.flv.metadata import Json
 from penstock_rtmp.chunk import Message
-from penstock_rtmp.metadata import Json
 
 
 @frozen

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from penstock.errors import ProtocolViolation
+from penstock_formats.flv.metadata import sanitise_metadata
 from penstock_rtmp.aggregate import split_aggregate
 from penstock_rtmp.chunk import DEFAULT_CHUNK_SIZE, ChunkReader, Message
 from penstock_rtmp.event import Metadata, Script
@@ -24,7 +25,6 @@ from penstock_rtmp.message import (
     encode_user_control,
     parse,
 )
-from penstock_rtmp.metadata import sanitise_metadata
 from penstock_rtmp.state import ConnectionState
 
 MAX_PONGS = 8

@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable
 
-from attrs import define, field
-
-from penstock.feed import Cursor
-from penstock.media import CodecConfig, Event, Frame, Kind, Track, TrackAdded, TrackChanged, to_ticks
-from penstock.registry import INFO, AudioInfo, Registry, VideoInfo
-from penstock.ring import Unit
-from penstock_formats.amf import amf0
-from penstock_formats.flv import FLV, FlvBinding
-from penstock_formats.flv.build import audio_header, video_header
-from penstock_formats.flv.packet import AAC, PacketType
+from penstock.media import Track
+from penstock.registry import Registry
+from penstock_formats.flv.muxer import FlvMuxer
+from penstock_formats.flv.packet import TagType
 from penstock_rtmp.chunk import CSID_AUDIO, CSID_DATA, CSID_VIDEO, encode_message
-from penstock_rtmp.message import MessageType
-from penstock_rtmp.script import SCRIPT, ScriptConfig
 
-MS = 1000
+_CSIDS = {TagType.AUDIO: CSID_AUDIO, TagType.VIDEO: CSID_VIDEO, TagType.SCRIPT: CSID_DATA}
 
 
-@define
-class _Slot:
-    """One track's place in the messages: its codec as the reader knows it, and the config that was sent last."""
+class RtmpMuxer(FlvMuxer):
+    """Muxer of one message stream."""
 
-    binding: FlvBinding
-    codec: int | str
-    kind: Kind
-    number: int
-    config: CodecConfig | None = None
-    tag: bytes = b""
-    """What is before each sound frame, once known."""
-    flags: dict[str, Any] = field(factory=dict[str, Any])
-
-
-class RtmpMuxer:
-    """Muxer of one message stream. `left_out` says which tracks its readers do not get, and why.
-
-    `fourccs` is what the reader announced: None where it announced nothing, and is then sent everything.
-    """
+    carrier = "RTMP"
 
     def __init__(
         self,
@@ -52,182 +28,13 @@ class RtmpMuxer:
         fourccs: frozenset[str] | None = None,
         multitrack: bool = False,
     ) -> None:
-        self._registry = registry
+        super().__init__(registry, tracks, fourccs=fourccs, multitrack=multitrack)
         self._stream_id = stream_id
         self._chunk_size = chunk_size
-        self._fourccs = fourccs
-        self._multitrack = multitrack
-        self._slots: dict[int, _Slot | None] = {}
-        self._time = 0
-        self.left_out: dict[int, str] = {}
-        for track in tracks:
-            self._slot(track)
 
     @property
     def key(self) -> Hashable:
         return ("rtmp", self._stream_id, self._chunk_size, self._fourccs, self._multitrack)
 
-    def _slot(self, track: Track) -> _Slot | None:
-        if track.id in self._slots:
-            return self._slots[track.id]
-        slot: _Slot | None = None
-        reason = ""
-        binding = self._registry.get(track.codec, FLV)
-        if track.codec is SCRIPT:
-            pass
-        elif binding is None:
-            reason = f"RTMP cannot carry {track.codec.name}"
-        else:
-            number = sum(1 for s in self._slots.values() if s is not None and s.kind is track.kind)
-            codec = self._codec(binding, number)
-            if codec is None:
-                reason = f"the reader does not take {track.codec.name}"
-            elif number and not self._multitrack:
-                reason = "the reader takes one track of a kind"
-            else:
-                slot = _Slot(binding, codec, track.kind, number)
-                if track.kind is Kind.AUDIO:
-                    slot.flags = self._sound_flags(codec, track)
-        self._slots[track.id] = slot
-        if reason:
-            self.left_out[track.id] = reason
-        return slot
-
-    def _codec(self, binding: FlvBinding, number: int) -> int | str | None:
-        """How the reader is told the codec: the legacy number where there is one, else the FourCC it takes."""
-        fourcc, known = binding.fourcc, self._fourccs
-        taken = fourcc is not None and (known is None or fourcc in known or "*" in known)
-        # Legacy FLV has no number for HEVC that all agree on, and none for a second track.
-        if binding.legacy_id is not None and not number and fourcc != "hvc1":
-            return binding.legacy_id
-        return fourcc if taken else None
-
-    def mux(self, event: Event) -> Sequence[Unit]:
-        if isinstance(event, Frame):
-            return self._frame(event)
-        if isinstance(event, TrackAdded):
-            self._slot(event.track)
-        if isinstance(event, TrackAdded | TrackChanged) and event.track.codec is SCRIPT:
-            config = event.track.config
-            if isinstance(config, ScriptConfig) and config.metadata:
-                body = amf0.encode("onMetaData", dict(config.metadata))
-                # FFmpeg's demuxer (and VLC with it) takes onMetaData at another time than 0 for the first of a track of
-                # subtitles, which nothing follows. The unit is at the time of its neighbours: a ring is measured in time.
-                message = self._message(CSID_DATA, 0, MessageType.DATA, body)
-                return (Unit(event.track, (message,), self._time),)
-        return ()
-
-    def _frame(self, frame: Frame) -> Sequence[Unit]:
-        track = frame.track
-        self._time = dts = frame.dts
-        time = to_ticks(dts, MS)
-        slot = self._slots.get(track.id) or self._slot(track)
-        if slot is None:
-            if track.codec is SCRIPT:
-                return (
-                    Unit(track, (self._message(CSID_DATA, time, MessageType.DATA, frame.units[0]),), dts),
-                )
-            return ()
-        changed = self._changed(slot, track, dts) if slot.config is not track.config else None
-        if slot.kind is Kind.VIDEO:
-            tag = video_header(
-                slot.codec,
-                PacketType.CODED_FRAMES,
-                key=frame.key,
-                composition_time=to_ticks(frame.pts, MS) - time if slot.binding.has_composition_time else 0,
-                track_id=slot.number,
-            )
-            message = self._message(CSID_VIDEO, time, MessageType.VIDEO, tag + slot.binding.encode(frame))
-            unit = Unit(track, (message,), dts, key=frame.key and not slot.number, video=True)
-        else:
-            if not slot.tag:
-                slot.tag = audio_header(
-                    slot.codec, PacketType.CODED_FRAMES, track_id=slot.number, **slot.flags
-                )
-            message = self._message(
-                CSID_AUDIO, time, MessageType.AUDIO, slot.tag + slot.binding.encode(frame)
-            )
-            unit = Unit(track, (message,), dts)
-        return (unit,) if changed is None else (changed, unit)
-
-    def _changed(self, slot: _Slot, track: Track, time: int) -> Unit | None:
-        """What tells of a config that is another than the one before; nothing of the first."""
-        before, slot.config, slot.tag = slot.config, track.config, b""
-        return self.config(track, time) if before is not None and before != track.config else None
-
-    def config(self, track: Track, time: int) -> Unit | None:
-        slot = self._slot(track)
-        header = self._sequence_header(slot, track, to_ticks(time, MS)) if slot is not None else b""
-        return Unit(track, (header,), time, config=True) if header else None
-
-    def _message(self, csid: int, time: int, type: MessageType, payload: bytes) -> bytes:
-        return encode_message(csid, time, type, self._stream_id, payload, self._chunk_size)
-
-    def _sequence_header(self, slot: _Slot, track: Track, time: int) -> bytes:
-        config = track.config
-        if config is None:
-            return b""
-        if slot.kind is Kind.AUDIO:
-            slot.flags = self._sound_flags(slot.codec, track)
-        record = slot.binding.config_record(config)
-        if record is None:
-            return b""
-        if slot.kind is Kind.VIDEO:
-            tag = video_header(slot.codec, PacketType.SEQUENCE_START, key=True, track_id=slot.number)
-            return self._message(CSID_VIDEO, time, MessageType.VIDEO, tag + record)
-        tag = audio_header(slot.codec, PacketType.SEQUENCE_START, track_id=slot.number, **slot.flags)
-        return self._message(CSID_AUDIO, time, MessageType.AUDIO, tag + record)
-
-    def _sound_flags(self, codec: int | str, track: Track) -> dict[str, Any]:
-        """The rate and channels of legacy FLV; AAC's are always the same and mean nothing (FLV E.4.2.1)."""
-        info = self._registry.get(track.codec, INFO)
-        described = info.describe(track.config) if info is not None and track.config is not None else None
-        if codec == AAC or not isinstance(described, AudioInfo):
-            return {}
-        rates = {5512: 0, 11025: 1, 22050: 2}
-        return {"rate": rates.get(described.sample_rate, 3), "wide": True, "stereo": described.channels > 1}
-
-    def preamble(self, cursor: Cursor) -> bytes:
-        """onMetaData and the sequence headers that are in force at the cursor."""
-        tracks = cursor.tracks
-        out = [
-            self._message(CSID_DATA, 0, MessageType.DATA, amf0.encode("onMetaData", self.metadata(tracks)))
-        ]
-        for track in tracks:
-            slot = self._slot(track)
-            if slot is not None:
-                unit = cursor.first(track.id)
-                out.append(
-                    self._sequence_header(slot, track, to_ticks(unit.time, MS) if unit is not None else 0)
-                )
-        return b"".join(out)
-
-    def metadata(self, tracks: Iterable[Track]) -> dict[str, Any]:
-        """What the publisher said in onMetaData, with what is known of the tracks that the reader gets."""
-        found: dict[str, Any] = {}
-        for track in tracks:
-            if isinstance(track.config, ScriptConfig):
-                found |= track.config.metadata
-        for stale in ("videocodecid", "audiocodecid", "duration", "filesize"):
-            found.pop(stale, None)
-        for track in tracks:
-            slot = self._slot(track)
-            info = self._registry.get(track.codec, INFO)
-            if slot is None or slot.number or info is None or track.config is None:
-                continue
-            described = info.describe(track.config)
-            codec = int.from_bytes(slot.codec.encode(), "big") if isinstance(slot.codec, str) else slot.codec
-            if isinstance(described, VideoInfo):
-                found |= {"videocodecid": codec, "width": described.width, "height": described.height}
-                if described.frame_rate:
-                    found.setdefault("framerate", described.frame_rate)
-            elif isinstance(described, AudioInfo):
-                found |= {
-                    "audiocodecid": codec,
-                    "audiosamplerate": described.sample_rate,
-                    "audiochannels": described.channels,
-                    "stereo": described.channels > 1,
-                }
-            elif slot.kind is Kind.VIDEO:
-                found["videocodecid"] = codec
-        return found
+    def wrap(self, type: TagType, time: int, body: bytes) -> bytes:
+        return encode_message(_CSIDS[type], time, type, self._stream_id, body, self._chunk_size)

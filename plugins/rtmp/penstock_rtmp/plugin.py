@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 
 from penstock.hooks import Plugin, Scheme, Service, hookimpl
-from penstock.registry import INFO, Registry
+from penstock.registry import Registry
 from penstock.server import Server
+from penstock_formats.flv.script import register_script
 from penstock_rtmp.client import RtmpScheme
 from penstock_rtmp.config import RtmpConfig
-from penstock_rtmp.script import SCRIPT, ScriptInfo
 from penstock_rtmp.server import RtmpService
 
 
@@ -23,8 +23,7 @@ class RtmpPlugin(Plugin):
 
     @hookimpl
     def register(self, registry: Registry) -> None:
-        registry.add(SCRIPT)
-        registry.bind(SCRIPT, INFO, ScriptInfo())
+        register_script(registry)
 
     @hookimpl
     def services(self, server: Server, config: RtmpConfig) -> Iterable[Service]:

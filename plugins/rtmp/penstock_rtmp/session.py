@@ -16,6 +16,7 @@ from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Credentials, Session
 from penstock_formats.flv import FLV
+from penstock_formats.flv.ingest import Ingest
 from penstock_rtmp.capability import MULTITRACK
 from penstock_rtmp.chunk import Message
 from penstock_rtmp.connection import ServerConnection
@@ -30,7 +31,6 @@ from penstock_rtmp.event import (
     StreamClosed,
 )
 from penstock_rtmp.handshake import RANDOM_SIZE
-from penstock_rtmp.ingest import Ingest
 from penstock_rtmp.muxer import RtmpMuxer
 
 PUBLISHER_READ = 256 << 10
@@ -127,18 +127,18 @@ class RtmpSession:
     def _media(self, event: Message) -> None:
         publishing = self._publishing.get(event.stream_id)
         if publishing is not None:
-            publishing.ingest.media(event)
+            publishing.ingest.media(event.type, event.timestamp, event.payload)
 
     async def _handle(self, event: ServerEvent) -> None:
         match event:
             case Metadata():
                 publishing = self._publishing.get(event.stream_id)
                 if publishing is not None:
-                    publishing.ingest.metadata(event)
+                    publishing.ingest.metadata(event.values)
             case Script():
                 publishing = self._publishing.get(event.stream_id)
                 if publishing is not None:
-                    publishing.ingest.script(event)
+                    publishing.ingest.script(event.timestamp, event.name, event.values)
             case Connect():
                 self._connect = event
                 bindings = [(c, b.fourcc) for c, b in self._server.registry.having(FLV) if b.fourcc]

@@ -20,6 +20,14 @@ COMPOSITION_FOURCCS = frozenset({"avc1", "hvc1", "vvc1"})
 """FourCCs whose coded frames begin with a composition time (Enhanced RTMP v2, ExVideoTagBody)."""
 
 
+class TagType(enum.IntEnum):
+    """What a tag is, by the numbers of FLV E.4.1, which RTMP's messages have too."""
+
+    AUDIO = 8
+    VIDEO = 9
+    SCRIPT = 18
+
+
 class PacketType(enum.Enum):
     """What a packet is; the numbers on the wire differ between sound, picture and legacy tags."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from penstock.media import Codec, CodecConfig, Kind
-from penstock.registry import CodecInfo
+from penstock.registry import INFO, CodecInfo, Registry
 
 SCRIPT = Codec("amf0", Kind.DATA)
 """AMF0 data messages; a frame has one unit, the body of the message."""
@@ -35,3 +35,10 @@ class ScriptInfo(CodecInfo):
 
     def samples(self, units: tuple[bytes, ...], config: CodecConfig) -> int | None:
         return None
+
+
+def register_script(registry: Registry) -> None:
+    """Make data messages known, for each plugin that carries them; there may be several."""
+    registry.add(SCRIPT)
+    if registry.get(SCRIPT, INFO) is None:
+        registry.bind(SCRIPT, INFO, ScriptInfo())

@@ -1,8 +1,8 @@
-"""RTMP messages to frames: tags to tracks, sequence headers to configs, milliseconds to the stream's clock."""
+"""Tags to frames: tags to tracks, sequence headers to configs, milliseconds to the stream's clock."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import define
@@ -14,13 +14,10 @@ from penstock.publisher import MAX_TRACKS, Publisher
 from penstock.registry import INFO, AudioInfo
 from penstock.server import Server
 from penstock_formats.amf import amf0
-from penstock_formats.flv import FLV, FlvBinding
-from penstock_formats.flv.packet import AudioPacket, PacketType, VideoPacket
+from penstock_formats.flv.binding import FLV, FlvBinding
+from penstock_formats.flv.packet import AudioPacket, PacketType, TagType, VideoPacket
+from penstock_formats.flv.script import SCRIPT, ScriptConfig
 from penstock_formats.flv.tag import parse_audio, parse_video
-from penstock_rtmp.chunk import Message
-from penstock_rtmp.event import Metadata, Script
-from penstock_rtmp.message import MessageType
-from penstock_rtmp.script import SCRIPT, ScriptConfig
 
 VIDEO_CLOCK = 90_000
 MS_NS = 1_000_000
@@ -39,7 +36,7 @@ class _Input:
 
 
 class Ingest:
-    """What one publisher sends on one message stream."""
+    """What one publisher sends as tags, on an RTMP message stream or in an FLV file."""
 
     def __init__(self, publisher: Publisher, server: Server) -> None:
         self._publisher = publisher
@@ -57,16 +54,16 @@ class Ingest:
                 if name is not None:
                     self._codecs[codec.kind, name] = codec, binding
 
-    def metadata(self, event: Metadata) -> None:
-        """onMetaData: passed on, and what it says of the tracks is believed until they are there."""
-        config = ScriptConfig(event.values)
+    def metadata(self, values: Mapping[str, Any]) -> None:
+        """onMetaData, made harmless: passed on, and what it says of the tracks is believed until they are there."""
+        config = ScriptConfig(values)
         if self._script is None:
             self._script = self._publisher.add_track(SCRIPT, 1000, config)
         else:
             self._publisher.configure(self._script.id, config)
         named = {Kind.VIDEO: "videocodecid", Kind.AUDIO: "audiocodecid"}
-        self._expected = {kind for kind, key in named.items() if event.values.get(key)}
-        self._foretell(event.values)
+        self._expected = {kind for kind, key in named.items() if values.get(key)}
+        self._foretell(values)
         self._check_complete()
 
     def _foretell(self, values: Mapping[str, Any]) -> None:
@@ -93,21 +90,21 @@ class Ingest:
             entry = self._inputs[Kind.AUDIO, 0] = _Input(*found, foretold=True)
             self._configure(entry, implied)
 
-    def script(self, event: Script) -> None:
+    def script(self, timestamp: int, name: str, values: Iterable[Any]) -> None:
         """Another data message, such as onCuePoint: a frame of the data track."""
         if self._script is None:
             self._script = self._publisher.add_track(SCRIPT, 1000, ScriptConfig())
-        time = self._clock.unwrap(event.timestamp) * MS_NS
-        self._publisher.write(self._script.id, (amf0.encode(event.name, *event.values),), pts=time)
+        time = self._clock.unwrap(timestamp) * MS_NS
+        self._publisher.write(self._script.id, (amf0.encode(name, *values),), pts=time)
 
-    def media(self, event: Message) -> None:
-        """One audio or video message. Raises `ProtocolViolation` for what can't be read."""
-        time = self._clock.unwrap(event.timestamp) * MS_NS
-        if event.type == MessageType.VIDEO:
-            for video in parse_video(event.payload):
+    def media(self, type: int, timestamp: int, body: bytes) -> None:
+        """One audio or video tag; `timestamp` in ms wraps at 2**32. Raises `ProtocolViolation` for what can't be read."""
+        time = self._clock.unwrap(timestamp) * MS_NS
+        if type == TagType.VIDEO:
+            for video in parse_video(body):
                 self._packet(Kind.VIDEO, video, time, video.composition_time * MS_NS, video.key)
         else:
-            for audio in parse_audio(event.payload):
+            for audio in parse_audio(body):
                 self._packet(Kind.AUDIO, audio, time, 0, True)
 
     def _packet(
