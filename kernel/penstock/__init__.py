@@ -47,7 +47,7 @@ from penstock.segments import SegmentStore
 from penstock.server import Server
 from penstock.session import Credentials, Session
 from penstock.settings import is_listen, parse_listen
-from penstock.sink import ByteSink, TlsSink
+from penstock.sink import ByteSink, SendSink, TlsSink
 from penstock.stream import Stream
 
 __all__ = [
@@ -93,6 +93,7 @@ __all__ = [
     "SegmentFormat",
     "SegmentStore",
     "SegmentWriter",
+    "SendSink",
     "Server",
     "Service",
     "Session",

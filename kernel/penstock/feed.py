@@ -35,6 +35,7 @@ class Muxer(Protocol):
 
         A frame's `track` is the value in force: where its config is not the one before, `config`'s unit goes first.
         Only video frames at which decoding may start make units with `key`; a stream of sound is joined anywhere.
+        Raises `Closed` for what its readers cannot be told in mid-stream: they are let go, and may ask anew.
         """
         ...
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio import wait_writable
+
+from penstock.errors import Closed
 
 if TYPE_CHECKING:
     from penstock.feed import Feed
@@ -199,3 +201,32 @@ class TlsSink(ByteSink):
                 raise BlockingIOError from None
 
         self.send = send
+
+
+class _NoSocket:
+    """Where a socket would be: it takes nothing, so that everything goes the way of a peer whose socket is full."""
+
+    def send(self, data: bytes | memoryview) -> int:
+        raise BlockingIOError
+
+
+class SendSink(ByteSink):
+    """A peer that is reached through somebody else's server, by an `async` function: a task for each pass, one buffer at a time.
+
+    `put` waits while the peer does not read, and raises `Closed` where it left or takes nothing any more.
+    """
+
+    __slots__ = ("_put",)
+
+    def __init__(self, put: Callable[[bytes], Awaitable[None]], spawn: Spawn) -> None:
+        no_socket: Any = _NoSocket()
+        super().__init__(no_socket, spawn)
+        self._put = put
+
+    async def _write(self, backlog: deque[bytes | memoryview]) -> bool:
+        try:
+            await self._put(bytes(backlog.popleft()))
+        except Closed as e:
+            self.close(str(e))
+            return False
+        return True

@@ -12,6 +12,7 @@ import structlog
 from attrs import field, frozen
 
 from penstock.clock import StreamClock
+from penstock.errors import Closed
 from penstock.feed import Feed, Muxer, Reader
 from penstock.gop import GopCache
 from penstock.media import (
@@ -359,16 +360,18 @@ class Stream:
         self._send(frame)
 
     def _send(self, event: Event) -> None:
-        failed: list[Feed] = []
+        failed: list[tuple[Feed, str]] = []
         for feed in self._feeds.values():
             try:
                 feed.push(event)
+            except Closed as e:
+                failed.append((feed, str(e)))
             except Exception:  # noqa: BLE001 - a muxer's bug ends its readers, not the publisher
                 structlog.get_logger("penstock").exception("a muxer failed", path=self.path)
-                failed.append(feed)
-        for feed in failed:
+                failed.append((feed, "internal error"))
+        for feed, reason in failed:
             self.drop(feed)
-            feed.end("internal error")
+            feed.end(reason)
         for queue in self._queues:
             queue.put(event)
         if self._stores:

@@ -28,7 +28,7 @@ from penstock.publisher import Publisher
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock.session import Session
-from penstock.sink import ByteSink, TlsSink
+from penstock.sink import ByteSink, SendSink, TlsSink
 from penstock.stream import Stream, StreamOptions
 from tests.certificate import self_signed
 
@@ -219,7 +219,22 @@ async def peers(
     stamper = Retransmitter()
     async with anyio.create_task_group() as tasks:
         spawn = tasks.start_soon
-        if kind in ("bytes", "tls"):
+        if kind == "send":
+            arrived = bytearray()
+
+            async def put(data: bytes) -> None:
+                await anyio.lowlevel.checkpoint()
+                while len(arrived) >= sndbuf:
+                    await anyio.sleep(0.001)
+                arrived.extend(data)
+
+            def take() -> bytes:
+                data = bytes(arrived)
+                arrived.clear()
+                return data
+
+            yield Peer(SendSink(put, spawn), take, True), stamper
+        elif kind in ("bytes", "tls"):
             with tcp_pair(sndbuf) as (near, far):
                 if kind == "bytes":
                     yield Peer(ByteSink(near, spawn), lambda: drain(far), True), stamper
@@ -277,7 +292,7 @@ async def peers(
         tasks.cancel_scope.cancel()
 
 
-KINDS = ["bytes", "tls", "datagram", "stamp"]
+KINDS = ["bytes", "tls", "send", "datagram", "stamp"]
 
 
 def preamble(cursor: Cursor) -> bytes:
@@ -352,7 +367,7 @@ async def test_control_bytes_come_whole_between_frames(kind: str, tmp_path: Path
         check(got, 0, source.number - 1)
 
 
-@pytest.mark.parametrize("kind", ["bytes", "tls"])
+@pytest.mark.parametrize("kind", ["bytes", "tls", "send"])
 async def test_a_slow_reader_skips_to_a_key_frame_and_no_byte_is_wrong(kind: str, tmp_path: Path) -> None:
     source = Source(StreamOptions(window=0, max_backlog=1.0))
     async with peers(kind, tmp_path, sndbuf=16384) as (peer, _):

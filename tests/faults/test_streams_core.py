@@ -26,8 +26,8 @@ from penstock.stream import Stream, StreamOptions
 from penstock_codecs.aac import AAC, AacConfig
 from penstock_codecs.h264 import H264
 from penstock_codecs.h264.record import parse_record
-from penstock_rtmp.muxer import RtmpMuxer
 from penstock_formats.flv.script import SCRIPT, ScriptConfig
+from penstock_rtmp.muxer import RtmpMuxer
 
 from . import rtmp
 

@@ -6,9 +6,9 @@ from penstock.media import NS, Frame, Track, TrackChanged
 from penstock.registry import Registry
 from penstock_codecs import aac
 from penstock_codecs.aac.config import AAC, AacConfig
+from penstock_formats.flv.script import SCRIPT, ScriptConfig
 from penstock_rtmp.message import MessageType
 from penstock_rtmp.muxer import RtmpMuxer
-from penstock_formats.flv.script import SCRIPT, ScriptConfig
 
 
 def _header(message: bytes) -> tuple[int, int, int]:

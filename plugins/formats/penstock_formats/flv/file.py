@@ -18,7 +18,7 @@ MAX_HEADER = 1024
 """Where the tags may begin at most: everybody writes 9."""
 TAG_HEADER = 11
 BACK_POINTER = 4
-"""PreviousTagSize, before each tag and after the last. Nobody needs it to read forwards, and some write 0: it is not looked at."""
+"""PreviousTagSize, before each tag and after the last. Nobody needs it to read forwards, and some write 0: it is passed over."""
 MAX_TAG = 10 * 1024 * 1024
 """Bytes of a tag's body: what an RTMP message may have, too."""
 MAX_SCRIPT = 1 << 20
@@ -106,7 +106,7 @@ class Demuxer:
         buffer = self._buffer
         head = bytes(buffer[: len(SIGNATURE)])
         if not SIGNATURE.startswith(head):
-            raise ProtocolViolation(f"not an FLV file: it begins with {head!a}", "FLV E.2")
+            raise ProtocolViolation("not an FLV file: it begins otherwise", "FLV E.2")
         if len(buffer) < HEADER:
             return None
         start = int.from_bytes(buffer[5:HEADER], "big")

@@ -64,6 +64,9 @@ class Ingest:
             elif isinstance(event, Movie):
                 self._movie(event)
 
+    def end(self) -> None:
+        """The body is over; every sample whose data came has gone on already."""
+
     def _movie(self, movie: Movie) -> None:
         for track in movie.tracks:
             try:

@@ -10,6 +10,7 @@ from penstock_formats.mpegts.binding import (
 )
 from penstock_formats.mpegts.demuxer import Demuxer
 from penstock_formats.mpegts.event import Fault, Program, StreamConfig, TsEvent, TsFrame, TsStream
+from penstock_formats.mpegts.ingest import Ingest
 from penstock_formats.mpegts.muxer import Muxer
 from penstock_formats.mpegts.packetizer import datagrams
 from penstock_formats.mpegts.private import PRIVATE, PrivateConfig
@@ -19,6 +20,7 @@ __all__ = [
     "PRIVATE",
     "Demuxer",
     "Fault",
+    "Ingest",
     "MpegTsBinding",
     "Muxer",
     "PesReader",

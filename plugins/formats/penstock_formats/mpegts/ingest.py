@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from attrs import define
 
-from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig, Kind, Track
 from penstock.publisher import Publisher
 from penstock.registry import INFO, AudioInfo
@@ -108,5 +107,8 @@ class Ingest:
         if not self._told:
             self._told = True
             self._server.log_peer(
-                self._publisher.session, "damaged transport stream", level="warning", reason=str(fault.violation)
+                self._publisher.session,
+                "damaged transport stream",
+                level="warning",
+                reason=str(fault.violation),
             )

@@ -113,6 +113,11 @@ class Muxer:
             self.left_out.pop(track.id, None)
         self._map_streams()
 
+    @property
+    def kinds(self) -> set[Kind]:
+        """What there is of sound, picture and data."""
+        return {slot.track.kind for slot in self._slots.values() if slot.format is not None}
+
     def remove(self, track_id: int) -> None:
         """A track that has no more frames."""
         if self._slots.pop(track_id, None) is not None:

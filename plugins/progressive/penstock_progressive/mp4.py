@@ -1,0 +1,56 @@
+"""Frames to a fragmented MP4, for a response that never ends."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+from penstock.errors import Closed
+from penstock.feed import Cursor
+from penstock.media import Event, Frame, Kind, Track
+from penstock.registry import Registry
+from penstock.ring import Unit
+from penstock_formats.isobmff import FragmentMuxer
+
+
+class Mp4Muxer:
+    """A fragment for each frame. The tracks are those that there are when its first viewer comes: a movie cannot get more.
+
+    Pictures tell of a new config themselves (``avc3``, ``hev1``). Where another codec's changes, viewers are let go,
+    since FFmpeg, and all who play by it, pass over a second movie (see ADR 0016).
+    """
+
+    def __init__(self, registry: Registry, tracks: Iterable[Track]) -> None:
+        self._registry = registry
+        self._muxer = FragmentMuxer(registry, tracks, in_band=True)
+        self._picture = next((track.id for track in self._muxer.tracks if track.kind is Kind.VIDEO), None)
+        self._ids = frozenset(track.id for track in self._muxer.tracks)
+
+    @property
+    def key(self) -> Hashable:
+        return ("mp4", self._ids)
+
+    @property
+    def left_out(self) -> Mapping[int, str]:
+        return self._muxer.left_out
+
+    @property
+    def kinds(self) -> set[Kind]:
+        return {track.kind for track in self._muxer.tracks}
+
+    def mux(self, event: Event) -> Sequence[Unit]:
+        if not isinstance(event, Frame) or event.track.id not in self._ids:
+            return ()
+        track = event.track
+        if not self._muxer.fits(track):
+            raise Closed(f"MP4 cannot tell of a new config of {track.codec.name} in mid-stream")
+        video = track.kind is Kind.VIDEO
+        fragment = tuple(self._muxer.fragment((event,)))
+        return (Unit(track, fragment, event.dts, key=event.key and track.id == self._picture, video=video),)
+
+    def config(self, track: Track, time: int) -> Unit | None:
+        return None
+
+    def preamble(self, cursor: Cursor) -> bytes:
+        """The init segment of the tracks as they are configured at the cursor."""
+        tracks = [track for track in cursor.tracks if track.id in self._ids]
+        return FragmentMuxer(self._registry, tracks, in_band=True).init

@@ -1,0 +1,42 @@
+"""Long responses over HTTP and WebSocket, and publishing by POST and PUT, as a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from importlib.metadata import version
+
+from penstock.hooks import Plugin, hookimpl
+from penstock.registry import Registry
+from penstock_formats.flv.script import register_script
+from penstock_http.api import Route
+from penstock_progressive.container import CONTAINERS
+from penstock_progressive.player import play
+from penstock_progressive.recorder import record
+
+ENDINGS = ("", ".live")
+"""What is between a stream's path and the container's name: nothing, or what ZLMediaKit has there."""
+
+
+class ProgressivePlugin(Plugin):
+    """FLV, MPEG-TS and fragmented MP4: ``/live/stream.flv``, ``.ts`` and ``.mp4`` on the HTTP port."""
+
+    name = "progressive"
+    version = version("penstock")
+
+    @hookimpl
+    def register(self, registry: Registry) -> None:
+        register_script(registry)
+
+    @hookimpl
+    def http_routes(self) -> Iterable[Route]:
+        found: list[Route] = []
+        for container in CONTAINERS:
+            for ending in ENDINGS:
+                pattern = f"/{{path}}{ending}.{container.name}"
+                found.append(Route(pattern, partial(play, container), websocket=True))
+                found.append(Route(pattern, partial(record, container), methods=("POST", "PUT")))
+        return found
+
+
+plugin = ProgressivePlugin()
