@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from penstock.errors import Closed
 from penstock.feed import Cursor
-from penstock.media import Event, Frame, Kind, Track
+from penstock.media import Event, Frame, Kind, Track, TrackChanged
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.isobmff import FragmentMuxer
@@ -38,11 +38,17 @@ class Mp4Muxer:
         return {track.kind for track in self._muxer.tracks}
 
     def mux(self, event: Event) -> Sequence[Unit]:
-        if not isinstance(event, Frame) or event.track.id not in self._ids:
+        if not isinstance(event, Frame | TrackChanged) or event.track.id not in self._ids:
             return ()
         track = event.track
-        if not self._muxer.fits(track):
-            raise Closed(f"MP4 cannot tell of a new config of {track.codec.name} in mid-stream")
+        fits = self._muxer.fits(track)
+        if isinstance(event, TrackChanged):
+            if not fits:
+                raise Closed(f"MP4 cannot tell of a new config of {track.codec.name} in mid-stream")
+            return ()
+        if not fits:
+            # In the GOP cache at the feed's birth, from before the config that all its viewers are told.
+            return ()
         video = track.kind is Kind.VIDEO
         fragment = tuple(self._muxer.fragment((event,)))
         return (Unit(track, fragment, event.dts, key=event.key and track.id == self._picture, video=video),)

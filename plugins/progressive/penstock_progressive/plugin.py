@@ -28,7 +28,7 @@ class ProgressivePlugin(Plugin):
     def register(self, registry: Registry) -> None:
         register_script(registry)
 
-    @hookimpl
+    @hookimpl(optionalhook=True)  # without the HTTP port there is nothing to hang routes on
     def http_routes(self) -> Iterable[Route]:
         found: list[Route] = []
         for container in CONTAINERS:
