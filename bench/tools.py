@@ -15,7 +15,7 @@ from bench.paths import BENCH, BUILD
 
 SERVER_CORE, LOAD_CORE = 0, 1
 PROGRAMS = {
-    "players": ["players.c", "play_rtmp.c", "play_rtsp.c"],
+    "players": ["players.c", "play_rtmp.c", "play_http.c", "play_rtsp.c"],
     "publisher": ["publisher.c"],
     "floor": ["floor.c"],
     "ping": ["ping.c"],

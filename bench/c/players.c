@@ -2,7 +2,7 @@
 // One thread; everybody is read every 10 ms, except a few probes that are read at once: they time the delay.
 #include "players.h"
 
-const protocol_t *const protocols[] = {&RTMP, &RTSP_TCP, &RTSP_UDP, &RAW_RTMP, &RAW_RTSP, &RAW_UDP};
+const protocol_t *const protocols[] = {&RTMP, &HTTP_FLV, &RTSP_TCP, &RTSP_UDP, &RAW_RTMP, &RAW_RTSP, &RAW_UDP};
 
 struct sockaddr_in server;
 char server_host[128];
@@ -296,7 +296,7 @@ static void options(int argc, char **argv) {
         else fatal(key);
     }
     if (!protocol || !server_url) {
-        fprintf(stderr, "players --protocol rtmp|rtsp-tcp|rtsp-udp|raw-rtmp|raw-rtsp|raw-udp --url URL [--players N ...]\n");
+        fprintf(stderr, "players --protocol rtmp|http-flv|rtsp-tcp|rtsp-udp|raw-rtmp|raw-rtsp|raw-udp --url URL [--players N ...]\n");
         exit(2);
     }
 }

@@ -43,7 +43,7 @@ typedef struct {
     bool udp_only;
 } protocol_t;
 
-extern const protocol_t RTMP, RTSP_TCP, RTSP_UDP, RAW_RTMP, RAW_RTSP, RAW_UDP;
+extern const protocol_t RTMP, HTTP_FLV, RTSP_TCP, RTSP_UDP, RAW_RTMP, RAW_RTSP, RAW_UDP;
 extern struct sockaddr_in server;
 extern char server_host[128];
 extern const char *server_path, *server_url;

@@ -24,16 +24,18 @@ GRACE = 1.5
 
 @frozen
 class Endpoints:
-    """Where a server listens: ``rtmp://host:port`` and ``rtsp://host:port``, None where it does not."""
+    """Where a server listens: ``rtmp://host:port``, ``rtsp://host:port`` ..., None where it does not."""
 
     rtmp: str | None = None
     rtsp: str | None = None
+    http: str | None = None
 
     def url(self, scheme: str, path: str) -> str:
-        base = self.rtmp if scheme == "rtmp" else self.rtsp
+        base = {"rtmp": self.rtmp, "rtsp": self.rtsp}.get(scheme, self.http)
         if base is None:
             raise LookupError(f"the server does not listen for {scheme}")
-        return f"{base}/{path}"
+        # WebSockets are asked for where HTTP is: ws://, or wss:// in place of https://.
+        return f"{base.replace('http', 'ws', 1) if scheme in ('ws', 'wss') else base}/{path}"
 
 
 @frozen
@@ -69,7 +71,7 @@ def cross(
         players,
         path,
         work,
-        same_dts=publisher.scheme == "rtmp",
+        same_dts=publisher.scheme != "rtsp",
         unsent_sound=publisher.unsent_sound(clip),
     )
 
@@ -141,6 +143,4 @@ def cross_command(
 
 def _rules(player: Player, *, same_dts: bool, unsent_sound: int) -> Rules:
     rules = player.rules
-    return evolve(
-        rules, same_dts=rules.same_dts and same_dts and player.scheme == "rtmp", unsent_sound=unsent_sound
-    )
+    return evolve(rules, same_dts=rules.same_dts and same_dts, unsent_sound=unsent_sound)

@@ -38,7 +38,7 @@ SETTINGS = (
 
 @define
 class Penstock:
-    """A running penstock; `endpoints` are where its log says it listens, `secure` the same of RTMPS and RTSPS."""
+    """A running penstock; `endpoints` are where its log says it listens, `secure` the same over TLS."""
 
     child: Child
     endpoints: Endpoints
@@ -113,8 +113,8 @@ def _wait_until_it_listens(child: Child) -> Penstock:
             }
             return Penstock(
                 child,
-                Endpoints(found.get("rtmp"), found.get("rtsp")),
-                Endpoints(found.get("rtmps"), found.get("rtsps")),
+                Endpoints(found.get("rtmp"), found.get("rtsp"), found.get("http")),
+                Endpoints(found.get("rtmps"), found.get("rtsps"), found.get("https")),
             )
         time.sleep(0.05)
     child.stop(signal.SIGTERM)
