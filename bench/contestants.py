@@ -15,7 +15,7 @@ from bench import clip
 from bench.paths import BENCH, ROOT
 from bench.tools import LOAD_CORE, SERVER_CORE, Process, Unavailable, accepts, free_port, node_server, program
 
-PROTOCOLS = ("rtmp", "rtsp-tcp", "rtsp-udp")
+PROTOCOLS = ("rtmp", "http-flv", "rtsp-tcp", "rtsp-udp")
 WINDOWS = ("picture", "0", "30", "100", "350")
 NGINX_MODULE = "/usr/lib/nginx/modules/ngx_rtmp_module.so"
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -55,10 +55,11 @@ class Running:
 
 OFFERS = {
     "ours": PROTOCOLS,
-    "floor": PROTOCOLS,
+    # Of HTTP-FLV the floor is RTMP's: as many bytes, and as many writes.
+    "floor": ("rtmp", "rtsp-tcp", "rtsp-udp"),
     "nginx": ("rtmp",),
     "nms2": ("rtmp",),
-    "nms4": ("rtmp",),
+    "nms4": ("rtmp", "http-flv"),
     "gst": ("rtsp-tcp", "rtsp-udp"),
 }
 
@@ -94,8 +95,10 @@ rtmp {{ server {{ listen 127.0.0.1:{port}; access_log off; application live {{ l
 """
 
 
-def ours_command(window: str, loop: str, rtmp: int, rtsp: int) -> list[str]:
-    settings = [f"rtmp.listen=127.0.0.1:{rtmp}", f"rtsp.listen=127.0.0.1:{rtsp}", "http.enabled=false"]
+def ours_command(window: str, loop: str, rtmp: int, rtsp: int, http: int) -> list[str]:
+    settings = [
+        f"{name}.listen=127.0.0.1:{port}" for name, port in (("rtmp", rtmp), ("rtsp", rtsp), ("http", http))
+    ]
     if window != "picture":
         settings.append(f"server.write_window={window}")
     if loop:
@@ -127,7 +130,7 @@ def running(c: Contestant, folder: Path) -> Iterator[Running]:
         if c.kind == "floor":
             yield _floor(c, stack, folder)
             return
-        port, second = free_port(), free_port()
+        port, second, http = free_port(), free_port(), free_port()
         rtsp_port = None
         if c.kind == "nginx":
             if not Path(NGINX_MODULE).exists() or shutil.which("nginx") is None:
@@ -137,7 +140,13 @@ def running(c: Contestant, folder: Path) -> Iterator[Running]:
             process = serve(["nginx", "-p", str(folder), "-c", str(config)], port)
         elif c.kind in ("nms2", "nms4"):
             packages = node_server("2.7.4" if c.kind == "nms2" else "4.4.3")
-            script = [str(BENCH / "rivals" / f"{c.kind}.js"), str(packages), str(port), str(folder)]
+            script = [
+                str(BENCH / "rivals" / f"{c.kind}.js"),
+                str(packages),
+                str(port),
+                str(folder),
+                str(http),
+            ]
             process = serve(["node", "-r", str(BENCH / "rivals" / "loopback.js"), *script], port)
         elif c.kind == "gst":
             if not Path(SYSTEM_PYTHON).exists():
@@ -150,13 +159,16 @@ def running(c: Contestant, folder: Path) -> Iterator[Running]:
         else:
             if importlib.util.find_spec("penstock") is None:
                 raise Unavailable(f"penstock is not importable by {sys.executable}")
-            process = serve(ours_command(c.window, c.loop, port, second), port)
-            if c.protocol != "rtmp":
+            process = serve(ours_command(c.window, c.loop, port, second, http), port)
+            if c.protocol.startswith("rtsp"):
                 process.wait_for_port(second)
             rtsp_port = second if accepts(second) else None
         stack.enter_context(publish(f"rtmp://127.0.0.1:{port}/live/stream", folder))
         if c.protocol == "rtmp":
             yield Running(process, f"rtmp://127.0.0.1:{port}/live/stream", c.protocol, rtsp_port)
+        elif c.protocol == "http-flv":
+            process.wait_for_port(http)
+            yield Running(process, f"http://127.0.0.1:{http}/live/stream.flv", c.protocol, rtsp_port)
         else:
             yield Running(process, f"rtsp://127.0.0.1:{second}/live/stream", c.protocol, rtsp_port)
 

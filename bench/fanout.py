@@ -137,6 +137,7 @@ def parse() -> argparse.Namespace:
         "--loops", type=lambda t: t.split(","), default=[""], help="of ours, e.g. uvloop,asyncio,trio"
     )
     parser.add_argument("--out", type=Path, help="page to put the tables into; the plot goes beside it")
+    parser.add_argument("--section", default="fanout", help="of that page; another than fanout has no plot")
     parser.add_argument("--raw", type=Path, default=RESULTS / "fanout.json", help="where raw results go")
     parser.add_argument("--plot-players", type=int, help="number of players in the plot (300 if measured)")
     parser.add_argument(
@@ -162,6 +163,9 @@ def main() -> None:
         for name, reason in result["refused"].items():
             say(f"{name}: {reason}")
         raise SystemExit("nothing could be measured")
+    if options.out is not None and options.section != "fanout":
+        report.insert(options.out, options.section, report.tables(result))
+        return
     shown = options.plot_players or (300 if 300 in levels else levels[-1])
     drawing = plot.draw(result["rows"], shown)
     text = report.tables(result, "fanout.svg", shown)

@@ -9,7 +9,7 @@ from typing import Any
 Row = dict[str, Any]
 Key = tuple[str, int, str]
 
-TITLES = {"rtmp": "RTMP", "rtsp-tcp": "RTSP over TCP", "rtsp-udp": "RTSP over UDP"}
+TITLES = {"rtmp": "RTMP", "http-flv": "HTTP-FLV", "rtsp-tcp": "RTSP over TCP", "rtsp-udp": "RTSP over UDP"}
 
 
 def grouped(rows: list[Row]) -> dict[Key, list[Row]]:
@@ -135,7 +135,7 @@ def where(facts: dict[str, str]) -> str:
     return f"{facts['date']}: {facts['cpu']}; {facts['kernel']}; {built}.\n\n    {facts['command']}"
 
 
-def tables(result: dict[str, Any], drawing: str, drawn_players: int) -> str:
+def tables(result: dict[str, Any], drawing: str = "", drawn_players: int = 0) -> str:
     facts, rows = result["machine"], result["rows"]
     groups = grouped(rows)
     runs = max(r["run"] for r in rows) + 1
@@ -144,9 +144,9 @@ def tables(result: dict[str, Any], drawing: str, drawn_players: int) -> str:
         "",
         f"{runs} interleaved run{'s' if runs > 1 else ''} each: median, and range in brackets.",
         "",
-        f"![cost against added delay at {drawn_players} players]({drawing})",
-        "",
     ]
+    if drawing:
+        lines += [f"![cost against added delay at {drawn_players} players]({drawing})", ""]
     for protocol in dict.fromkeys(r["protocol"] for r in rows):
         for players in sorted({r["players"] for r in rows if r["protocol"] == protocol}):
             lines += [f"### {TITLES[protocol]}, {players} players", "", *table(groups, protocol, players), ""]

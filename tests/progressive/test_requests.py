@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -149,8 +149,8 @@ async def test_what_nobody_publishes_is_waited_for_and_then_not_found() -> None:
         begin = time.monotonic()
         assert (await ask(server, "GET /live/none.flv")).status == 404
         assert time.monotonic() - begin >= 0.2
+    answers: list[Answer] = []
     async with serving(wait_for_stream=SECONDS) as server, anyio.create_task_group() as tasks:
-        answers: list[Answer] = []
 
         async def wait() -> None:
             answers.append(await ask(server, "GET /live/one.flv"))
@@ -220,8 +220,8 @@ async def test_a_stranger_is_told_to_say_who_he_is() -> None:
 async def test_a_body_is_a_publisher(container: Container, method: str) -> None:
     data = body(container)
     pieces = [data[at : at + 700] for at in range(0, len(data), 700)]
+    got: list[Frame] = []
     async with serving() as server, anyio.create_task_group() as tasks:
-        got: list[Frame] = []
 
         async def read() -> None:
             stream = await server.streams.wait("live/two")
@@ -283,14 +283,14 @@ async def test_elsewhere_a_viewer_is_served_by_send(anyio_backend: Any) -> None:
     async with serving() as server:
         source = await Broadcast.of(server)
         await source.send()
-        to, messages = anyio.create_memory_object_stream[dict[str, Any]](1000)
+        to, messages = anyio.create_memory_object_stream[MutableMapping[str, Any]](1000)
         left = anyio.Event()
 
-        async def receive() -> dict[str, Any]:
+        async def receive() -> MutableMapping[str, Any]:
             await left.wait()
             return {"type": "http.disconnect"}
 
-        scope = {
+        scope: MutableMapping[str, Any] = {
             "type": "http", "method": "GET", "path": "/live/one.flv", "raw_path": b"/live/one.flv", "scheme": "http",
             "query_string": b"", "headers": [], "client": ("1.2.3.4", 5), "http_version": "1.1", "root_path": "",
         }  # fmt: skip

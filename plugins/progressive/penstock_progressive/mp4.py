@@ -15,13 +15,13 @@ from penstock_formats.isobmff import FragmentMuxer
 class Mp4Muxer:
     """A fragment for each frame. The tracks are those that there are when its first viewer comes: a movie cannot get more.
 
-    Pictures tell of a new config themselves (``avc3``, ``hev1``). Where another codec's changes, viewers are let go,
-    since FFmpeg, and all who play by it, pass over a second movie (see ADR 0016).
+    Where a config changes, viewers are let go, to ask anew: FFmpeg passes over a second movie, and VLC has no picture
+    where pictures tell of their config themselves (``avc3``); see ADR 0018.
     """
 
     def __init__(self, registry: Registry, tracks: Iterable[Track]) -> None:
         self._registry = registry
-        self._muxer = FragmentMuxer(registry, tracks, in_band=True)
+        self._muxer = FragmentMuxer(registry, tracks)
         self._picture = next((track.id for track in self._muxer.tracks if track.kind is Kind.VIDEO), None)
         self._ids = frozenset(track.id for track in self._muxer.tracks)
 
@@ -59,4 +59,4 @@ class Mp4Muxer:
     def preamble(self, cursor: Cursor) -> bytes:
         """The init segment of the tracks as they are configured at the cursor."""
         tracks = [track for track in cursor.tracks if track.id in self._ids]
-        return FragmentMuxer(self._registry, tracks, in_band=True).init
+        return FragmentMuxer(self._registry, tracks).init

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from penstock.feed import Cursor
-from penstock.media import Event, Frame, Kind, Track, TrackAdded, TrackChanged, TrackRemoved
+from penstock.media import NS, Event, Frame, Kind, Track, TrackAdded, TrackChanged, TrackRemoved
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.mpegts import Muxer
 
+TABLES = NS // 2
+"""How often there are tables at least (ETSI TR 101 290 5.2.1, 1.3); each 100 ms they are a tenth of a stream of 300 kbit/s."""
+
 
 class TsMuxer:
-    """Tables come before each key frame and each 100 ms: a viewer needs nothing else to begin."""
+    """Tables come before each key frame, and where there is none for half a second: a viewer needs nothing else to begin."""
 
     def __init__(self, registry: Registry, tracks: Iterable[Track]) -> None:
-        self._muxer = Muxer(registry)
+        self._muxer = Muxer(registry, tables_every=TABLES)
         self._pictures: list[int] = []
         """The ids of the tracks of video: viewers start where the first of them has a key frame."""
         for track in tracks:

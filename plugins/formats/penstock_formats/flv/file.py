@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from penstock.errors import ProtocolViolation
 from penstock_formats.amf import amf0
@@ -50,7 +50,7 @@ class ScriptTag(NamedTuple):
     timestamp: int
     metadata: dict[str, Json] | None
     name: str
-    values: tuple[object, ...]
+    values: tuple[Any, ...]
 
 
 FileEvent = FileHeader | FlvTag | ScriptTag
