@@ -93,6 +93,8 @@ ROWS = {
     "B2": "NAL units and their framing",
     "B3": "AAC configs",
     "B4": "no key frame, no parameter sets, a size that changes always",
+    "M1": "MPEG-TS that loses its sync",
+    "M2": "program tables that cannot be",
     "X1": "a second publisher",
     "X2": "random names",
     "X3": "hours of one kind of track",

@@ -47,7 +47,7 @@ SETTINGS = (
 
 @define
 class FaultServer:
-    """A running penstock. `ports` are by what listens there: rtmp, rtsp, rtp, rtcp, rtmps, rtsps."""
+    """A running penstock. `ports` are by what listens there: rtmp, rtsp, rtp, rtcp, http, rtmps, rtsps, https."""
 
     child: Child
     ports: dict[str, int]
@@ -141,9 +141,9 @@ def fault_server(
         argv += ["--set", setting]
     child = Child.start("penstock", argv, work / "penstock.log")
     try:
-        wanted = {"rtmp", "rtsp", "rtp", "rtcp"}
+        wanted = {"rtmp", "rtsp", "rtp", "rtcp", "http"}
         if any(setting.startswith("server.certificate") for setting in settings):
-            wanted |= {"rtmps", "rtsps"}
+            wanted |= {"rtmps", "rtsps", "https"}
         yield FaultServer(child, _ports(child, wanted))
     except BaseException as error:
         error.add_note(f"server log:\n{child.words(3000)}")
