@@ -74,4 +74,8 @@ def rig(work: Path, *settings: str, config: str = "", program: tuple[str, ...] =
         fault_server(work, *settings, config=config, program=program) as server,
         canary(server.rtmp, server.rtsp, work) as bird,
     ):
+        with Peer(server.ports["http"]) as first:
+            # Its libraries open a file at the first request, and keep it.
+            first.send(b"GET /nothing HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            first.closed_within(SETTLE)
         yield Rig(server, bird)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .binaries import path_of
 from .clients import (
@@ -90,6 +90,10 @@ class FFmpegHttpPublisher(FFmpegPublisher):
             "-c", "copy", *FORMATS[container], *self.options, f"{url}.{container}",
         ]  # fmt: skip
 
+    def container(self, clip: Clip) -> str:
+        # Of a file whose edit list lets sound begin before zero, it writes the first sound at another time into fragments.
+        return "plain.mp4" if _container(self.protocol) == "mp4" else super().container(clip)
+
 
 TS_CODECS = frozenset({"h264", "hevc", "aac", "opus", "mp3", "av1"})
 _VLC = frozenset({"h264", "aac"})
@@ -116,9 +120,9 @@ PLAYERS: tuple[Player, ...] = (
 )
 
 
-def player(name: str) -> Player:
-    """The player of that name."""
-    return next(p for p in PLAYERS if p.name == name)
+def player(name: str, *options: str) -> Player:
+    """The player of that name, with words for its URL."""
+    return evolve(next(p for p in PLAYERS if p.name == name), options=options)
 
 
 def publisher(program: str, container: str, method: str) -> FFmpegHttpPublisher:

@@ -64,7 +64,7 @@ def test_tls_takes_the_slow_path_and_is_as_exact(work: Path, folder: Path) -> No
         server.explained(),
     ):
         players = [
-            progressive.player("ffmpeg new http-flv"),
+            progressive.player("ffmpeg new http-flv", "-tls_verify", "0"),
             progressive.player("websockets wss-ts"),
         ]
         pairs = [(clients.publisher("ffmpeg new rtmp", "-tls_verify", "0"), players)]

@@ -72,6 +72,8 @@ class AsgiRequest:
         self._listening = False
         """Whether the handler is in `body` or `gone`, and finds out by itself where it has to end."""
         self._hearing: anyio.CancelScope | None = None
+        self._whole = self.method not in ("POST", "PUT")
+        """Whether the body has come to its end."""
         self._received = self._sent = 0
         if self.peer is not None:
             self.peer.watch(self.leave)
@@ -150,6 +152,7 @@ class AsgiRequest:
                     text.encode() if text is not None else message.get("body", message.get("bytes", b""))
                 )
                 more = self.websocket or message.get("more_body", False)
+                self._whole = not more
                 self._received += len(data)
                 if self.opened is not None:
                     self.opened.bytes_in = self._received
@@ -174,6 +177,9 @@ class AsgiRequest:
         if etag and status == 200 and self.method in ("GET", "HEAD"):
             status, body, own = partial(self.headers, bytes(body), etag)
             extra += _encoded(own)
+        if not self._whole and self._asgi.get("http_version", "").startswith("1"):
+            # A body that nobody takes may be endless: its sender would go on for ever, and believe that it publishes.
+            extra.append((b"connection", b"close"))
         self.state = DONE
         if status not in _NO_LENGTH:
             extra += _encoded([("content-type", content_type)])
