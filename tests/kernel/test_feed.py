@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import MutableMapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,10 +11,10 @@ import anyio
 import pytest
 
 from penstock import lanes
-from penstock.errors import Denied
+from penstock.errors import Closed, Denied
 from penstock.feed import Cursor
-from penstock.media import NS, Track
-from penstock.ring import Bounds
+from penstock.media import NS, Event, Track, TrackChanged
+from penstock.ring import Bounds, Unit
 from penstock.stream import StreamOptions
 from tests.kernel.feeding import Lines, Peer, Source, peers, pictures
 from tests.kernel.stage import AUDIO, Number, ms, publish, session, stream_of
@@ -345,3 +346,26 @@ async def test_a_feed_that_fails_ends_its_readers_and_not_its_publisher(
         assert (first.reason, second.reason) == ("internal error", "")
         await source.send(1, sound=False)
         assert await two.lines(b"v2") == pictures(0, 3)
+
+
+async def test_a_muxer_that_cannot_go_on_lets_its_readers_go_with_its_reason(
+    logs: list[MutableMapping[str, Any]],
+) -> None:
+    source = Source()
+
+    class Ending(Lines):
+        def mux(self, event: Event) -> Sequence[Unit]:
+            if isinstance(event, TrackChanged):
+                raise Closed("that cannot be told")
+            return super().mux(event)
+
+    async with peers() as (peer,):
+        await source.send(1)
+        why: list[str] = []
+        feed = source.stream.feed(Ending())
+        feed.attach(peer.sink, session(), on_end=why.append)
+        source.publisher.configure(source.video.id, Number(2))
+        assert why == ["that cannot be told"]
+        assert feed not in source.stream.feeds
+        await source.send(1)
+    assert not logs, "it is no bug"
