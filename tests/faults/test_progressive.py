@@ -127,6 +127,7 @@ def test_X4_viewers_that_never_read(url: str, faults: Rig) -> None:
         viewers: list[Peer] = []
         try:
             source = own_address()
+            idle = faults.server.descriptors
             for _ in range(30):
                 viewer = faults.peer("http", receive_buffer=4096, source=source)
                 if url == "websocket":
@@ -137,9 +138,11 @@ def test_X4_viewers_that_never_read(url: str, faults: Rig) -> None:
                 else:
                     get(viewer, url)
                 viewers.append(viewer)
-            before = faults.server.descriptors
             deadline = time.monotonic() + 15
-            while faults.server.descriptors > before - 30:
+            while faults.server.descriptors < idle + 30:
+                assert time.monotonic() < deadline, "they were not let in"
+                time.sleep(0.01)
+            while faults.server.descriptors > idle:
                 assert time.monotonic() < deadline, "viewers that never read stay"
                 time.sleep(0.1)
         finally:
