@@ -61,7 +61,6 @@ class Rendition:
         self.writer = writer
         self._next_writer: SegmentWriter | None = None
         self._init: Init | None = None
-        self._inits = 0
         self._steps = FrameInterval()
         self._pending: list[Frame] = []
         self._part_start: int | None = None
@@ -210,10 +209,9 @@ class Rendition:
         self.close(dts)
         if self._next_writer is not None:
             self.writer, self._next_writer, self._init = self._next_writer, None, None
-        if self._init is None:
-            self._inits += 1
-            self._init = Init(self._inits, self.writer.init, self.writer.tracks)
         number = self.segments[-1].number + 1 if self.segments else cut.number
+        if self._init is None:
+            self._init = Init(number, self.writer.init, self.writer.tracks)
         self.segments.append(
             Segment(
                 number,

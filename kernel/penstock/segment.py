@@ -28,7 +28,7 @@ class SegmentBounds:
 
 
 class Init:
-    """What a player needs before the segments that refer to it; `number` counts those of a rendition."""
+    """What a player needs before the segments that refer to it; `number` is that of the first of these."""
 
     __slots__ = ("data", "number", "tracks")
 

@@ -1,0 +1,154 @@
+"""Viewers: who comes again and again for playlists and segments is one session, by token or by where it comes from."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import anyio
+
+from penstock import Denied, Server, Session, StreamPath
+from penstock_hls.config import HlsConfig
+from penstock_hls.directives import NAMES
+from penstock_http.api import Request
+
+TOKEN = "viewer"
+"""The query field that tells viewers apart; it is given in multivariant playlists."""
+_OURS = frozenset({TOKEN, "variant", *NAMES})
+
+
+class Viewer:
+    """One viewer's session; `query` is what its URLs go on with: what it was asked with that is not ours."""
+
+    __slots__ = ("asked", "key", "sent", "session", "token")
+
+    def __init__(self, session: Session, token: str, key: tuple[str, str]) -> None:
+        self.session = session
+        self.token = token
+        self.key = key
+        self.asked = time.monotonic()
+        self.sent = 0
+        session.count_out = lambda: self.sent
+
+
+class Viewers:
+    """All viewers of a server. One leaves by not asking for `hls.viewer_timeout` seconds."""
+
+    def __init__(self, server: Server, config: HlsConfig) -> None:
+        self._server = server
+        self._config = config
+        self._by_token: dict[str, Viewer] = {}
+        self._by_key: dict[tuple[str, str], Viewer] = {}
+        self._by_connection: dict[tuple[str, str], Viewer] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_token)
+
+    def watching(self, path: StreamPath) -> int:
+        """How many viewers a stream has."""
+        return sum(1 for viewer in self._by_token.values() if viewer.session.path == path)
+
+    async def admit(self, request: Request, path: StreamPath, *, anew: bool = False) -> Viewer:
+        """Who asks, if it may read `path`; with `anew` a viewer that was not there before, unless it has a token.
+
+        Raises `Denied`.
+        """
+        viewer = self._find(request, path, anew=anew)
+        if viewer is None:
+            viewer = await self._enter(request, path)
+        else:
+            if viewer.session.reason:
+                raise Denied(viewer.session.reason)
+            await self._server.streams.authorize(viewer.session, "read", path, request.credentials, asks=True)
+        viewer.asked = time.monotonic()
+        return viewer
+
+    def _find(self, request: Request, path: StreamPath, *, anew: bool) -> Viewer | None:
+        query = request.query
+        token = query.get(TOKEN) if query else None
+        if token is not None:
+            viewer = self._by_token.get(token)
+            if viewer is not None and viewer.session.path == path:
+                self._by_connection[(request.address, path)] = viewer
+                return viewer
+        if anew:
+            return None
+        viewer = self._by_connection.get((request.address, path))
+        if viewer is not None and viewer.token in self._by_token:
+            return viewer
+        return self._by_key.get(self._key(request, path))
+
+    def _key(self, request: Request, path: StreamPath) -> tuple[str, str]:
+        """One player at one address, as far as it can be told without a token."""
+        return f"{request.address.rpartition(':')[0]} {request.headers.get('user-agent', '')}", path
+
+    async def _enter(self, request: Request, path: StreamPath) -> Viewer:
+        server = self._server
+        if len(self._by_token) >= self._config.max_viewers:
+            raise Denied(f"hls.max_viewers ({self._config.max_viewers}) reached")
+        session = server.open_session("hls", request.address)
+        session.direction, session.path = "read", path
+        try:
+            await server.streams.authorize(session, "read", path, request.credentials, asks=True)
+            stream = server.streams.get(path)
+            most = stream.options.max_readers if stream is not None else 0
+            if stream is not None and most and stream.readers + self.watching(path) >= most:
+                raise Denied(f"{path} has its {most} readers already")
+        except BaseException as error:
+            server.close_session(session, error)
+            raise
+        viewer = Viewer(session, secrets.token_urlsafe(12), self._key(request, path))
+        self._by_token[viewer.token] = viewer
+        self._by_key[viewer.key] = viewer
+        self._by_connection[(request.address, path)] = viewer
+        server.spawn(lambda: self._stay(viewer))
+        return viewer
+
+    async def _stay(self, viewer: Viewer) -> None:
+        """Until the viewer has left, or is kicked: then it is refused for as long as it takes to have left."""
+        server, limit = self._server, self._config.viewer_timeout
+        session, path = viewer.session, viewer.session.path
+        stream = server.streams.get(path) if path is not None else None
+        if stream is not None:
+            server.plugins.notify("reader_joined", stream=stream, session=session)
+        try:
+            try:
+                with session.scope():
+                    await self._idle(viewer, limit)
+                    session.reason = session.reason or "the viewer left"
+            finally:
+                if stream is not None:
+                    server.plugins.notify(
+                        "reader_left", stream=stream, session=session, reason=session.reason
+                    )
+                server.close_session(session)
+            if session.reason != "the viewer left":
+                viewer.asked = time.monotonic()
+                await self._idle(viewer, limit)
+        finally:
+            self._forget(viewer)
+
+    async def _idle(self, viewer: Viewer, limit: float) -> None:
+        while (left := viewer.asked + limit - time.monotonic()) > 0:
+            await anyio.sleep(left)
+
+    def _forget(self, viewer: Viewer) -> None:
+        self._by_token.pop(viewer.token, None)
+        if self._by_key.get(viewer.key) is viewer:
+            del self._by_key[viewer.key]
+        for connection in [c for c, v in self._by_connection.items() if v is viewer]:
+            del self._by_connection[connection]
+
+
+def carried(query: Mapping[str, str], token: str = "") -> str:
+    """What URLs in a playlist go on with, from its own: a token for `authorize`, and who the viewer is."""
+    fields = [
+        f"{quote(name, safe='')}={quote(value, safe='')}"
+        for name, value in query.items()
+        if name not in _OURS
+    ]
+    if token:
+        fields.append(f"{TOKEN}={token}")
+    return "?" + "&".join(fields) if fields else ""
