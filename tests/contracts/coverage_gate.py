@@ -72,7 +72,14 @@ def main(arguments: Iterable[str] = ()) -> int:
         branch=True,
         data_file=None,
         config_file=False,
-        source=["penstock", "penstock_formats", "penstock_codecs", "penstock_rtmp", "penstock_rtsp"],
+        source=[
+            "penstock",
+            "penstock_formats",
+            "penstock_codecs",
+            "penstock_rtmp",
+            "penstock_rtsp",
+            "penstock_hls",
+        ],
     )
     if failed := run(measured, [CONTRACT], "-k", "not seeds", *arguments):
         return failed

@@ -96,6 +96,8 @@ def _parse_multivariant(lines: _Lines) -> MultivariantPlaylist:
             version = _parse_version(value)
         elif name == "EXT-X-INDEPENDENT-SEGMENTS":
             independent = True
+    if not variants:
+        raise ProtocolViolation("a multivariant playlist without variants", "RFC 8216bis 4.4.6")
     return MultivariantPlaylist(tuple(variants), tuple(renditions), version, independent)
 
 
