@@ -14,9 +14,9 @@ from penstock_formats.mpegts.segments import TsFormat
 from penstock_hls.config import HlsConfig
 from penstock_hls.directives import Directives
 from penstock_hls.resource import SUFFIXES, VARIANTS, Resource, Variant
-from penstock_hls.viewer import Viewer, Viewers, carried
+from penstock_hls.viewer import Refused, Viewer, Viewers, carried
 from penstock_hls.written import last_part, media_playlist, multivariant_playlist
-from penstock_http.api import Request, Route
+from penstock_http.api import Handler, Request, Route
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 PATIENCE = 3
@@ -38,15 +38,16 @@ class HlsRoutes:
         self.viewers = Viewers(server, config)
 
     def routes(self) -> Iterable[Route]:
-        return [
-            Route("/{path}.m3u8", self._beside),
-            Route("/{path}/index.m3u8", self._within),
+        handlers: list[tuple[str, Handler]] = [
+            ("/{path}.m3u8", self._beside),
+            ("/{path}/index.m3u8", self._within),
             # ZLMediaKit's names.
-            Route("/{path}/hls.m3u8", self._ts),
-            Route("/{path}/hls.fmp4.m3u8", self._fmp4),
+            ("/{path}/hls.m3u8", self._ts),
+            ("/{path}/hls.fmp4.m3u8", self._fmp4),
             # Each with its suffix: more is fixed of them than of other plugins' /{path}.ts and /{path}.mp4.
-            *(Route(f"/{{path}}/hls/{{name}}{suffix}", self._file) for suffix in SUFFIXES),
+            *((f"/{{path}}/hls/{{name}}{suffix}", self._file) for suffix in SUFFIXES),
         ]
+        return [Route(pattern, _refusing(handler)) for pattern, handler in handlers]
 
     # -- multivariant playlists ------------------------------------------------
 
@@ -179,11 +180,23 @@ class HlsRoutes:
     async def _answer(
         self, request: Request, viewer: Viewer, body: bytes, content_type: str, caching: str
     ) -> None:
-        if not request.credentials.anonymous:
+        if request.credentials.password is not None or (request.query and carried(request.query)):
             # What one was let have is not for those who come through the same cache.
             caching = f"private, {caching}"
         await request.respond(200, body, content_type=content_type, headers=[("cache-control", caching)])
         viewer.sent += len(body)
+
+
+def _refusing(handle: Handler) -> Handler:
+    """Who may not watch whatever it proves to be is told 403, and not asked for a password."""
+
+    async def answer(request: Request) -> None:
+        try:
+            await handle(request)
+        except Refused as e:
+            await request.respond(403, f"{e}\n".encode())
+
+    return answer
 
 
 def _variant(text: str) -> Variant:

@@ -19,6 +19,10 @@ TOKEN = "viewer"
 _OURS = frozenset({TOKEN, "variant", *NAMES})
 
 
+class Refused(Denied):
+    """A viewer that was kicked, or one too many."""
+
+
 class Viewer:
     """One viewer's session; `query` is what its URLs go on with: what it was asked with that is not ours."""
 
@@ -60,7 +64,7 @@ class Viewers:
             viewer = await self._enter(request, path)
         else:
             if viewer.session.reason:
-                raise Denied(viewer.session.reason)
+                raise Refused(viewer.session.reason)
             await self._server.streams.authorize(viewer.session, "read", path, request.credentials, asks=True)
         viewer.asked = time.monotonic()
         return viewer
@@ -87,7 +91,7 @@ class Viewers:
     async def _enter(self, request: Request, path: StreamPath) -> Viewer:
         server = self._server
         if len(self._by_token) >= self._config.max_viewers:
-            raise Denied(f"hls.max_viewers ({self._config.max_viewers}) reached")
+            raise Refused(f"hls.max_viewers ({self._config.max_viewers}) reached")
         session = server.open_session("hls", request.address)
         session.direction, session.path = "read", path
         try:
@@ -95,7 +99,7 @@ class Viewers:
             stream = server.streams.get(path)
             most = stream.options.max_readers if stream is not None else 0
             if stream is not None and most and stream.readers + self.watching(path) >= most:
-                raise Denied(f"{path} has its {most} readers already")
+                raise Refused(f"{path} has its {most} readers already")
         except BaseException as error:
             server.close_session(session, error)
             raise

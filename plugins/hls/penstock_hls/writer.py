@@ -7,6 +7,7 @@ from functools import partial
 
 import anyio
 from anyio import to_thread
+from attrs import frozen
 
 from penstock import Endpoint, Rendition, SegmentStore, Server, Stream
 from penstock.settings import Pattern
@@ -88,6 +89,16 @@ class DirectoryService:
                     await lead.wait(lead.position[0])
 
 
+@frozen
+class Changes:
+    """Files by name, playlists by name, the multivariant playlist, and names of what goes."""
+
+    files: dict[str, bytes]
+    playlists: dict[str, bytes]
+    index: bytes
+    removed: list[str]
+
+
 class StreamOutput:
     """What of one stream is on disk, and what goes there next."""
 
@@ -147,17 +158,3 @@ class StreamOutput:
             for name in changes.removed:
                 files.remove(name)
                 self._there.pop(name, None)
-
-
-class Changes:
-    """Files by name, playlists, the multivariant playlist, and names of what goes."""
-
-    __slots__ = ("files", "index", "playlists", "removed")
-
-    def __init__(
-        self, files: dict[str, bytes], playlists: dict[str, bytes], index: bytes, removed: list[str]
-    ) -> None:
-        self.files = files
-        self.playlists = playlists
-        self.index = index
-        self.removed = removed

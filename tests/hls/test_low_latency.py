@@ -1,0 +1,218 @@
+"""Low-Latency HLS by the clauses of draft-pantos-hls-rfc8216bis-20: blocking reload, deltas, hints, reports."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+import pytest
+
+from penstock.media import NS
+from penstock_hls.playlist import parse_playlist
+from tests.hls.stage import get, live, media, watching
+from tests.http.port import Answer
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
+
+
+async def test_6_2_5_2_a_blocked_reload_is_answered_once_the_part_is_there() -> None:
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 3)
+        # One picture of it is there, which is no part yet.
+        open_segment = playlist.media_sequence + len(playlist.segments)
+        answers: list[Answer] = []
+
+        async def wait(query: str) -> None:
+            answers.append(await get(server, f"/live/one/hls/ll-v1.m3u8?{query}"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, f"_HLS_msn={open_segment}&_HLS_part=1")
+            await anyio.sleep(0.1)
+            assert not answers
+            stream.write(5)
+            await anyio.sleep(0.1)
+            assert not answers, "that was part 0"
+            stream.write(5)
+        (answer,) = answers
+        assert answer.status == 200
+        # Appendix B: what was waited for may be kept by caches for six target durations.
+        assert answer.headers["cache-control"] == "max-age=6"
+        found = parse_playlist(answer.body)
+        assert len(found.segments[-1].parts) == 2  # type: ignore[union-attr]
+
+
+async def test_6_2_5_2_without_a_part_it_is_answered_once_the_segment_is_complete() -> None:
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 2)
+        open_segment = playlist.media_sequence + len([s for s in playlist.segments if s.uri])
+        answers: list[Answer] = []
+
+        async def wait() -> None:
+            answers.append(await get(server, f"/live/one/hls/ll-a2.m3u8?_HLS_msn={open_segment}"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            stream.write(20)
+            await anyio.sleep(0.1)
+            assert not answers
+            stream.write(5)
+        found = parse_playlist(answers[0].body)
+        assert any(s.uri == f"a2-{open_segment}.m4s" for s in found.segments)  # type: ignore[union-attr]
+
+
+async def test_6_2_5_2_what_is_there_already_is_answered_at_once() -> None:
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 3)
+        for query in (
+            f"_HLS_msn={playlist.media_sequence}",
+            "_HLS_msn=0&_HLS_part=0",
+            "_HLS_msn=5&_HLS_part=999",
+        ):
+            with anyio.fail_after(1):
+                assert (await get(server, f"/live/one/hls/ll-v1.m3u8?{query}")).status == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "_HLS_msn={last}3",
+        "_HLS_msn={ahead}",
+        "_HLS_msn={last}&_HLS_part=99",
+        "_HLS_msn={next}&_HLS_part=3",
+        "_HLS_part=1",
+        "_HLS_msn=-1",
+        "_HLS_msn=1.5",
+        "_HLS_msn=",
+        "_HLS_msn=9223372036854775808",
+        "_HLS_msn=184467440737095516160",
+        "_HLS_msn={last}&_HLS_part=1000000000",
+    ],
+)
+async def test_6_2_5_2_what_is_too_far_ahead_or_no_number_is_refused_at_once(query: str) -> None:
+    """More than two segments, or three parts, ahead of the playlist's last: 400."""
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 2)
+        last = playlist.media_sequence + len(playlist.segments) - 1
+        with anyio.fail_after(1):
+            url = query.format(last=last, next=last + 1, ahead=last + 3)
+            assert (await get(server, f"/live/one/hls/ll-v1.m3u8?{url}")).status == 400
+
+
+async def test_6_2_5_2_what_does_not_come_within_three_target_durations_is_503() -> None:
+    async with live({"segment_seconds": 0.5, "part_seconds": 0.1}, gop=12) as (server, stream):
+        playlist = await watching(server, stream, 2)
+        began = time.monotonic()
+        answer = await get(
+            server, f"/live/one/hls/ll-v1.m3u8?_HLS_msn={playlist.media_sequence + len(playlist.segments)}"
+        )
+        assert answer.status == 503
+        assert 1.3 < time.monotonic() - began < 4
+
+
+async def test_6_2_5_2_the_end_of_the_stream_lets_everybody_go() -> None:
+    async with live({"reconnect_grace": 0}) as (server, stream):
+        playlist = await watching(server, stream, 2)
+        last = playlist.media_sequence + len(playlist.segments) - 1
+        answers: list[Answer] = []
+
+        async def wait() -> None:
+            answers.append(await get(server, f"/live/one/hls/ll-v1.m3u8?_HLS_msn={last + 1}"))
+
+        with anyio.fail_after(2):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait)
+                await anyio.sleep(0.1)
+                stream.close()
+        assert b"#EXT-X-ENDLIST" in answers[0].body
+
+
+async def test_6_2_5_1_a_delta_leaves_out_what_is_older_than_the_skip_boundary() -> None:
+    async with live({"segment_window": 20}) as (server, stream):
+        full = await watching(server, stream, 15)
+        delta = await media(server, "ll-v1", "?_HLS_skip=YES")
+        assert delta.skipped == len(full.segments) - len(delta.segments)
+        assert delta.segments == full.segments[delta.skipped :]
+        assert delta.media_sequence == full.media_sequence
+        told = sum(s.duration for s in delta.segments)
+        assert told >= 6 * full.target_duration * NS
+        assert delta.skipped >= 7
+        assert (await media(server, "ll-v1", "?_HLS_skip=odd")).skipped == 0
+        # A playlist that is shorter than the boundary is told whole.
+        assert (await media(server, "fmp4-v1", "?_HLS_skip=YES")).skipped == 0
+
+
+async def test_4_4_5_3_the_part_that_comes_next_is_hinted_and_can_be_asked_for_already() -> None:
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 3)
+        (hint,) = playlist.hints
+        assert hint.type == "PART"
+        answers: list[Answer] = []
+
+        async def wait() -> None:
+            answers.append(await get(server, f"/live/one/hls/{hint.uri}"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(0.1)
+            assert not answers
+            stream.write(5)
+        assert answers[0].status == 200
+        assert (await media(server)).segments[-1].parts[-1].uri == hint.uri
+
+
+async def test_4_4_5_3_a_hint_that_turns_out_wrong_is_404() -> None:
+    """The segment ended before the part that it was expected to have."""
+    async with live(gop=27) as (server, stream):
+        stream.write(1)
+        playlist = await watching(server, stream, 3)
+        number = playlist.media_sequence + len([s for s in playlist.segments if s.uri]) - 1
+        complete = next(s for s in playlist.segments if s.uri.startswith(f"v1-{number}."))
+        answer = await get(server, f"/live/one/hls/v1-{number}.{len(complete.parts)}.m4s")
+        assert answer.status == 404
+
+
+async def test_4_4_5_4_every_other_rendition_is_reported() -> None:
+    async with live(languages=("en", "de")) as (server, stream):
+        await watching(server, stream, 3)
+        playlist = await media(server, "ll-v1")
+        assert {r.uri for r in playlist.reports} == {"ll-a2.m3u8", "ll-a3.m3u8"}
+        for report in playlist.reports:
+            other = await media(server, report.uri.removesuffix(".m3u8"))
+            assert report.last_msn == other.media_sequence + len(other.segments) - 1
+            assert report.last_part == len(other.segments[-1].parts) - 1
+
+
+async def test_a_playlist_of_parts_is_there_before_the_first_segment_where_its_length_is_known() -> None:
+    """Who joins in the middle of a group of pictures sees it at once."""
+    async with live() as (server, stream):
+        stream.write(25 + 7)
+        with anyio.fail_after(1):
+            assert (await get(server, "/live/one.m3u8")).status == 200
+            playlist = await media(server)
+        (only,) = playlist.segments
+        assert only.uri == ""
+        assert len(only.parts) == 1
+
+
+async def test_blocked_viewers_are_all_released() -> None:
+    """The crowd is in tests/kernel/test_waiters.py and tests/faults/test_hls.py; here each has its own connection."""
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 2)
+        following = playlist.media_sequence + len(playlist.segments)
+        done: list[float] = []
+        count = 300
+
+        async def wait() -> None:
+            answer = await get(server, f"/live/one/hls/ll-v1.m3u8?_HLS_msn={following}&_HLS_part=0")
+            assert answer.status == 200
+            done.append(time.perf_counter())
+
+        stream_ = server.streams.get("live/one")
+        assert stream_ is not None
+        async with anyio.create_task_group() as tasks:
+            for _ in range(count):
+                tasks.start_soon(wait)
+            while stream_.stores[0].waiting < count:
+                await anyio.sleep(0.05)
+            stream.write(5)
+        assert len(done) == count

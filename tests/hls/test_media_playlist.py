@@ -1,0 +1,254 @@
+"""Media playlists by the clauses of draft-pantos-hls-rfc8216bis-20 that bind a server."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import anyio
+import pytest
+
+from penstock.media import NS
+from penstock_formats.isobmff.segments import CmafFormat
+from penstock_hls.media_playlist import target_duration
+from penstock_hls.written import media_playlist
+from tests.hls.stage import LARGE, Live, get, live, media, watching
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
+
+VARIANTS = ("ts-main", "fmp4-v1", "fmp4-a2", "ll-v1", "ll-a2")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+async def test_4_4_3_1_every_segment_rounded_is_at_most_the_target_duration(name: str) -> None:
+    async with live(gop=38) as (server, stream):
+        playlist = await watching(server, stream, 8, name)
+        assert len(playlist.segments) >= 4
+        for segment in playlist.segments:
+            assert (segment.duration + NS // 2) // NS <= playlist.target_duration
+
+
+@pytest.mark.parametrize(("longest", "target"), [(1, 1), (1_499, 1), (1_500, 2), (8_000, 8), (10_499, 10)])
+def test_4_4_3_1_the_target_duration_is_that_of_the_longest_segment_rounded(
+    longest: int, target: int
+) -> None:
+    assert target_duration(longest * 1_000_000) == target
+
+
+async def test_4_4_3_2_the_media_sequence_is_the_number_of_the_first_segment_listed() -> None:
+    """And goes up by one for each that is removed."""
+    async with live({"segment_window": 2}) as (server, stream):
+        first = await watching(server, stream, 3, "ts-main")
+        stream.write(25 * 6)
+        later = await media(server, "ts-main")
+        assert later.media_sequence == first.media_sequence + 6 - (len(later.segments) - len(first.segments))
+        assert [s.uri for s in later.segments] == [
+            f"main-{later.media_sequence + n}.ts" for n in range(len(later.segments))
+        ]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+async def test_4_4_3_3_and_4_4_4_3_a_discontinuity_is_marked_and_counted_once_it_is_gone(name: str) -> None:
+    async with live({"segment_window": 2}) as (server, stream):
+        await watching(server, stream, 2, name)
+        stream.close()
+        again = Live(server)
+        await again.publish()
+        again.write(26)
+        playlist = await media(server, name)
+        assert [s.discontinuity for s in playlist.segments].count(True) == 1
+        assert playlist.discontinuity_sequence == 0
+        again.write(25 * 8)
+        playlist = await media(server, name)
+        assert not any(s.discontinuity for s in playlist.segments)
+        assert playlist.discontinuity_sequence == 1
+
+
+async def test_4_4_3_4_the_end_of_the_stream_is_the_end_of_the_list() -> None:
+    async with live({"reconnect_grace": 0}) as (server, stream):
+        playlist = await watching(server, stream, 3)
+        assert not playlist.end
+        stream.close()
+        playlist = await media(server)
+        assert playlist.end
+        assert playlist.hints == ()
+        assert all(s.uri for s in playlist.segments), "the last one is complete"
+        # Segments are still there, and there is no more to wait for.
+        assert (await get(server, f"/live/one/hls/{playlist.segments[0].uri}")).status == 200
+        with anyio.fail_after(2):
+            again = await media(server, "ll-v1", f"?_HLS_msn={playlist.media_sequence + 50}")
+        assert again == playlist
+
+
+async def test_4_4_3_7_the_part_target_is_the_longest_part_and_parts_but_the_last_are_no_shorter_than_85_percent() -> (
+    None
+):
+    async with live() as (server, stream):
+        await watching(server, stream, 4)
+        for name in ("ll-v1", "ll-a2"):
+            playlist = await media(server, name)
+            assert playlist.part_target is not None
+            for segment in playlist.segments:
+                assert all(p.duration <= playlist.part_target for p in segment.parts)
+                assert all(p.duration >= 0.85 * playlist.part_target for p in segment.parts[:-1])
+
+
+async def test_4_4_3_8_server_control() -> None:
+    """CAN-SKIP-UNTIL is six target durations, HOLD-BACK three of them, PART-HOLD-BACK three part targets."""
+    async with live() as (server, stream):
+        playlist = await watching(server, stream)
+        control, part = playlist.server_control, playlist.part_target
+        assert control is not None
+        assert part is not None
+        assert control.can_block_reload
+        assert control.can_skip_until == 6 * playlist.target_duration * NS
+        assert control.hold_back == 3 * playlist.target_duration * NS
+        assert control.part_hold_back == 3 * part
+        for name in ("ts-main", "fmp4-v1"):
+            assert (await watching(server, stream, 2, name)).server_control is None
+
+
+@pytest.mark.parametrize(("name", "version"), [("ts-main", 3), ("fmp4-v1", 7), ("ll-v1", 9)])
+async def test_8_the_version_is_what_the_tags_need(name: str, version: int) -> None:
+    async with live() as (server, stream):
+        assert (await watching(server, stream, 2, name)).version == version
+
+
+async def test_4_4_4_5_fragmented_segments_have_a_map_and_transport_streams_need_none() -> None:
+    async with live() as (server, stream):
+        for name, type in (("fmp4-v1", "video/mp4"), ("fmp4-a2", "audio/mp4")):
+            playlist = await watching(server, stream, 2, name)
+            (only,) = {s.map for s in playlist.segments}
+            assert only is not None
+            answer = await get(server, f"/live/one/hls/{only.uri}")
+            assert answer.status == 200
+            assert answer.headers["content-type"] == type
+            assert answer.body[4:8] == b"ftyp"
+        assert {s.map for s in (await watching(server, stream, 2, "ts-main")).segments} == {None}
+
+
+async def test_4_4_4_5_another_config_has_another_map_after_a_discontinuity() -> None:
+    async with live() as (server, stream):
+        await watching(server, stream, 2)
+        stream.publisher.configure(stream.video, LARGE)
+        stream.write(50)
+        for name in ("fmp4-v1", "fmp4-a2"):
+            playlist = await media(server, name)
+            marked = [n for n, s in enumerate(playlist.segments) if s.discontinuity]
+            assert len(marked) == 1
+            maps = [s.map for s in playlist.segments]
+            video = name == "fmp4-v1"
+            assert (maps[marked[0] - 1] != maps[marked[0]]) is video
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+async def test_4_4_4_6_dates_are_wall_times_and_go_on_with_the_durations(name: str) -> None:
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 5, name)
+        complete = [s for s in playlist.segments if s.uri]
+        assert len(complete) >= 4
+        for a, b in pairwise(complete):
+            assert a.date is not None
+            assert b.date is not None
+            assert abs(b.date - a.date - a.duration) < NS // 20
+        # Five seconds were written in no time: the clock takes the newest for now.
+        assert abs(time.time_ns() - (complete[-1].date or 0)) < 15 * NS
+
+
+async def test_4_4_4_7_sound_that_is_missing_is_a_gap() -> None:
+    async with live() as (server, stream):
+        await watching(server, stream, 2)
+        stream.audio, heard = [], stream.audio
+        stream.write(75)
+        stream.audio = heard
+        stream.write(50)
+        playlist = await media(server, "fmp4-a2")
+        gaps = [s for s in playlist.segments if s.gap]
+        assert gaps
+        assert playlist.version == 8
+        assert (await get(server, f"/live/one/hls/{gaps[0].uri}")).status == 404
+
+
+async def test_4_4_4_9_parts_are_the_segment_cut_in_pieces() -> None:
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 3)
+        segment = playlist.segments[-2]
+        whole = (await get(server, f"/live/one/hls/{segment.uri}")).body
+        pieces = [(await get(server, f"/live/one/hls/{p.uri}")).body for p in segment.parts]
+        assert b"".join(pieces) == whole
+        assert len(pieces) == 5
+        assert [p.independent for p in segment.parts] == [True, False, False, False, False]
+
+
+async def test_6_2_2_parts_are_listed_for_the_last_three_target_durations() -> None:
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 8)
+        with_parts = [s for s in playlist.segments if s.parts]
+        without = [s for s in playlist.segments if not s.parts]
+        assert playlist.segments == (*without, *with_parts)
+        assert 3 <= len(with_parts) <= 5
+        # What is listed no more is still there for who has an older playlist.
+        old = f"/live/one/hls/{without[-1].uri.replace('.m4s', '.0.m4s')}"
+        assert (await get(server, old)).status == 200
+
+
+async def test_6_2_2_no_less_than_three_target_durations_are_listed_and_what_is_gone_stays_as_long_again() -> (
+    None
+):
+    async with live({"segment_window": 0}) as (server, stream):
+        first = await watching(server, stream, 5, "ts-main")
+        assert sum(s.duration for s in first.segments) >= 3 * first.target_duration * NS
+        stream.write(25 * 2)
+        assert (await get(server, f"/live/one/hls/{first.segments[0].uri}")).status == 200
+        stream.write(25 * 10)
+        assert (await get(server, f"/live/one/hls/{first.segments[0].uri}")).status == 404
+
+
+async def test_6_2_2_a_segment_never_changes_and_may_be_kept_by_caches() -> None:
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 2)
+        answer = await get(server, f"/live/one/hls/{playlist.segments[0].uri}")
+        assert answer.headers["cache-control"] == "max-age=3600, immutable"
+        assert answer.headers["content-type"] == "video/mp4"
+        answer = await get(server, "/live/one/hls/ll-v1.m3u8")
+        assert answer.headers["content-type"] == "application/vnd.apple.mpegurl"
+        assert answer.headers["cache-control"] == "no-cache"
+
+
+async def test_6_2_1_segments_are_independent_and_say_so() -> None:
+    async with live() as (server, stream):
+        for name in VARIANTS:
+            assert (await watching(server, stream, 2, name)).independent_segments
+
+
+async def test_6_2_4_renditions_have_the_same_sequence_numbers_at_the_same_times() -> None:
+    async with live() as (server, stream):
+        await watching(server, stream, 5)
+        video, audio = await media(server, "ll-v1"), await media(server, "ll-a2")
+        assert video.media_sequence == audio.media_sequence
+        assert video.target_duration == audio.target_duration
+        assert len(video.segments) == len(audio.segments)
+        for a, b in zip(video.segments, audio.segments, strict=True):
+            assert abs((a.date or 0) - (b.date or 0)) < NS // 10
+
+
+async def test_long_groups_of_pictures_make_long_segments_that_are_announced() -> None:
+    async with live(gop=200) as (server, stream):
+        playlist = await watching(server, stream, 17)
+        assert playlist.target_duration == 8
+        assert [s.duration for s in playlist.segments if s.uri] == [8 * NS, 8 * NS]
+        assert playlist.segments[-1].parts
+
+
+async def test_the_same_bytes_are_given_to_everybody_until_something_changes() -> None:
+    async with live() as (server, stream):
+        await watching(server, stream, 2)
+        store = server.streams.get("live/one")
+        assert store is not None
+        rendition = store.segments(CmafFormat()).renditions["v1"]
+        one = media_playlist(rendition, "ll")
+        assert media_playlist(rendition, "ll") is one
+        with_token = media_playlist(rendition, "ll", "?token=x")
+        assert with_token.count(b"?token=x") == one.count(b"URI=") + one.count(b"#EXTINF")
+        stream.write(5)
+        assert media_playlist(rendition, "ll") is not one
