@@ -169,6 +169,10 @@ class Streams:
         Raises `NotFound` after `timeout` seconds (none: waits for ever).
         """
         canonical = path if isinstance(path, StreamPath) else StreamPath.parse(path)
+        stream = self._streams.get(canonical)
+        if stream is not None and stream.published and stream.is_ready:
+            # Nothing is to be waited for, so that a timeout of 0 does no harm.
+            return stream
         with anyio.move_on_after(timeout):
             while True:
                 stream = self._streams.get(canonical)

@@ -75,6 +75,12 @@ async def test_who_waits_gets_what_comes() -> None:
         assert witness.wanted == ["live/one"] * 3
 
 
+async def test_what_is_there_is_had_without_time_to_wait() -> None:
+    async with server_of() as server:
+        await publish(server)
+        assert (await server.streams.wait("live/one", 0)).published
+
+
 async def test_who_waits_in_vain_is_told_and_leaves_nothing() -> None:
     async with server_of() as server:
         with pytest.raises(NotFound, match="nobody publishes live/none"):
