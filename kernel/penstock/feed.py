@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Protocol, Self
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 import anyio
 import structlog
 
 from penstock.errors import Denied
-from penstock.media import NS, Event, Track
+from penstock.media import NS, Event, Track, TrackAdded
 from penstock.ring import Bounds, Ring, Unit
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ CATCH_UP_BYTES = 128 << 10
 
 
 class Muxer(Protocol):
-    """Writes frames in one carrier's format, the same for every reader of the feed."""
+    """Writes frames in one carrier's format, the same for every reader of the feed.
+
+    One that does not carry every track also has `Selective.left_out`.
+    """
 
     @property
     def key(self) -> Hashable:
@@ -41,6 +44,16 @@ class Muxer(Protocol):
 
     def config(self, track: Track, time: int) -> Unit | None:
         """What tells a reader in mid-stream of a track's config at `time`; None where frames carry it themselves."""
+        ...
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A muxer that says which of the tracks that it knows its readers do not get."""
+
+    @property
+    def left_out(self) -> Mapping[int, str]:
+        """Reasons by track id. That of a track which is added while the feed runs is logged."""
         ...
 
 
@@ -293,6 +306,16 @@ class Feed:
                 self._counts[track_id] = self._counts.get(track_id, 0) + 1
             for lane in self.lanes:
                 lane.note(unit)
+        if isinstance(event, TrackAdded):
+            self._added(event.track)
+
+    def _added(self, track: Track) -> None:
+        """A late track is left out with a reason, or not at all."""
+        reason = self.muxer.left_out.get(track.id) if isinstance(self.muxer, Selective) else None
+        if reason is not None:
+            for reader in self.readers:
+                reader.session.leave_out(track.id, reason)
+            self.stream.left_out(track, reason)
 
     @property
     def due_at(self) -> int | None:

@@ -77,6 +77,12 @@ class Session:
         if number:
             self.counters[what] = self.counters.get(what, 0) + number
 
+    def leave_out(self, track_id: int, reason: str) -> None:
+        """It does not get a track: its `info` says why."""
+        left_out = self.info.setdefault("left_out", {})
+        if isinstance(left_out, dict):
+            left_out[track_id] = reason
+
     def kick(self, reason: str) -> None:
         """End the session; its protocol says goodbye and closes. `reason` is logged and shown."""
         if not self.reason:

@@ -11,7 +11,7 @@ import anyio
 from penstock.errors import AlreadyPublished, Denied, NotFound
 from penstock.feed import Feed
 from penstock.hooks import Action
-from penstock.media import NS
+from penstock.media import NS, Track
 from penstock.path import StreamPath
 from penstock.publisher import Publisher
 from penstock.ring import Bounds
@@ -235,6 +235,11 @@ class Streams:
             stream = arguments["stream"]
             assert isinstance(stream, Stream)
             self._server.relay.changed(stream)
+
+    def left_out(self, stream: Stream, track: Track, reason: str) -> None:
+        if (publisher := stream.publisher) is not None:
+            values = {"track": track.id, "codec": track.codec.name, "reason": reason}
+            self._log("late track left out", stream.path, publisher.session, **values)
 
     def gone(self, stream: Stream) -> None:
         if self._streams.get(stream.path) is stream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.media import NS, Frame, Track, TrackChanged
+from penstock.media import NS, Frame, Track, TrackAdded, TrackChanged
 from penstock.registry import Registry
 from penstock_codecs import aac
 from penstock_codecs.aac.config import AAC, AacConfig
@@ -38,3 +38,13 @@ def test_other_data_keeps_its_time() -> None:
     muxer = RtmpMuxer(Registry(), [script], stream_id=1, chunk_size=4096)
     (unit,) = muxer.mux(Frame(script, 5 * NS, 5 * NS, (b"\x02\x00\x0aonCuePoint\x05",), True, None, 0))
     assert _header(unit.payloads[0]) == (5000, MessageType.DATA, 14)
+
+
+def test_late_tracks_that_the_reader_does_not_take_have_a_reason() -> None:
+    registry = Registry()
+    aac.plugin.register(registry=registry)
+    one, two = (Track(n, AAC, 48_000, AacConfig.lc(48_000, 2)) for n in (1, 2))
+    muxer = RtmpMuxer(registry, [], stream_id=1, chunk_size=4096)
+    for track in (one, two):
+        muxer.mux(TrackAdded(track))
+    assert muxer.left_out == {2: "the reader takes one track of a kind"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -86,6 +87,7 @@ class Talk:
     url: str
     session: str = ""
     frames: list[tuple[int, bytes]] = field(factory=list[tuple[int, bytes]])
+    sockets: list[socket.socket] = field(factory=list[socket.socket])
     _cseq: int = 0
     _buffer: bytes = b""
 
@@ -116,6 +118,24 @@ class Talk:
             assert reply.status == 200, reply.head
         return await self.ask("PLAY")
 
+    async def play_udp(self, track_id: int) -> tuple[socket.socket, socket.socket]:
+        """Set up one track over UDP and play; the sockets of its RTP and RTCP."""
+        while True:
+            media, control = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+            self.sockets += media, control
+            media.bind(("127.0.0.1", 0))
+            number = media.getsockname()[1]
+            try:
+                control.bind(("127.0.0.1", number + 1))
+            except (OSError, OverflowError):
+                continue
+            break
+        ports = f"Transport: RTP/AVP;unicast;client_port={number}-{number + 1}"
+        reply = await self.ask("SETUP", f"/trackID={track_id}", ports)
+        assert reply.status == 200, reply.head
+        assert (await self.ask("PLAY")).status == 200
+        return media, control
+
     async def send(self, channel: int, data: bytes) -> None:
         await self.tcp.send(interleaved_header(channel, len(data)) + data)
 
@@ -144,4 +164,13 @@ class Talk:
 @asynccontextmanager
 async def talking(server: Server, path: str = PATH) -> AsyncGenerator[Talk]:
     async with await anyio.connect_tcp("127.0.0.1", port(server)) as tcp:
-        yield Talk(tcp, f"rtsp://127.0.0.1/{path}")
+        talk = Talk(tcp, f"rtsp://127.0.0.1/{path}")
+        yield talk
+        for sock in talk.sockets:
+            sock.close()
+
+
+async def datagram(sock: socket.socket) -> bytes:
+    """The next datagram."""
+    await anyio.wait_readable(sock)
+    return sock.recv(2048)

@@ -6,12 +6,14 @@ import time
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from penstock_formats.rtp.packet import RtpPacket
+from penstock_rtsp.muxer import LATE
 from penstock_rtsp.player import BEGIN_SECONDS
 from penstock_rtsp.rtp_info import parse_rtp_info
 from tests.faults.rtsp import Reply
-from tests.rtsp.served import publish, serving, talking
+from tests.rtsp.served import datagram, publish, serving, talking
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -63,3 +65,41 @@ async def test_play_of_pictures_alone_waits_for_nothing() -> None:
         began = time.monotonic()
         assert (await peer.play(1)).status == 200
         assert time.monotonic() - began < BEGIN_SECONDS
+
+
+async def test_a_late_track_is_left_out_with_one_line() -> None:
+    with capture_logs() as lines:
+        async with (
+            serving() as server,
+            talking(server) as one,
+            talking(server) as two,
+            talking(server) as late,
+        ):
+            source = await publish(server, sound=False)
+            await source.picture(key=True)
+            for peer in (one, two):
+                assert (await peer.play(1)).status == 200
+            source.declare_sound()
+            await source.sound()
+            assert all("left_out" in s.info for s in server.sessions if s.protocol == "rtsp" and s.path)
+            described = await late.ask("DESCRIBE")
+            assert described.body.count(b"m=audio") == 1
+    told = [
+        (line["track"], line["codec"], line["reason"])
+        for line in lines
+        if line["event"] == "late track left out"
+    ]
+    assert told == [(2, "pcma", LATE)]
+
+
+async def test_who_comes_after_a_late_track_gets_it_over_udp_too() -> None:
+    async with serving() as server, talking(server) as early, talking(server) as late:
+        source = await publish(server, sound=False)
+        await source.picture(key=True)
+        await early.play_udp(1)
+        source.declare_sound()
+        await source.sound()
+        media, _ = await late.play_udp(2)
+        await source.sound()
+        with anyio.fail_after(2):
+            assert RtpPacket.parse(await datagram(media)).payload_type == 8

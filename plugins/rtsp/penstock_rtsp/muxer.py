@@ -11,7 +11,7 @@ from attrs import define
 from penstock.clock import StreamClock
 from penstock.errors import ProtocolViolation
 from penstock.feed import Cursor
-from penstock.media import NS, Epoch, Event, Frame, Kind, Track, to_ns, to_ticks
+from penstock.media import NS, Epoch, Event, Frame, Kind, Track, TrackAdded, to_ns, to_ticks
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.rtcp import SenderReport, SourceDescription, encode_rtcp, ns_to_ntp
@@ -25,6 +25,7 @@ REPORT_NS = 5 * NS
 """Between two sender reports (RFC 3550 6.2)."""
 FIRST_DYNAMIC = 96
 CNAME = b"penstock"
+LATE = "RTSP players know the tracks of their description only"
 
 _HEADER = struct.Struct("!BBHII")
 _FRAMED = struct.Struct("!BBHBBHII")
@@ -93,6 +94,8 @@ class RtpMuxer:
         self._channels = dict(channels) if channels is not None else None
         self._clock = clock
         self._senders: dict[int, _Sender] = {}
+        self.left_out: dict[int, str] = {}
+        """Tracks that came too late, and why their readers do not get them."""
         described, _ = formats(registry, tracks)
         for track in tracks:
             if track.id not in described or (channels is not None and track.id not in channels):
@@ -121,7 +124,7 @@ class RtpMuxer:
     @property
     def key(self) -> Hashable:
         if self._channels is None:
-            return ("rtp",)
+            return ("rtp", *sorted(self._senders))
         return ("rtp", *sorted(self._channels.items()))
 
     def config(self, track: Track, time: int) -> Unit | None:
@@ -132,6 +135,8 @@ class RtpMuxer:
         if isinstance(event, Epoch):
             self.report_soon()
             return ()
+        if isinstance(event, TrackAdded) and event.track.kind is not Kind.DATA:
+            self.left_out[event.track.id] = LATE
         if not isinstance(event, Frame):
             return ()
         sender = self._senders.get(event.track.id)
