@@ -173,6 +173,25 @@ class ServerConfig:
     )
 
 
+def start_option() -> Any:
+    """The key ``start`` of a protocol's table, alike in all: hand it to `Feed.attach`."""
+    return option(
+        "key",
+        'Where players begin: "key" at the last key frame, so that there is a picture at once; "live" with what comes '
+        "next, for the least delay, and no picture before the next key frame.",
+    )
+
+
+def backlog_option() -> Any:
+    """The key ``max_backlog_seconds`` of a protocol's table, alike in all: hand it to `Stream.feed`."""
+    return option(
+        None,
+        "A player who is further behind than this many seconds skips to the next key frame; in place of [server] "
+        "max_backlog_seconds.",
+        validator=optional(within(0)),
+    )
+
+
 def is_url(_instance: Any, _attribute: Attribute[Any], value: str) -> None:
     """A validator of URLs, as far as the kernel can tell."""
     if not re.match(r"[a-z][a-z0-9+.-]*://[^\s/]", value, re.IGNORECASE):

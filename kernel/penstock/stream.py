@@ -172,12 +172,17 @@ class Stream:
     async def wait_ready(self) -> None:
         await self._ready.wait()
 
-    def feed(self, muxer: Muxer) -> Feed:
-        """The feed of `muxer`'s key, born by replaying the GOP cache where there is none."""
+    def feed(self, muxer: Muxer, max_backlog: float | None = None) -> Feed:
+        """The feed of `muxer`'s key, born by replaying the GOP cache where there is none.
+
+        Its readers skip when they are `max_backlog` seconds behind, of which the first who asks decides; None is
+        what the server has for all.
+        """
         feed = self._feeds.get(muxer.key)
         if feed is None:
             o = self.options
-            feed = Feed(self, muxer, o.bounds, o.max_backlog, o.window)
+            backlog = o.max_backlog if max_backlog is None else max_backlog
+            feed = Feed(self, muxer, o.bounds, backlog, o.window)
             for frame in self._cache.frames:
                 feed.push(frame)
             self._feeds[muxer.key] = feed

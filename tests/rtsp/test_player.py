@@ -103,3 +103,28 @@ async def test_who_comes_after_a_late_track_gets_it_over_udp_too() -> None:
         await source.sound()
         with anyio.fail_after(2):
             assert RtpPacket.parse(await datagram(media)).payload_type == 8
+
+
+async def test_start_live_begins_with_what_comes_next() -> None:
+    async with serving(rtsp={"start": "live"}) as server, talking(server) as peer:
+        source = await publish(server)
+        await source.picture(key=True)
+        await source.picture()
+        began = time.monotonic()
+        assert (await peer.play(1, 2)).status == 200
+        assert time.monotonic() - began < BEGIN_SECONDS
+        await source.picture()
+        await source.sound()
+        with anyio.fail_after(2):
+            channels = [await peer.frame() for _ in range(4)]
+        assert [channel for channel, _ in channels] == [0, 1, 2, 3], "with a report for each track"
+        assert RtpPacket.parse(channels[0][1]).payload.endswith(b"3"), "the third picture"
+
+
+async def test_each_protocol_has_its_own_backlog() -> None:
+    async with serving(rtsp={"max_backlog_seconds": 1.5}) as server, talking(server) as peer:
+        source = await publish(server)
+        await source.picture(key=True)
+        await peer.play(1)
+        (feed,) = source.stream.feeds
+        assert feed.max_backlog == 1_500_000_000

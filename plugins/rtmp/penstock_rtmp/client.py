@@ -23,6 +23,7 @@ from penstock_formats.flv.ingest import Ingest
 from penstock_rtmp.capability import MULTITRACK
 from penstock_rtmp.chunk import Message
 from penstock_rtmp.client_connection import ClientConnection, Target
+from penstock_rtmp.config import RtmpConfig
 from penstock_rtmp.event import (
     ClientEvent,
     Connected,
@@ -64,8 +65,9 @@ def _split(url: str) -> tuple[str, int, str, str, str]:
 class RtmpScheme:
     """Both directions of ``rtmp`` and ``rtmps``."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, config: RtmpConfig) -> None:
         self._server = server
+        self._config = config
 
     async def pull(self, url: str, publish: Callable[[Session], Publisher], session: Session) -> None:
         link = await self._open(url, session, publishing=False)
@@ -121,7 +123,8 @@ class RtmpScheme:
             rtmp.send_metadata(muxer.metadata(cursor.tracks))
             return rtmp.data_to_send() + muxer.preamble(cursor)
 
-        return stream.feed(muxer).attach(link.connection.sink, session, preamble=preamble)
+        feed = stream.feed(muxer, self._config.max_backlog_seconds)
+        return feed.attach(link.connection.sink, session, preamble=preamble)
 
     async def _open(self, url: str, session: Session, *, publishing: bool) -> _Link:
         host, port, app, tc_url, name = _split(url)

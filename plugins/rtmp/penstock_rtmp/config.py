@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from attrs import frozen
 
 from penstock.hooks import option
-from penstock.settings import is_listen
+from penstock.settings import backlog_option, is_listen, start_option
 
 
 @frozen
@@ -18,3 +20,5 @@ class RtmpConfig:
         "Address and port of RTMPS, where server.certificate is set; empty: none.",
         validator=is_listen,
     )
+    start: Literal["key", "live"] = start_option()
+    max_backlog_seconds: float | None = backlog_option()

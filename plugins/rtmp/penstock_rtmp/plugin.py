@@ -29,14 +29,14 @@ class RtmpPlugin(Plugin):
     def services(self, server: Server, config: RtmpConfig) -> Iterable[Service]:
         found: list[Service] = []
         if config.listen:
-            found.append(RtmpService(server, config.listen, secure=False))
+            found.append(RtmpService(server, config, secure=False))
         if config.listen_tls and server.has_tls:
-            found.append(RtmpService(server, config.listen_tls, secure=True))
+            found.append(RtmpService(server, config, secure=True))
         return found
 
     @hookimpl
-    def schemes(self, server: Server) -> Mapping[str, Scheme]:
-        return {"rtmp": RtmpScheme(server), "rtmps": RtmpScheme(server)}
+    def schemes(self, server: Server, config: RtmpConfig) -> Mapping[str, Scheme]:
+        return {"rtmp": RtmpScheme(server, config), "rtmps": RtmpScheme(server, config)}
 
 
 plugin = RtmpPlugin()

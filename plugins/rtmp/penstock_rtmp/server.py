@@ -9,15 +9,17 @@ from penstock.hooks import Endpoint
 from penstock.net import open_listener
 from penstock.server import Server
 from penstock.settings import parse_listen
+from penstock_rtmp.config import RtmpConfig
 from penstock_rtmp.session import serve
 
 
 class RtmpService:
     """One listener; each connection is a session of its own."""
 
-    def __init__(self, server: Server, listen: str, *, secure: bool) -> None:
+    def __init__(self, server: Server, config: RtmpConfig, *, secure: bool) -> None:
         self._server = server
-        self._listen = listen
+        self._config = config
+        self._listen = config.listen_tls if secure else config.listen
         self._secure = secure
         self.name = "rtmps" if secure else "rtmp"
 
@@ -31,4 +33,6 @@ class RtmpService:
         shown = "" if port == usual else f":{port}"
         url = f"{self.name}://{{host}}{shown}/live/stream"
         started([Endpoint(self.name, host or "", port, "tcp", (url,))])
-        await self._server.serve_tcp(listeners, self.name, partial(serve, self._server), tls=tls)
+        await self._server.serve_tcp(
+            listeners, self.name, partial(serve, self._server, self._config), tls=tls
+        )

@@ -19,6 +19,7 @@ from penstock_formats.flv import FLV
 from penstock_formats.flv.ingest import Ingest
 from penstock_rtmp.capability import MULTITRACK
 from penstock_rtmp.chunk import Message
+from penstock_rtmp.config import RtmpConfig
 from penstock_rtmp.connection import ServerConnection
 from penstock_rtmp.event import (
     Connect,
@@ -38,9 +39,9 @@ PUBLISHER_READ = 256 << 10
 PLAYER_READ = 16 << 10
 
 
-async def serve(server: Server, connection: Connection, session: Session) -> None:
+async def serve(server: Server, config: RtmpConfig, connection: Connection, session: Session) -> None:
     """Serve one client until it leaves."""
-    await RtmpSession(server, connection, session).run()
+    await RtmpSession(server, config, connection, session).run()
 
 
 @define
@@ -59,6 +60,7 @@ class RtmpSession:
     """The I/O around a `ServerConnection`."""
 
     __slots__ = (
+        "_config",
         "_connect",
         "_connection",
         "_deadline",
@@ -69,8 +71,9 @@ class RtmpSession:
         "_session",
     )
 
-    def __init__(self, server: Server, connection: Connection, session: Session) -> None:
+    def __init__(self, server: Server, config: RtmpConfig, connection: Connection, session: Session) -> None:
         self._server = server
+        self._config = config
         self._connection = connection
         self._session = session
         self._rtmp = ServerConnection(os.urandom(RANDOM_SIZE), int(time.monotonic() * 1000) & 0xFFFFFFFF)
@@ -198,9 +201,9 @@ class RtmpSession:
             raise
         self._rtmp.accept_play(event.stream_id)
         self._playing[event.stream_id] = _Playing(event, None)
-        self._attach(event, start="key")
+        self._attach(event)
 
-    def _attach(self, event: Play, start: str) -> None:
+    def _attach(self, event: Play) -> None:
         """Put the player's sink at its place: the replies that wait go out first, then what is true there."""
         connect, path, stream_id = self._connect, self._session.path, event.stream_id
         stream = self._server.streams.get(path) if path is not None else None
@@ -223,11 +226,11 @@ class RtmpSession:
         def preamble(cursor: Cursor) -> bytes:
             return self._rtmp.data_to_send() + muxer.preamble(cursor)
 
-        reader = stream.feed(muxer).attach(
+        reader = stream.feed(muxer, self._config.max_backlog_seconds).attach(
             self._connection.sink,
             self._session,
             preamble=preamble,
-            start=start,
+            start=self._config.start,
             on_end=lambda reason: self._ended(stream_id, reason),
         )
         self._playing[stream_id].reader = reader
@@ -248,7 +251,7 @@ class RtmpSession:
             playing.reader.detach("paused")
             playing.reader = None
         elif not event.paused and playing.reader is None:
-            self._attach(playing.event, start="key")
+            self._attach(playing.event)
 
     def _closed(self, stream_id: int) -> None:
         publishing = self._publishing.pop(stream_id, None)

@@ -23,6 +23,7 @@ from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
+from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.description import describe, offered
 from penstock_rtsp.ingest import Ingest, TrackIngest
 from penstock_rtsp.message import InterleavedFrame, Request, interleaved_header
@@ -128,14 +129,17 @@ def _udp_pair(local: str) -> _UdpTrack:
 class RtspScheme:
     """Both directions of ``rtsp`` and ``rtsps``."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, config: RtspConfig) -> None:
         self._server = server
+        self._config = config
 
     async def pull(self, url: str, publish: Callable[[Session], Publisher], session: Session) -> None:
         await self._with_fallback(url, session, lambda link: link.pull(publish))
 
     async def push(self, url: str, stream: Stream, session: Session) -> None:
-        await self._with_fallback(url, session, lambda link: link.push(stream))
+        await self._with_fallback(
+            url, session, lambda link: link.push(stream, self._config.max_backlog_seconds)
+        )
 
     async def _with_fallback(self, url: str, session: Session, work: Callable[[_Link], Any]) -> None:
         secure = url.startswith("rtsps:")
@@ -394,7 +398,7 @@ class _Link:
 
     # -- push -------------------------------------------------------------------
 
-    async def push(self, stream: Stream) -> None:
+    async def push(self, stream: Stream, backlog: float | None) -> None:
         local = str(self.connection.sock.getsockname()[0])
         tracks = stream.tracks
         description, left_out = describe(self.server.registry, tracks, local, SystemRandom().getrandbits(31))
@@ -423,7 +427,7 @@ class _Link:
         def preamble(cursor: Cursor) -> bytes:
             return self.rtsp.data_to_send()
 
-        reader = stream.feed(muxer).attach(sink, self.session, preamble=preamble)
+        reader = stream.feed(muxer, backlog).attach(sink, self.session, preamble=preamble)
         try:
             await self._run(channels, None)
         finally:

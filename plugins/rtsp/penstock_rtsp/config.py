@@ -7,7 +7,7 @@ from typing import Any, Literal
 from attrs import Attribute, frozen
 
 from penstock.hooks import option
-from penstock.settings import is_listen, parse_listen, within
+from penstock.settings import backlog_option, is_listen, parse_listen, start_option, within
 
 
 def _is_rtcp(_instance: Any, _attribute: Attribute[Any], value: str) -> None:
@@ -42,6 +42,8 @@ class RtspConfig:
         ":8002", "Address and UDP port of RTP, for all peers; empty: no UDP.", validator=is_listen
     )
     rtcp: str = option(":8003", "Address and UDP port of RTCP, for all peers.", validator=_is_rtcp)
+    start: Literal["key", "live"] = start_option()
+    max_backlog_seconds: float | None = backlog_option()
     multicast: str = option(
         "239.255.42.0/24", "Range of multicast groups, one for each stream; empty: no multicast."
     )

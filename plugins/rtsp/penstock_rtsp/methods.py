@@ -179,7 +179,7 @@ class Methods:
         player = self.player
         if player is None:
             stream = await self._server.streams.open_authorized(self._session, path)
-            player = Player(self._server, stream, self._session, self._shared.random)
+            player = Player(self._server, self._shared.config, stream, self._session, self._shared.random)
         elif player.stream.path != path or player.playing:
             raise Refusal(455)
         elif player.stream.ended:

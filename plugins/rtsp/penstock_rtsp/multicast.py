@@ -40,6 +40,7 @@ class Multicast:
         self._claims: dict[StreamPath, tuple[str, set[Session]]] = {}
         self.port = config.multicast_port
         self.ttl = config.multicast_ttl
+        self._backlog = config.max_backlog_seconds
         try:
             network = ipaddress.ip_network(config.multicast)
         except ValueError:
@@ -116,7 +117,7 @@ class Multicast:
             )
             own = self._server.sessions.add("rtsp-multicast", address)
             own.path, own.direction = stream.path, "read"
-            reader = stream.feed(muxer).attach(
+            reader = stream.feed(muxer, self._backlog).attach(
                 sink, own, start="live", on_end=lambda _: self._end(stream.path)
             )
             group = self._groups[stream.path] = Group(address, stream, reader, own)

@@ -18,6 +18,7 @@ from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
 from penstock.udp import send_run
+from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.multicast import Multicast
 from penstock_rtsp.muxer import RtpMuxer
 from penstock_rtsp.rtp_info import build_rtp_info
@@ -37,6 +38,7 @@ class Player:
     """Tracks by their transport: interleaved channels, or addresses of datagrams, or a multicast group."""
 
     server: Server
+    config: RtspConfig
     stream: Stream
     session: Session
     random: Random
@@ -59,7 +61,7 @@ class Player:
         """Wait, `BEGIN_SECONDS` at most, until sound and picture have begun at the key frame to start at (ADR 0015)."""
         ids = self.track_ids
         kinds = {t.id: t.kind for t in self.stream.tracks if t.id in ids and t.kind is not Kind.DATA}
-        if len(kinds) < 2 or Kind.VIDEO not in kinds.values():
+        if self.config.start == "live" or len(kinds) < 2 or Kind.VIDEO not in kinds.values():
             return
         with anyio.move_on_after(BEGIN_SECONDS):
             while not (self.stream.ended or self.stream.has_begun(kinds)):
@@ -89,7 +91,7 @@ class Player:
         muxer = RtpMuxer(
             self.server.registry, self.stream.tracks, self.stream.clock, self.random, self.channels or None
         )
-        feed = self.stream.feed(muxer)
+        feed = self.stream.feed(muxer, self.config.max_backlog_seconds)
         told = feed.muxer
         sink: DatagramSink | Any = connection.sink
         to: dict[tuple[int, int], tuple[socket.socket, tuple[Any, ...]]] = {}
@@ -108,6 +110,9 @@ class Player:
             ids = sorted(self.track_ids)
             data = reply(build_rtp_info(told.rtp_info(cursor, base, ids)))
             reports = told.reports(cursor, ids)
+            if not reports:
+                # Nothing is there yet that they could be about.
+                told.report_soon()
             if sink is connection.sink:
                 return data + b"".join(reports.values())
             control(data)
@@ -116,7 +121,9 @@ class Player:
                 send_run(sock, (report, len(report)), address)
             return b""
 
-        self._reader = feed.attach(sink, self.session, preamble=preamble, on_end=ended)
+        self._reader = feed.attach(
+            sink, self.session, preamble=preamble, start=self.config.start, on_end=ended
+        )
 
     def pause(self) -> None:
         """Leave the feed; what was set up stays."""

@@ -24,8 +24,8 @@ class RtspPlugin(Plugin):
         return [RtspService(server, config)]
 
     @hookimpl
-    def schemes(self, server: Server) -> Mapping[str, Scheme]:
-        return {"rtsp": RtspScheme(server), "rtsps": RtspScheme(server)}
+    def schemes(self, server: Server, config: RtspConfig) -> Mapping[str, Scheme]:
+        return {"rtsp": RtspScheme(server, config), "rtsps": RtspScheme(server, config)}
 
 
 plugin = RtspPlugin()
