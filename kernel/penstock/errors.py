@@ -43,11 +43,14 @@ class AlreadyPublished(StreamError):
 
 
 class Denied(StreamError):
-    """The peer may not do that. `anonymous` is true where it gave no credentials, so that asking for them may help."""
+    """The peer may not do that. `anonymous` is true where it gave no credentials, so that asking for them may help;
+    `explained` where a plugin gave a reason that the peer may read.
+    """
 
-    def __init__(self, reason: str, *, anonymous: bool = False) -> None:
+    def __init__(self, reason: str, *, anonymous: bool = False, explained: bool = False) -> None:
         super().__init__(reason)
         self.anonymous = anonymous
+        self.explained = explained
 
 
 class Closed(PenstockError):

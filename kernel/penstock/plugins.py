@@ -284,7 +284,7 @@ class PluginSet:
             if answer is True:
                 return
             if answer is False or isinstance(answer, str):
-                raise Denied(answer or "not allowed", anonymous=credentials.anonymous)
+                raise Denied(answer or "not allowed", anonymous=credentials.anonymous, explained=bool(answer))
             if answer is not None:
                 self._note(
                     record, "authorize", TypeError(f"answered {type(answer).__name__}: not bool, str or None")

@@ -118,7 +118,7 @@ def test_who_says_something_else_is_told_so(folder: Path) -> None:
     require("ffmpeg-new", "ffmpeg")
     with penstock(folder / "server") as server:
         wrong = _somebody(server.endpoints, "viewer", "sees nothing")
-        for scheme, says in (("rtsp", "401 Unauthorized"), ("rtmp", "not you")):
+        for scheme, says in (("rtsp", "403 Forbidden: not you"), ("rtmp", "not you")):
             for program in ("ffmpeg", "ffmpeg-new"):
                 argv = [path_of(program), "-nostdin", "-i", wrong.url(scheme, "live/mine"), "-f", "null", "-"]
                 done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)

@@ -7,6 +7,7 @@ import functools
 from attrs import field, frozen
 
 from penstock.errors import ProtocolViolation
+from penstock.log import escape
 from penstock_formats.decimal import parse_decimal
 from penstock_rtsp.headers import Headers
 from penstock_rtsp.message import REASONS, VERSION, InterleavedFrame, Request, Response
@@ -15,6 +16,8 @@ from penstock_rtsp.session_header import SessionHeader
 from penstock_rtsp.state import METHODS, StateMachine, WrongState
 from penstock_rtsp.url import Target
 
+MAX_WHY = 200
+"""Characters of a reason in the status line: clients print it in a line of their own."""
 MAX_CSEQ = (1 << 32) - 1
 
 
@@ -41,9 +44,10 @@ class Refused:
 class Refusal(Exception):
     """What answers a request with a status other than 200, after which the session goes on."""
 
-    def __init__(self, status: int, *headers: tuple[str, str]) -> None:
+    def __init__(self, status: int, *headers: tuple[str, str], why: str = "") -> None:
         self.status = status
         self.headers = headers
+        self.why = why
 
 
 Event = Asked | Refused | Response | InterleavedFrame
@@ -85,8 +89,12 @@ class ServerConnection:
         *headers: tuple[str, str],
         body: bytes = b"",
         date: str | None = None,
+        why: str = "",
     ) -> bytes:
-        """The reply to `request`, with its CSeq, the server's name and the session where there is one."""
+        """The reply to `request`, with its CSeq, the server's name and the session where there is one.
+
+        `why` is for the reader of the status line, and may be any text.
+        """
         lines: list[tuple[str, str]] = []
         cseq = request.headers.get("CSeq")
         # A number that is none is not sent back: it could be anything.
@@ -97,7 +105,8 @@ class ServerConnection:
             lines.append(("Date", date))
         if self.session is not None:
             lines.append(("Session", self.session.build()))
-        return Response(status, REASONS.get(status, "Error"), Headers((*lines, *headers)), body).encode()
+        reason = REASONS.get(status, "Error") + (f": {escape(why[:MAX_WHY])}" if why else "")
+        return Response(status, reason, Headers((*lines, *headers)), body).encode()
 
     def refuse(self, refused: Refused, date: str | None = None) -> bytes:
         """The reply to a request that was refused."""

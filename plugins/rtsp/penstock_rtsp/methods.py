@@ -11,7 +11,7 @@ import anyio
 from penstock.errors import AlreadyPublished, Closed, Denied, NotFound, ProtocolViolation, StreamError
 from penstock.net import Connection
 from penstock.path import StreamPath
-from penstock.session import Session
+from penstock.session import Credentials, Session
 from penstock_formats.sdp import SessionDescription
 from penstock_rtsp.channels import Channels
 from penstock_rtsp.connection import Asked, Refusal, ServerConnection
@@ -64,13 +64,13 @@ class Methods:
         try:
             reply: bytes | None = await handler(asked)
         except Refusal as refusal:
-            reply = self._reply(request, refusal.status, *refusal.headers)
-        except Denied:
-            reply = self._reply(request, 403)
+            reply = self._reply(request, refusal.status, *refusal.headers, why=refusal.why)
+        except Denied as denied:
+            reply = self._reply(request, 403, why=str(denied))
         except NotFound:
             reply = self._reply(request, 404)
-        except AlreadyPublished:
-            self._connection.sink.control(self._reply(request, 403))
+        except AlreadyPublished as error:
+            self._connection.sink.control(self._reply(request, 403, why=str(error)))
             raise
         except StreamError as error:
             self._log_refused(request, error)
@@ -88,12 +88,22 @@ class Methods:
     def _log_refused(self, request: Request, error: Exception) -> None:
         self._server.log_peer(self._session, "request refused", method=request.method, reason=str(error))
 
-    def _reply(self, request: Request, status: int, *headers: tuple[str, str], body: bytes = b"") -> bytes:
-        return self._rtsp.respond(request, status, *headers, body=body, date=date())
+    def _reply(
+        self, request: Request, status: int, *headers: tuple[str, str], body: bytes = b"", why: str = ""
+    ) -> bytes:
+        return self._rtsp.respond(request, status, *headers, body=body, date=date(), why=why)
 
-    async def _challenge(self, request: Request) -> Refusal:
-        """Ask for credentials, whatever the URL's query says: cameras' clients have one and answer nonetheless."""
+    async def _denied(self, request: Request, credentials: Credentials, denied: Denied) -> Refusal:
+        """Ask for credentials, whatever the URL's query says: cameras' clients have one and answer nonetheless.
+
+        Who answered and is refused with a reason reads that instead: the same question gives the same answer.
+        """
         await anyio.sleep(self._shared.authenticator.pause(request))
+        answered = "Authorization" in request.headers and (
+            credentials.user or credentials.password is not None
+        )
+        if denied.explained and answered:
+            return Refusal(403, why=str(denied))
         return Refusal(
             401, *[("WWW-Authenticate", c) for c in self._shared.authenticator.challenges(request)]
         )
@@ -107,8 +117,8 @@ class Methods:
             credentials = self._shared.authenticator.credentials(asked.request, asked.target.query)
             try:
                 await self._server.streams.authorize(self._session, action, path, credentials, asks=True)
-            except Denied:
-                raise await self._challenge(asked.request) from None
+            except Denied as denied:
+                raise await self._denied(asked.request, credentials, denied) from None
             self._authorized.add((action, path))
         return path
 
