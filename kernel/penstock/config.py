@@ -34,6 +34,9 @@ RESERVED = frozenset({"server", "streams"})
 """Tables of the kernel, which no plugin may be called."""
 KERNEL_KEYS = ("enabled", "required")
 """Keys of every plugin's table that the kernel handles."""
+STREAMS_VARIABLE = "PENSTOCK_STREAMS"
+STREAMS_EXAMPLE = '{"live/*" = {override = true}}'
+"""The table ``[streams]``, whose keys no variable's name could have: slashes and stars."""
 OTHER_VARIABLES = frozenset(
     {
         "PENSTOCK_CONFIG",
@@ -260,19 +263,44 @@ def _from_environment(
     problems: list[str] = []
     for variable in sorted(v for v in env if v.startswith(PREFIX) and v not in OTHER_VARIABLES):
         place = places.get(variable)
-        if place is not None:
+        if variable == STREAMS_VARIABLE:
+            problem = _put_streams(tables, env[variable], origins)
+            if problem:
+                problems.append(f"{variable}: {problem}")
+        elif place is not None:
             problem = _put(tables, place, env[variable])
             origins[place] = variable
             if problem:
                 problems.append(f"{variable}: {problem}")
         elif variable.startswith(_variable(("streams", ""))) and not _of_kubernetes(variable, env[variable]):
             problems.append(
-                f"{variable} is no setting of Penstock: streams have no variables; write them in the file, or "
-                """--set 'streams."live/x".override=true'"""
+                f"{variable} is no setting of Penstock: all streams are in one variable, such as "
+                f"{STREAMS_VARIABLE}='{STREAMS_EXAMPLE}'"
             )
         elif not (variable.startswith(unread) or _of_kubernetes(variable, env[variable])):
             problems.append(f"{variable} is no setting of Penstock" + structure.nearest(variable, places))
     return problems
+
+
+def _put_streams(tables: dict[str, Any], text: str, origins: dict[tuple[str, ...], str]) -> str:
+    """Set the keys that one variable has of any stream, leaving the others; returns what is wrong with it."""
+    try:
+        given: Any = tomllib.loads(f"streams = {text.strip()}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        given = {}
+    found: Any = given.get("streams")
+    if len(given) != 1 or not isinstance(found, dict):
+        return f"must be an inline table of TOML, such as {STREAMS_EXAMPLE}"
+    streams = tables.setdefault("streams", {})
+    if not isinstance(streams, dict):
+        return "streams is no table"
+    for pattern, table in cast("dict[str, Any]", found).items():
+        origins["streams", pattern] = STREAMS_VARIABLE
+        before: Any = streams.get(pattern)  # pyright: ignore[reportUnknownMemberType]
+        if isinstance(table, dict) and isinstance(before, dict):
+            table = {**cast("dict[str, Any]", before), **cast("dict[str, Any]", table)}
+        streams[pattern] = table
+    return ""
 
 
 def _of_kubernetes(variable: str, value: str) -> bool:

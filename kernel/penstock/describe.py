@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import attrs
 
-from penstock.config import PluginConfigs, variables
+from penstock.config import STREAMS_EXAMPLE, STREAMS_VARIABLE, PluginConfigs, variables
 from penstock.settings import ServerConfig, StreamConfig
 from penstock.structure import dotted, types_of
 
@@ -21,9 +21,10 @@ _HEAD = """\
 # The configuration of Penstock: every key with its default. Remove the "#" before a key to set it.
 # A key may also be set by the environment variable that is named with it, and by --set table.key=value."""
 
-_STREAMS = """\
+_STREAMS = f"""\
 # A table for each path or pattern of paths: "*" is within a segment, "**" any number of segments.
-# Of all patterns that match a path, the most specific counts."""
+# Of all patterns that match a path, the most specific counts.
+# All of them are one environment variable: {STREAMS_VARIABLE}='{STREAMS_EXAMPLE}'"""
 
 
 def describe(plugins: PluginConfigs) -> str:

@@ -375,12 +375,38 @@ def test_public_host(tmp_path: Path) -> None:
         assert "server.public_host must be a host name" in line
 
 
-def test_streams_have_no_variables(tmp_path: Path) -> None:
-    (line,) = mistakes(tmp_path, PENSTOCK_STREAMS_LIVE_OVERRIDE="true")
-    assert line.startswith(
-        "PENSTOCK_STREAMS_LIVE_OVERRIDE is no setting of Penstock: streams have no variables"
+def test_streams_have_one_variable_for_all(tmp_path: Path) -> None:
+    """What it says of a stream counts more than the file, key by key, and what the command line says more than both."""
+    text = '[streams."live/*"]\noverride = true\nmax_readers = 5\n[streams."cam/one"]\nmax_readers = 1\n'
+    given = '{"live/*" = {max_readers = 7, push = ["rtmp://h/x"]}, "new/one" = {override = true}}'
+    config = config_of(tmp_path, text, 'streams."live/*".push=rtmp://h/y', PENSTOCK_STREAMS=given)
+    live, cam, new = (config.stream(path) for path in ("live/a", "cam/one", "new/one"))
+    assert (live.override, live.max_readers, live.push) == (True, 7, ["rtmp://h/y"])
+    assert (cam.max_readers, new.override) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["true", "live/x", "{", "", "1\nserver = {}", "[" * 4000, "{a = {}} \n b = 1"]
+)
+def test_the_variable_of_streams_is_a_table(tmp_path: Path, text: str) -> None:
+    assert mistakes(tmp_path, PENSTOCK_STREAMS=text) == [
+        'PENSTOCK_STREAMS: must be an inline table of TOML, such as {"live/*" = {override = true}}'
+    ]
+
+
+def test_mistakes_in_the_variable_of_streams_name_it(tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, PENSTOCK_STREAMS='{"live/x" = {overide = true}}')
+    assert line.startswith('PENSTOCK_STREAMS: streams."live/x".overide is unknown; did you mean')
+    (line,) = mistakes(tmp_path, PENSTOCK_STREAMS='{"live/x" = 1}')
+    assert line.startswith('PENSTOCK_STREAMS: streams."live/x" must be a table')
+    (line,) = mistakes(
+        tmp_path, '[streams."live/x"]\nwrong = 1\n', PENSTOCK_STREAMS='{"live/x" = {override = true}}'
     )
-    assert load(None, {}, ['streams."live/x".override=true']).stream("live/x").override
+    assert ":2: " in line
+    lines = mistakes(tmp_path, "streams = 1\n", PENSTOCK_STREAMS='{"live/x" = {override = true}}')
+    assert "PENSTOCK_STREAMS: streams is no table" in lines
+    (line,) = mistakes(tmp_path, PENSTOCK_STREAMS_LIVE_OVERRIDE="true")
+    assert "all streams are in one variable, such as PENSTOCK_STREAMS=" in line
     config_of(tmp_path, PENSTOCK_STREAMS_SERVICE_HOST="10.0.0.1", PENSTOCK_STREAMS_PORT="tcp://10.0.0.1:1")
 
 
