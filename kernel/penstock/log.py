@@ -28,7 +28,10 @@ _OVERHEAD = 8
 def configure(
     level: str = "info", style: Literal["auto", "human", "json"] = "auto", file: TextIO | None = None
 ) -> None:
-    """Set structlog up for the whole process: for the command line, never for an embedded server."""
+    """Set structlog up for the whole process, as the command line does.
+
+    A `Server` never does: how its process logs is up to the program that it is embedded in, which may call this.
+    """
     out = file if file is not None else sys.stderr
     if style == "auto":
         style = "human" if out.isatty() else "json"

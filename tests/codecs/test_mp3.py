@@ -51,3 +51,12 @@ def test_names_and_durations() -> None:
     assert Mp3Info().codecs_string(Mp3Config(44100, 2)) == "mp4a.6B"
     assert Mp3Info().codecs_string(Mp3Config(22050, 2, 2.0)) == "mp4a.69"
     assert Mp3Info().samples((b"",), Mp3Config(22050, 2, 2.0)) == 576
+
+
+def test_what_metadata_foretells() -> None:
+    flv = Mp3Flv()
+    for rate, version in ((44100, 1.0), (24000, 2.0), (8000, 2.5)):
+        assert flv.implied_config(b"", rate, 1) == Mp3Config(rate, 1, version)
+    for rate, channels in ((44000, 2), (44100, 0), (44100, 3)):
+        with pytest.raises(ProtocolViolation):
+            flv.implied_config(b"", rate, channels)

@@ -60,6 +60,12 @@ async def say(port: int, line: bytes) -> bytes:
         return await stream.receive()
 
 
+async def test_an_embedded_server_leaves_logging_to_its_program() -> None:
+    structlog.reset_defaults()
+    async with server_of():
+        assert not structlog.is_configured()
+
+
 async def test_started_and_stopped_again_and_again() -> None:
     """Each time everything is given back: the port too, which the next server gets."""
     port = 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig, Frame
-from penstock_codecs.mp3.header import FrameHeader, split
+from penstock_codecs.mp3.header import FrameHeader, Mp3Config, split
 from penstock_formats.flv import FlvUnit
 
 
@@ -25,7 +25,7 @@ class Mp3Flv:
         raise ProtocolViolation("MP3 has no sequence header", "Enhanced RTMP v2")
 
     def implied_config(self, data: bytes, sample_rate: int, channels: int) -> CodecConfig | None:
-        return FrameHeader.parse(data).config
+        return FrameHeader.parse(data).config if data else Mp3Config.foretold(sample_rate, channels)
 
     def encode(self, frame: Frame) -> bytes:
         return b"".join(frame.units)

@@ -26,6 +26,14 @@ class Mp3Config(CodecConfig):
     channels: int
     version: float = 1.0
 
+    @staticmethod
+    def foretold(sample_rate: int, channels: int) -> Mp3Config:
+        """The config of frames that are still to come. Raises `ProtocolViolation`."""
+        version = next((v for v, rates in _RATES.items() if sample_rate in rates), None)
+        if version is None or not 1 <= channels <= 2:
+            raise ProtocolViolation(f"MP3 with {channels} channels at {sample_rate} Hz", CLAUSE)
+        return Mp3Config(sample_rate, channels, version)
+
     @property
     def frame_samples(self) -> int:
         """Samples of one frame."""

@@ -43,7 +43,11 @@ class FlvBinding(Protocol):
         ...
 
     def implied_config(self, data: bytes, sample_rate: int, channels: int) -> CodecConfig | None:
-        """The config of a codec that has no sequence header (G.711, MP3, VP8), from its first frame and the tag's flags."""
+        """The config of a codec that has no sequence header (G.711, MP3, VP8), from its first frame and the tag's flags.
+
+        Without `data` the first frame is still to come, and onMetaData has told rate and channels; None where that is
+        not enough to know.
+        """
         ...
 
     def encode(self, frame: Frame) -> bytes:

@@ -67,7 +67,7 @@ class Ingest:
         self._check_complete()
 
     def _foretell(self, values: Mapping[str, Any]) -> None:
-        """Declare sound without sequence header (G.711), of which the metadata says all there is to know.
+        """Declare sound without sequence header (G.711, MP3), of which the metadata says all there is to know.
 
         Its first frame comes with the first picture, which is 2 s late with x264's defaults: too long to wait for.
         """
@@ -84,7 +84,7 @@ class Ingest:
         try:
             implied = found[1].implied_config(b"", int(rate), 1 + stereo)
         except ProtocolViolation:
-            # MP3 says what it is in each of its frames, and nowhere else.
+            # What cannot be may still be said wrongly: the first frame tells.
             return
         if implied is not None:
             entry = self._inputs[Kind.AUDIO, 0] = _Input(*found, foretold=True)

@@ -1,0 +1,60 @@
+"""What a publisher declares, and when its stream is ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import penstock
+from penstock import PluginSet
+from penstock.path import StreamPath
+from penstock.stream import Stream, StreamOptions
+from penstock_codecs import g711, h264, mp3
+from penstock_rtmp.chunk import Message
+from penstock_rtmp.event import Metadata
+from penstock_rtmp.ingest import Ingest
+from penstock_rtmp.message import MessageType
+from tests.faults.canary_program import AVCC
+from tests.kernel.stage import Host, publish
+
+
+def published(values: dict[str, Any]) -> tuple[Stream, Ingest]:
+    """A stream whose publisher has said onMetaData, and H.264's sequence header."""
+    server = penstock.Server({}, plugins=PluginSet.discover(installed=False))
+    for codec in (g711, h264, mp3):
+        codec.plugin.register(registry=server.registry)
+    stream = Stream(StreamPath.parse("live/one"), server.registry, StreamOptions(), Host())
+    ingest = Ingest(publish(stream), server)
+    ingest.metadata(Metadata(1, values))
+    ingest.media(Message(MessageType.VIDEO, 1, 0, b"\x17\x00\x00\x00\x00" + AVCC))
+    return stream, ingest
+
+
+@pytest.mark.parametrize(("number", "codec"), [(2, "mp3"), (7, "pcma"), (8, "pcmu")])
+def test_sound_without_sequence_header_is_declared_before_its_first_frame(number: float, codec: str) -> None:
+    """With x264's defaults the first frame of either comes after 2 s, and who asked before got no sound."""
+    values = {"videocodecid": 7.0, "audiocodecid": number, "audiosamplerate": 44100.0, "stereo": True}
+    stream, _ = published(values)
+    assert [t.codec.name for t in stream.tracks if t.kind == "audio"] == [codec]
+    assert stream.is_ready
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"audiosamplerate": 44000.0}, {"audiosamplerate": "44100"}, {"stereo": 1.0}, {"audiocodecid": 99.0}],
+)
+def test_what_metadata_says_wrongly_is_not_declared(wrong: dict[str, Any]) -> None:
+    values = {"videocodecid": 7.0, "audiocodecid": 2.0, "audiosamplerate": 44100.0, "stereo": True}
+    stream, _ = published(values | wrong)
+    assert [t.codec.name for t in stream.tracks if t.kind == "audio"] == []
+    assert not stream.is_ready
+
+
+def test_the_first_frame_has_the_last_word() -> None:
+    values = {"videocodecid": 7.0, "audiocodecid": 2.0, "audiosamplerate": 44100.0, "stereo": True}
+    stream, ingest = published(values)
+    mono = bytes.fromhex("fffb90c4") + bytes(413)
+    ingest.media(Message(MessageType.AUDIO, 1, 40, b"\x2e" + mono))
+    (sound,) = [t for t in stream.tracks if t.kind == "audio"]
+    assert getattr(sound.config, "channels", 0) == 1
