@@ -64,7 +64,13 @@ async def serving(*plugins: Plugin, **tables: dict[str, Any]) -> AsyncGenerator[
     rtmp = {"listen": "127.0.0.1:0"} | tables.pop("rtmp", {})
     config = {"rtsp": rtsp, "rtmp": rtmp, "server": {"wait_for_stream": 0}} | tables
     async with Server(config, plugins=PluginSet.discover(extra=plugins)) as server:
-        yield server
+        try:
+            yield server
+        finally:
+            # Those of publishers here are nobody's work, so that nobody takes leave of them.
+            for session in server.sessions:
+                if session.protocol == "test":
+                    server.sessions.remove(session)
 
 
 async def publish(server: Server, *, sound: bool = True) -> Source:
@@ -119,8 +125,8 @@ class Talk:
             assert reply.status == 200, reply.head
         return await self.ask("PLAY")
 
-    async def play_udp(self, track_id: int) -> tuple[socket.socket, socket.socket]:
-        """Set up one track over UDP and play; the sockets of its RTP and RTCP."""
+    async def set_up_udp(self, url: str) -> tuple[socket.socket, socket.socket]:
+        """Set up one track over UDP; the sockets of its RTP and RTCP."""
         while True:
             media, control = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
             self.sockets += media, control
@@ -131,11 +137,15 @@ class Talk:
             except (OSError, OverflowError):
                 continue
             break
-        ports = f"Transport: RTP/AVP;unicast;client_port={number}-{number + 1}"
-        reply = await self.ask("SETUP", f"/trackID={track_id}", ports)
+        reply = await self.ask("SETUP", url, f"Transport: RTP/AVP;unicast;client_port={number}-{number + 1}")
         assert reply.status == 200, reply.head
-        assert (await self.ask("PLAY")).status == 200
         return media, control
+
+    async def play_udp(self, track_id: int) -> tuple[socket.socket, socket.socket]:
+        """The same of a track to play, and play."""
+        pair = await self.set_up_udp(f"/trackID={track_id}")
+        assert (await self.ask("PLAY")).status == 200
+        return pair
 
     async def send(self, channel: int, data: bytes) -> None:
         await self.tcp.send(interleaved_header(channel, len(data)) + data)

@@ -8,12 +8,22 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from penstock.media import Track
+from penstock_formats.rtcp import (
+    FullIntraRequest,
+    PictureLoss,
+    ReceiverReport,
+    SourceDescription,
+    encode_rtcp,
+    parse_rtcp,
+)
 from penstock_formats.rtp.packet import RtpPacket
 from penstock_rtsp.muxer import LATE
 from penstock_rtsp.player import BEGIN_SECONDS
 from penstock_rtsp.rtp_info import parse_rtp_info
-from tests.faults.rtsp import Reply
-from tests.rtsp.served import datagram, publish, serving, talking
+from tests.faults.rtsp import H264 as VIDEO
+from tests.faults.rtsp import IDR, Reply, rtp, sdp
+from tests.rtsp.served import PATH, datagram, port, publish, serving, talking
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -128,3 +138,71 @@ async def test_each_protocol_has_its_own_backlog() -> None:
         await peer.play(1)
         (feed,) = source.stream.feeds
         assert feed.max_backlog == 1_500_000_000
+
+
+RTCP_PLI = encode_rtcp([ReceiverReport(7), PictureLoss(7, 9)])
+RTCP_FIR = encode_rtcp([ReceiverReport(7), FullIntraRequest(7, 0, ((9, 1),))])
+
+
+@pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
+async def test_pictures_that_players_ask_for_are_asked_of_the_publisher(udp: bool) -> None:
+    async with serving() as server, talking(server) as peer:
+        source = await publish(server)
+        asked: list[Track] = []
+        source.publisher.on_key_frame_request = asked.append
+        await source.picture(key=True)
+        if udp:
+            _, control = await peer.play_udp(1)
+            control.connect(("127.0.0.1", port(server, "rtcp")))
+        else:
+            await peer.play(1)
+
+        async def report(data: bytes) -> None:
+            if udp:
+                control.send(data)
+            else:
+                await peer.send(1, data)
+
+        for data in (encode_rtcp([ReceiverReport(7)]), RTCP_PLI[:-1], b"", RTCP_PLI, RTCP_FIR):
+            await report(data)
+        with anyio.fail_after(2):
+            while not asked:
+                await anyio.sleep(0.01)
+        assert (await peer.ask("OPTIONS")).status == 200
+        assert asked == [source.video], "once, whoever asks how often"
+        source.stream._key_requests.clear()  # pyright: ignore[reportPrivateUsage]
+        await report(RTCP_FIR)
+        with anyio.fail_after(2):
+            while len(asked) < 2:
+                await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
+async def test_publishers_are_asked_for_pictures(udp: bool) -> None:
+    async with serving() as server, talking(server) as peer:
+        body = sdp(VIDEO)
+        assert (await peer.ask("ANNOUNCE", "", "Content-Type: application/sdp", body=body)).status == 200
+        if udp:
+            media, control = await peer.set_up_udp("/trackID=0")
+        else:
+            way = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record"
+            assert (await peer.ask("SETUP", "/trackID=0", way)).status == 200
+        assert (await peer.ask("RECORD")).status == 200
+        stream = server.streams.get(PATH)
+        assert stream is not None
+        stream.request_key_frame()
+        packet = rtp(1, 3600, IDR + b"x", ssrc=77)
+        if udp:
+            media.sendto(packet, ("127.0.0.1", port(server, "rtp")))
+        else:
+            await peer.send(0, packet)
+        with anyio.fail_after(2):
+            while not stream.has_frames:
+                await anyio.sleep(0.01)
+            stream._key_requests.clear()  # pyright: ignore[reportPrivateUsage]
+            stream.request_key_frame()
+            data = await datagram(control) if udp else (await peer.frame())[1]
+        report, names, loss = parse_rtcp(data)
+        assert isinstance(report, ReceiverReport)
+        assert isinstance(names, SourceDescription)
+        assert loss == PictureLoss(report.ssrc, 77)

@@ -7,7 +7,6 @@ from typing import Any
 
 from attrs import define, field
 
-from penstock.publisher import Publisher
 from penstock.sink import ByteSink
 from penstock_rtsp.connection import Refusal
 from penstock_rtsp.message import interleaved_header
@@ -72,10 +71,9 @@ class Channels:
         self.datagrams.append((track, first, second))
         return first, second, Transport(client_port=pair, server_port=(ports.rtp.number, ports.rtcp.number))
 
-    def show_life(self, _data: bytes, now: int) -> Publisher | None:
-        """Take a player's receiver report."""
+    def show_life(self, now: int) -> None:
+        """The peer reported at `now` (monotonic ns)."""
         self.alive = now / 1e9
-        return None
 
     def report(self, track: int, data: bytes, sink: ByteSink) -> None:
         """Send RTCP about a track to the peer."""

@@ -18,6 +18,7 @@ from penstock import net
 from penstock.datagram import DatagramSink
 from penstock.errors import Closed, PenstockError, ProtocolViolation, leading
 from penstock.feed import Cursor
+from penstock.media import Track
 from penstock.poller import wait_readable
 from penstock.publisher import Publisher
 from penstock.server import Server
@@ -287,6 +288,15 @@ class _Link:
             await self._hear()
         publisher = publish(self.session)
         ingest = Ingest(publisher, self.server.registry, found, reorder=self.udp, random=SystemRandom())
+
+        def want_key_frame(track: Track) -> None:
+            for index, found in enumerate(ingest.tracks):
+                if found.track.id == track.id:
+                    data = ingest.picture_loss(found, time.monotonic_ns())
+                    if data is not None:
+                        self._report(index, channels, data)
+
+        publisher.on_key_frame_request = want_key_frame
         try:
             await self._run(channels, ingest)
         finally:
@@ -382,13 +392,17 @@ class _Link:
                 data = ingest.receiver_report(track, time.monotonic_ns())
                 if data is None:
                     continue
-                if index in channels:
-                    self.connection.sink.control(interleaved_header(channels[index][1], len(data)) + data)
-                elif (pair := self.tracks.get(index)) is not None and pair.server is not None:
-                    try:
-                        pair.rtcp.sock.sendto(data, (pair.server[0], pair.server[2]))
-                    except OSError:
-                        pass
+                self._report(index, channels, data)
+
+    def _report(self, index: int, channels: dict[int, tuple[int, int]], data: bytes) -> None:
+        """Send RTCP about a track to the server."""
+        if index in channels:
+            self.connection.sink.control(interleaved_header(channels[index][1], len(data)) + data)
+        elif (pair := self.tracks.get(index)) is not None and pair.server is not None:
+            try:
+                pair.rtcp.sock.sendto(data, (pair.server[0], pair.server[2]))
+            except OSError:
+                pass
 
     async def _keep_alive(self) -> None:
         while True:

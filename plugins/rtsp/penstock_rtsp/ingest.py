@@ -12,6 +12,7 @@ from penstock.publisher import Publisher
 from penstock.registry import INFO, AudioInfo, Registry
 from penstock_formats.rtcp import (
     Goodbye,
+    PictureLoss,
     ReceiverReport,
     SenderReport,
     SourceDescription,
@@ -256,6 +257,15 @@ class Ingest:
             return None
         report = ReceiverReport(self.ssrc, (track.statistics.report(now),))
         return encode_rtcp([report, SourceDescription(((self.ssrc, ((1, b"penstock"),)),))])
+
+    def picture_loss(self, track: TrackIngest, now: int) -> bytes | None:
+        """What asks the sender for a key frame (RFC 4585 6.3.1), in a compound as RFC 3550 6.1 wants it.
+
+        Sent without AVPF having been agreed on: GStreamer acts on it all the same, and others pass over packets of
+        types that they do not know (RFC 3550 6.1).
+        """
+        report = self.receiver_report(track, now)
+        return None if report is None else report + encode_rtcp([PictureLoss(self.ssrc, track.ssrc)])
 
     def handle_timeout(self, now: int) -> None:
         for track in self.tracks:

@@ -227,11 +227,22 @@ class Methods:
                 ttl=multicast.ttl,
             )
         else:
-            rtp, rtcp, reply = self._channels.open(track_id, chosen, _ignore, self._channels.show_life)
+            rtp, rtcp, reply = self._channels.open(
+                track_id, chosen, _ignore, lambda data, now: self._player_report(track_id, data, now)
+            )
             self._session.info["transport"] = "udp"
             player.addresses[track_id] = rtp, rtcp
         self.player = player
         return reply
+
+    def _player_report(self, track_id: int, data: bytes, now: int) -> None:
+        """RTCP at the shared port, where an error must end this session and no other."""
+        self._channels.show_life(now)
+        try:
+            if self.player is not None and self.player.playing:
+                self.player.feedback(track_id, data)
+        except Exception as error:  # noqa: BLE001 - raised again in the session's own task
+            self._fail(error)
 
     def _set_up_recording(
         self, asked: Asked, transports: tuple[Transport, ...], recorder: Recorder
@@ -285,9 +296,12 @@ class Methods:
         if recorder.ingest is None:
             udp = bool(self._channels.datagrams)
             self._session.info["transport"] = "udp" if udp else "tcp"
-            recorder.record(reorder=udp)
+            recorder.record(reorder=udp, send=self._send_report)
         self._began()
         return self._reply(asked.request, 200)
+
+    def _send_report(self, index: int, data: bytes) -> None:
+        self._channels.report(index, data, self._connection.sink)
 
     async def _on_pause(self, asked: Asked) -> bytes:
         if self.player is not None:

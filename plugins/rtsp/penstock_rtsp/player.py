@@ -11,6 +11,7 @@ import anyio
 from attrs import define, field
 
 from penstock.datagram import DatagramSink
+from penstock.errors import ProtocolViolation
 from penstock.feed import Cursor, Reader
 from penstock.media import Kind
 from penstock.net import Connection
@@ -18,6 +19,7 @@ from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
 from penstock.udp import send_run
+from penstock_formats.rtcp import FullIntraRequest, PictureLoss, parse_rtcp
 from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.multicast import Multicast
 from penstock_rtsp.muxer import RtpMuxer
@@ -124,6 +126,20 @@ class Player:
         self._reader = feed.attach(
             sink, self.session, preamble=preamble, start=self.config.start, on_end=ended
         )
+
+    def feedback(self, track_id: int, data: bytes) -> None:
+        """RTCP of the peer about a track: a picture that it asks for is asked of the publisher, all else is passed over.
+
+        Offered in no SDP (that would want the profile AVPF, RFC 4585 4), and taken from who sends it nonetheless.
+        """
+        try:
+            wanted = any(isinstance(p, PictureLoss | FullIntraRequest) for p in parse_rtcp(data))
+        except ProtocolViolation:
+            return
+        if wanted:
+            for track in self.stream.tracks:
+                if track.id == track_id:
+                    self.stream.request_key_frame(track)
 
     def pause(self) -> None:
         """Leave the feed; what was set up stays."""

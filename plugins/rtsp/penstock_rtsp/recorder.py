@@ -8,6 +8,7 @@ from random import Random
 
 from attrs import define, field
 
+from penstock.media import Track
 from penstock.path import StreamPath
 from penstock.publisher import Publisher
 from penstock.server import Server
@@ -49,8 +50,11 @@ class Recorder:
         rest = [i for i in range(len(self.offered)) if i not in self.set_up]
         return rest[0] if len(rest) == 1 else None
 
-    def record(self, *, reorder: bool) -> None:
-        """Publish what is set up. Raises `AlreadyPublished`, or `ProtocolViolation` for a config that will not do."""
+    def record(self, *, reorder: bool, send: Callable[[int, bytes], None]) -> None:
+        """Publish what is set up; `send` takes RTCP about a track to the peer.
+
+        Raises `AlreadyPublished`, or `ProtocolViolation` for a config that will not do.
+        """
         publisher = self.server.streams.publish_authorized(self.session, self.path)
         order = sorted(self.set_up)
         try:
@@ -67,6 +71,15 @@ class Recorder:
         for index, track in zip(order, ingest.tracks, strict=True):
             self.set_up[index] = track
         self.ingest = ingest
+
+        def want_key_frame(track: Track) -> None:
+            for index, found in self.set_up.items():
+                if found is not None and found.track.id == track.id:
+                    data = ingest.picture_loss(found, time.monotonic_ns())
+                    if data is not None:
+                        send(index, data)
+
+        publisher.on_key_frame_request = want_key_frame
 
     def packet(self, index: int, data: bytes, now: int) -> None:
         """A packet of media inside the connection."""

@@ -164,8 +164,13 @@ class RtspSession:
                 self._channels.report(index, data, self._connection.sink)
 
     def _interleaved(self, frame: InterleavedFrame, now: int) -> None:
-        """A packet inside the connection: media of a publisher; anything else is dropped."""
-        recorder = self._methods.recorder
+        """A packet inside the connection: media of a publisher, reports of either; anything else is dropped."""
+        player, recorder = self._methods.player, self._methods.recorder
+        if player is not None and player.playing:
+            for track_id, (_, rtcp) in self._channels.interleaved.items():
+                if frame.channel == rtcp:
+                    player.feedback(track_id, frame.payload)
+            return
         if recorder is None or recorder.ingest is None or recorder.ingest.publisher.closed:
             return
         for index, (rtp, rtcp) in self._channels.interleaved.items():
