@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections import deque
 
 from penstock.media import NS, to_ns, to_ticks
@@ -19,6 +19,13 @@ SNAP_TOLERANCE_NS = 2_000_000
 
 MAX_REORDER = 16
 """The deepest reordering there is (H.264 A.3.1, H.265 A.4.2): a stream that lies does not get a longer memory."""
+
+
+MAX_USUAL = 4
+"""The deepest that encoders use; a config that says more only leaves out to say it (H.264 E.2.1)."""
+
+OBSERVED = 64
+"""Frames after which a stream is believed instead of such a config: 1 to 3 s."""
 
 
 class Unwrapper:
@@ -64,14 +71,26 @@ class DecodingTimes:
 
     With output order lagging at most `depth` frames behind decoding order, the n-th smallest pts is known
     when frame n + depth comes in, and serves as that frame's dts.
+
+    A depth above `MAX_USUAL` is replaced by what the stream shows, so that dts is not half a second behind for nothing.
     """
 
-    __slots__ = ("_last", "_pending", "depth")
+    __slots__ = ("_declared", "_last", "_pending", "_seen", "_unsure", "depth")
 
     def __init__(self, depth: int) -> None:
-        self.depth = depth
+        self._declared = -1
         self._pending: list[int] = []
         self._last: int | None = None
+        self.depth = 0
+        self.declare(depth)
+
+    def declare(self, depth: int) -> None:
+        """A config says how deep its frames are reordered; what has been seen of the same saying stays true."""
+        if depth > self._declared:
+            self._declared = depth
+            self.depth = max(self.depth, depth)
+            self._unsure = OBSERVED if depth > MAX_USUAL else 0
+            self._seen = 0
 
     def dts(self, pts: int, interval: int) -> int:
         """The dts of the next frame in decoding order; `interval` is the frame duration in ns to expect at the start."""
@@ -80,10 +99,11 @@ class DecodingTimes:
         else:
             pending = self._pending
             insort(pending, pts)
-            if len(pending) > self.depth:
+            if self._unsure:
+                self._observe(pts)
+            dts = pending[0] - min(NS, max(0, self.depth + 1 - len(pending)) * interval)
+            while len(pending) > self.depth:
                 dts = pending.pop(0)
-            else:
-                dts = pending[0] - min(NS, (self.depth + 1 - len(pending)) * interval)
         if self._last is not None and dts <= self._last:
             dts = self._last + 1_000
         if dts > pts:
@@ -92,6 +112,14 @@ class DecodingTimes:
             dts = pts if self._last is None or pts > self._last else self._last + 1_000
         self._last = dts
         return dts
+
+    def _observe(self, pts: int) -> None:
+        """How many frames that are shown later were decoded before this one."""
+        later = len(self._pending) - bisect_right(self._pending, pts)
+        self._seen = max(self._seen, later)
+        self._unsure -= 1
+        if not self._unsure:
+            self.depth = self._seen
 
 
 class StreamClock:

@@ -107,8 +107,8 @@ class Publisher:
             depth = info.reorder(config)
             if entry.dts is None:
                 entry.dts = DecodingTimes(depth)
-            elif entry.dts.depth < depth:
-                entry.dts.depth = depth
+            else:
+                entry.dts.declare(depth)
             described = info.describe(config)
             if isinstance(described, VideoInfo) and described.frame_rate and described.frame_rate > 0:
                 # A config may claim any rate: what is expected stays between 1 ms and 1 s.

@@ -96,7 +96,7 @@ H264_FULL_SPS = _escape(
 # Main profile at level 1b (constraint_set3), 176x144, without VUI.
 H264_LEVEL_1B_SPS = bits(
     "01100111 01001101 00010000 00001011"
-    + (ZERO * 4 + golomb(1) + "0" + golomb(10) + golomb(8) + "1" + "1" + "0" + "0")
+    + (ZERO * 4 + golomb(4) + "0" + golomb(10) + golomb(8) + "1" + "1" + "0" + "0")
     + "1"
 )
 

@@ -14,7 +14,7 @@ from penstock_codecs.h264.level import max_dpb_frames
 from penstock_codecs.h264.unit import begins_picture, is_exact_recovery_point, is_slice
 from penstock_formats.flv.binding import FLV
 from penstock_formats.nal import join_lengths
-from tests.codecs.h26x import H264_FULL_SPS, H264_LEVEL_1B_SPS, access_units, frame
+from tests.codecs.h26x import H264_FULL_SPS, H264_LEVEL_1B_SPS, access_units, bits, frame, golomb
 
 REGISTRY = Registry()
 plugin.register(registry=REGISTRY)
@@ -108,8 +108,8 @@ def test_a_broken_vui_is_ignored() -> None:
     video = info.describe(config)
     assert isinstance(video, VideoInfo)
     assert (video.width, video.height) == (320, 180)
-    # 2.1: 4752 / (20 * 12) macroblocks, more than 16.
-    assert info.reorder(config) == 16
+    # 2.1: 4752 / (20 * 12) macroblocks, more than 16; but four reference frames.
+    assert info.reorder(config) == 4
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_an_sps_with_everything() -> None:
     assert info is not None
     config = H264Config((H264_FULL_SPS,), (PPS,))
     assert info.describe(config) == VideoInfo(320, 182)
-    assert info.reorder(config) == 16
+    assert info.reorder(config) == 4, "as many as reference frames"
 
 
 def test_level_1b() -> None:
@@ -194,6 +194,22 @@ def test_level_1b() -> None:
     config = H264Config((H264_LEVEL_1B_SPS,), (PPS,))
     assert info.describe(config) == VideoInfo(176, 144)
     assert info.reorder(config) == 4
+
+
+@pytest.mark.parametrize(
+    ("profile", "order_type", "references", "reorder"),
+    [(77, 0, 0, 0), (77, 0, 1, 0), (77, 0, 2, 2), (77, 0, 16, 16), (77, 2, 16, 0), (66, 0, 16, 0)],
+)
+def test_reorder_without_vui(profile: int, order_type: int, references: int, reorder: int) -> None:
+    """What the level allows, 16 frames of 176x144 at 3.0, is the most and not what an encoder without VUI does."""
+    assert info is not None
+    counter = golomb(0) if order_type == 0 else ""
+    sps = bits(
+        f"01100111 {profile:08b} 00000000 {30:08b}"
+        + (golomb(0) * 2 + golomb(order_type) + counter + golomb(references) + "0")
+        + (golomb(10) + golomb(8) + "1" + "1" + "0" + "0" + "1")
+    )
+    assert info.reorder(H264Config((sps,), (PPS,))) == reorder
 
 
 def test_a_config_without_sps_is_refused() -> None:

@@ -13,6 +13,7 @@ from penstock.clock import (
     MAX_ERROR_NS,
     MAX_REORDER,
     MAX_SLEW,
+    OBSERVED,
     SNAP_TOLERANCE_NS,
     DecodingTimes,
     FrameInterval,
@@ -142,6 +143,29 @@ def test_a_stream_that_reorders_more_than_it_said_is_believed_from_then_on() -> 
     found = [(n, times.dts(n * PICTURE, PICTURE)) for n in order]
     assert times.depth > 0
     assert all(dts <= n * PICTURE for n, dts in found[7:])
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_a_config_that_says_the_most_is_believed_until_the_stream_has_shown_itself(depth: int) -> None:
+    times = DecodingTimes(MAX_REORDER)
+    found = [(n, times.dts(n * PICTURE, PICTURE)) for n in reordered(4 * OBSERVED, depth, 7)]
+    late = [n - dts // PICTURE for n, dts in found]
+    assert max(late[:OBSERVED]) > 10
+    assert max(late[OBSERVED:]) <= 2 * depth + 1
+    assert all(one[1] < two[1] for one, two in pairwise(found))
+    assert all(dts <= n * PICTURE for n, dts in found)
+    # The same config again, such as with another picture parameter set, says nothing new.
+    before = times.depth
+    times.declare(MAX_REORDER)
+    assert times.depth == before <= depth
+
+
+def test_a_deeper_config_counts() -> None:
+    times = DecodingTimes(2)
+    times.declare(1)
+    assert times.depth == 2
+    times.declare(3)
+    assert times.depth == 3
 
 
 def test_wall_time_follows_arrivals_with_the_drift_of_real_clocks() -> None:

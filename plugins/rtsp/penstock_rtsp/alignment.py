@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 
+from penstock.clock import MAX_REORDER, MAX_USUAL
 from penstock.media import NS, to_ns, to_ticks
 
 WAIT_NS = NS // 4
@@ -19,10 +20,6 @@ FAR_NS = 5 * NS
 """Reports that put tracks further apart than they arrive are not believed: no sender interleaves that coarsely."""
 ARRIVALS = 64
 """Frames of which the least delayed tells how a track arrives: 1.3 to 2.6 s."""
-MAX_REORDER = 16
-"""The deepest reordering there is (H.264 A.3.1, H.265 A.4.2)."""
-MAX_USUAL = 4
-"""The deepest that encoders use; a config that says more only leaves out to say it (H.264 E.2.1)."""
 
 
 class TrackClock:

@@ -82,7 +82,7 @@ def parse_sps(nal: bytes) -> Sps:
         r.se()
         for _ in range(r.ue(255)):
             r.se()
-    r.ue(MAX_REFERENCES)
+    references = r.ue(MAX_REFERENCES)
     r.skip(1)
     mbs_wide = r.ue(MAX_MBS - 1) + 1
     map_units_high = r.ue(MAX_MBS - 1) + 1
@@ -109,8 +109,12 @@ def parse_sps(nal: bytes) -> Sps:
         reorder = vui.reorder
     elif profile in INTRA_PROFILES and constraints & 0x10:
         reorder = 0
+    elif references < 2:
+        # Frames that are shown before ones decoded earlier refer to two, and encoders of those have more than one.
+        reorder = 0
     else:
-        reorder = max_dpb_frames(profile, constraints, level, mbs_wide * mbs_high)
+        # What is decoded before a frame and shown after it is what that frame refers to.
+        reorder = min(references, max_dpb_frames(profile, constraints, level, mbs_wide * mbs_high))
     return Sps(
         id_,
         profile,
