@@ -11,9 +11,10 @@ from penstock.registry import INFO, Registry, VideoInfo
 from penstock_codecs.h264 import H264, H264Config, normalize, plugin
 from penstock_codecs.h264.config import merge
 from penstock_codecs.h264.level import max_dpb_frames
-from penstock_codecs.h264.unit import begins_picture, is_exact_recovery_point, is_slice
+from penstock_codecs.h264.unit import begins_picture, is_slice
 from penstock_formats.flv.binding import FLV
 from penstock_formats.nal import join_lengths
+from penstock_formats.nal.sei import has_recovery_point
 from tests.codecs.h26x import H264_FULL_SPS, H264_LEVEL_1B_SPS, access_units, bits, frame, golomb
 
 REGISTRY = Registry()
@@ -154,12 +155,12 @@ def test_parameter_sets_merge_by_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sei", "exact"),
+    ("sei", "found"),
     [
         ("06 06 01 c0 80", True),
         ("06 05 02 ffff 06 01 84 80", True),
         ("06 05 ff01" + "00" * 256 + "06 01 84 80", True),
-        ("06 06 01 44 80", False),
+        ("06 06 01 44 80", True),
         ("06 06 00 80", False),
         ("06 05 ff", False),
         ("06 ff", False),
@@ -167,8 +168,11 @@ def test_parameter_sets_merge_by_id() -> None:
         ("06" + "0000" * 200 + "06 01 84 80", False),
     ],
 )
-def test_recovery_points(sei: str, exact: bool) -> None:
-    assert is_exact_recovery_point(bytes.fromhex(sei)) is exact
+def test_recovery_points(sei: str, found: bool) -> None:
+    """Also those of gradual refreshes, after which it takes some frames to a whole picture."""
+    nal = bytes.fromhex(sei)
+    assert has_recovery_point(nal, 1) is found
+    assert normalize([nal, b"\x41\x9a"], None)[1] is found
 
 
 def test_flv_frames_read_back_and_change_config_in_band() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -268,3 +269,21 @@ def test_a_resolution_change_in_band() -> None:
     assert got.config == H264Config((sps,), CONFIG.pps)
     (again,) = r.push(IDR, 2, True, False)
     assert again.config is None
+
+
+def test_parameter_sets_that_change_at_no_key_frame_are_sent_there() -> None:
+    assert rtp is not None
+    assert CONFIG is not None
+    changed = evolve(CONFIG, pps=(b"\x68\xce\x38\x80",))
+    packetizer, depacketizer = rtp.packetizer(TRACK, 1200), reader()
+    got: list[AccessUnit] = []
+    for number, (config, nal) in enumerate(
+        [(CONFIG, IDR), (CONFIG, FIRST), (changed, FIRST), (changed, FIRST), (CONFIG, FIRST)]
+    ):
+        sent = packetizer.packetize(frame(Track(0, H264, 90000, config), (nal,), nal is IDR))
+        assert len(sent) == (1 if number in (1, 3) else 2)
+        got += [
+            u for i, p in enumerate(sent) for u in depacketizer.push(p, number, i + 1 == len(sent), False)
+        ]
+    assert [u.config for u in got] == [None, None, changed, None, CONFIG]
+    assert [u.units for u in got] == [(IDR,), (FIRST,), (FIRST,), (FIRST,), (FIRST,)]

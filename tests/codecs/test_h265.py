@@ -153,3 +153,17 @@ def test_a_config_without_sps_is_refused() -> None:
         info.describe(H265Config((), (), ()))
     with pytest.raises(TypeError):
         info.describe(object())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("sei", "key"),
+    [
+        ("4e01 0601 d0 80", True),
+        ("4e01 0502 ffff 0601 20 80", True),
+        ("4e01 0501 ff 80", False),
+        ("5001 0601 d0", False),
+    ],
+)
+def test_recovery_points_are_places_to_start(sei: str, key: bool) -> None:
+    """x265's gradual refresh (D.3.8) has no other key frame after the first; a suffix SEI is about something else."""
+    assert normalize([bytes.fromhex(sei), TRAIL], CONFIG)[1] is key

@@ -42,7 +42,7 @@ class H264Rtp:
         return H264, merge(None, [nal for nal in sets if nal[0] & 31 in (NAL_SPS, NAL_PPS)])
 
     def packetizer(self, track: Track, max_payload: int) -> NalPacketizer[H264Config]:
-        return NalPacketizer(FORMAT, max_payload)
+        return NalPacketizer(FORMAT, max_payload, track.config)
 
     def depacketizer(self, fmt: RtpFormat) -> NalDepacketizer[H264Config]:
         return NalDepacketizer(FORMAT, self.accept(fmt)[1])

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from penstock_codecs.h264.config import NAL_PPS, NAL_SPS, H264Config, merge
 from penstock_codecs.h264.record import build_record, parse_record
-from penstock_formats.nal import NalCodec, unescape
+from penstock_formats.nal import NalCodec
 from penstock_formats.nal.codec import Role
+from penstock_formats.nal.sei import has_recovery_point
 
 NAL_IDR = 5
 NAL_SEI = 6
 NAL_AUD = 9
-
-SEI_RECOVERY_POINT = 6
-
-MAX_SEI_MESSAGES = 32
-"""SEI messages looked at for a recovery point in one NAL unit; encoders write a handful."""
 
 
 def role(nal: bytes) -> Role:
@@ -25,33 +21,8 @@ def role(nal: bytes) -> Role:
     if 1 <= kind < NAL_IDR:
         return Role.SLICE
     if kind == NAL_SEI:
-        return Role.KEY_SEI if is_exact_recovery_point(nal) else Role.SEI
+        return Role.KEY_SEI if has_recovery_point(nal, 1) else Role.SEI
     return Role.PARAMETER_SET if kind in (NAL_SPS, NAL_PPS) else Role.STRIPPED
-
-
-def is_exact_recovery_point(sei: bytes) -> bool:
-    """Whether an SEI NAL unit has a recovery point whose recovery_frame_cnt is 0 (D.2.8)."""
-    data = unescape(sei)
-    position, end = 1, len(data)
-    for _ in range(MAX_SEI_MESSAGES):
-        # 7.3.2.3.1: type and size, each with 0xff for every 255; there is no type above 254.
-        if position + 2 > end or data[position] == 0xFF:
-            return False
-        kind = data[position]
-        position += 1
-        size = 0
-        while position < end and data[position] == 0xFF:
-            size += 255
-            position += 1
-        if position >= end:
-            return False
-        size += data[position]
-        position += 1
-        if kind == SEI_RECOVERY_POINT:
-            # ue(v) of 0 is a single 1 bit.
-            return position < end and size > 0 and data[position] & 0x80 != 0
-        position += size
-    return False
 
 
 def is_slice(nal: bytes) -> bool:

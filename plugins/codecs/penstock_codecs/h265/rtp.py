@@ -44,7 +44,7 @@ class H265Rtp:
         return H265, merge(None, [nal for nal in sets if nal[0] >> 1 & 63 in kinds])
 
     def packetizer(self, track: Track, max_payload: int) -> NalPacketizer[H265Config]:
-        return NalPacketizer(FORMAT, max_payload)
+        return NalPacketizer(FORMAT, max_payload, track.config)
 
     def depacketizer(self, fmt: RtpFormat) -> NalDepacketizer[H265Config]:
         return NalDepacketizer(FORMAT, self.accept(fmt)[1])

@@ -6,6 +6,7 @@ from penstock_codecs.h265.config import NAL_PPS, NAL_SPS, NAL_VPS, H265Config, m
 from penstock_codecs.h265.record import build_record, parse_record
 from penstock_formats.nal import NalCodec
 from penstock_formats.nal.codec import Role
+from penstock_formats.nal.sei import has_recovery_point
 
 NAL_BLA_W_LP = 16
 NAL_CRA = 21
@@ -23,7 +24,9 @@ def role(nal: bytes) -> Role:
     kind = nal[0] >> 1 & 63
     if kind <= NAL_LAST_SLICE:
         return Role.KEY_SLICE if NAL_BLA_W_LP <= kind <= NAL_CRA else Role.SLICE
-    if kind in (NAL_PREFIX_SEI, NAL_SUFFIX_SEI):
+    if kind == NAL_PREFIX_SEI:
+        return Role.KEY_SEI if has_recovery_point(nal, 2) else Role.SEI
+    if kind == NAL_SUFFIX_SEI:
         return Role.SEI
     return Role.PARAMETER_SET if kind in (NAL_VPS, NAL_SPS, NAL_PPS) else Role.STRIPPED
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from penstock.media import Frame
+from penstock.media import CodecConfig, Frame
 from penstock_formats.nal.codec import NalConfig
 from penstock_formats.nal.rtp import NalFormat
 
@@ -21,19 +21,24 @@ _LENGTH = struct.Struct(">H")
 class NalPacketizer(Generic[C]):
     """Frames to payloads; parameter sets and the SEI in front of a picture are aggregated where they fit."""
 
-    def __init__(self, form: NalFormat[C], max_payload: int) -> None:
+    def __init__(self, form: NalFormat[C], max_payload: int, config: CodecConfig | None) -> None:
+        """`config` is what readers are told beforehand, in SDP."""
         if max_payload < MIN_PAYLOAD:
             raise ValueError(f"RTP payloads of {max_payload} bytes are too small")
         self._form = form
         self._limit = max_payload
         self._is_slice = form.codec.is_slice
+        self._config = config
 
     def packetize(self, frame: Frame) -> list[bytes]:
         """See `Packetizer.packetize`."""
         limit = self._limit
         out: list[bytes] = []
         leading: list[bytes] = []
-        if frame.key and (config := frame.track.config) is not None:
+        config = frame.track.config
+        if config is not None and (frame.key or config is not self._config):
+            # They may change before any picture (H.264 7.4.1.2.1), such as those that only the next pictures refer to.
+            self._config = config
             leading += self._form.codec.config.of(config).sets
         for nal in frame.units:
             if not self._is_slice(nal):
