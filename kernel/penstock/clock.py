@@ -123,31 +123,19 @@ class DecodingTimes:
 
 
 class StreamClock:
-    """Maps the stream's time to wall time (ns since 1970), from arrivals or from the sender's own clock.
+    """Maps the stream's time to wall time (ns since 1970) by the arrival of its frames (ADR 0017).
 
     Drift is followed at no more than `MAX_SLEW`, so that what is derived from it (sender reports) stays even.
     """
 
-    __slots__ = ("_from_sender", "_last", "_offset")
+    __slots__ = ("_last", "_offset")
 
     def __init__(self) -> None:
         self._offset: int | None = None
         self._last = 0
-        self._from_sender = False
 
     def arrival(self, time: int, wall: int) -> None:
         """A frame with `time` came in at `wall`."""
-        if not self._from_sender:
-            self._follow(time, wall)
-
-    def anchor(self, time: int, wall: int) -> None:
-        """The sender says (RTCP sender report) that `time` was at `wall`."""
-        if not self._from_sender:
-            self._from_sender = True
-            self._offset = None
-        self._follow(time, wall)
-
-    def _follow(self, time: int, wall: int) -> None:
         error = wall - time - (self._offset or 0)
         if self._offset is None or abs(error) > MAX_ERROR_NS:
             self._offset = wall - time
@@ -163,7 +151,6 @@ class StreamClock:
     def reset(self) -> None:
         """A new publisher: its clock says nothing of the old one's."""
         self._offset = None
-        self._from_sender = False
 
 
 class FrameInterval:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 
 from penstock.media import NS, Frame, Kind
 from penstock.ring import Bounds
@@ -20,7 +19,6 @@ class GopCache:
         self._key_times: dict[int, int] = {}
         self.key_intervals: dict[int, int] = {}
         """The longest that two key frames of a video track were apart since `clear`, by its id, in ns."""
-        self._latest: dict[int, int] = {}
         self._bytes = 0
 
     def add(self, frame: Frame) -> None:
@@ -36,7 +34,6 @@ class GopCache:
             keys[id] = self._first + len(frames)
         elif frame.track.id not in keys if is_video else not keys:
             return
-        self._latest[frame.track.id] = self._first + len(frames)
         frames.append(frame)
         self._bytes += frame.size
         if is_key:
@@ -68,13 +65,7 @@ class GopCache:
         self._keys.clear()
         self._key_times.clear()
         self.key_intervals.clear()
-        self._latest.clear()
         self._bytes = 0
-
-    def has_begun(self, track_ids: Iterable[int]) -> bool:
-        """Whether a reader that starts at the newest key frame finds a frame of each track from there on."""
-        start = max(self._keys.values(), default=0)
-        return all(self._latest.get(i, -1) >= start for i in track_ids)
 
     @property
     def frames(self) -> tuple[Frame, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -164,10 +164,6 @@ class Stream:
     @property
     def ended(self) -> bool:
         return self._ended.is_set()
-
-    def has_begun(self, track_ids: Iterable[int]) -> bool:
-        """Whether who reads from the newest key frame on finds a frame of each of these tracks there already."""
-        return self._cache.has_begun(track_ids)
 
     async def wait_ready(self) -> None:
         await self._ready.wait()

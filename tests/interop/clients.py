@@ -338,10 +338,7 @@ PLAYERS: tuple[Player, ...] = (
         for name, binary, rtmp, rtsp in FFMPEGS
         for protocol in ("rtmp", *RTSP_TRANSPORTS)
     ),
-    *(
-        GstPlayer("gstreamer", protocol, GST_NEEDS, RTSP_GST, evolve(RTSP_RULES, settling=12))
-        for protocol in RTSP_TRANSPORTS
-    ),
+    *(GstPlayer("gstreamer", protocol, GST_NEEDS, RTSP_GST, RTSP_RULES) for protocol in RTSP_TRANSPORTS),
     GstPlayer("gstreamer", "rtmp", GST_NEEDS, RTMP_GST, Rules(tail=3)),
     RtmpdumpPlayer("rtmpdump", "rtmp", ("rtmpdump",), RTMP_OLD, Rules(tail=5)),
     VlcPlayer("vlc", "rtmp", ("cvlc",), frozenset({"h264", "aac", "mp3"}), Rules(tail=60, times=False)),

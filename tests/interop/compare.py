@@ -8,7 +8,6 @@ from .frames import MS, SAMPLED, CodedFrame, FrameList, FrameTrack
 
 IN_STEP_MS = 20.0
 """How far sound and picture may have moved against each other."""
-SETTLING_MS = 250.0
 AUDIO_JOIN_MS = 250.0
 """How long after the joining key frame the first sound may begin: one interleaving interval of any
 publisher here.
@@ -36,10 +35,6 @@ class Rules:
     from_key: bool = True
     """Whether the first picture is a key frame: who joins a multicast group gets what is being sent."""
     least: int = 20
-    settling: int = 0
-    """Frames at the start whose times may still be up to `SETTLING_MS` off: GStreamer's rtpbin puts streams in step
-    once each has had a report *and* a packet, and gives out the first pictures of a stream whose sound begins later.
-    """
 
 
 @frozen
@@ -208,11 +203,7 @@ def _check_pts(
         problems.append(f"{kind}: {len(unknown)} frames without pts, first {unknown[:1]}")
     if not deltas:
         return 0, 0.0
-    early, deltas = deltas[: rules.settling], deltas[rules.settling :] or deltas
     low, high = min(deltas), max(deltas)
-    away_ms = max((abs(d[0] - low[0]) / MS for d in early), default=0.0)
-    if rules.times and away_ms > SETTLING_MS:
-        problems.append(f"{kind}: pts are {away_ms:.3f} ms off in the first {rules.settling} frames")
     spread = (high[0] - low[0]) / MS
     if rules.times and spread > 2 * rules.tolerance_ms:
         first = deltas[0][0]

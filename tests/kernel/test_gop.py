@@ -98,17 +98,3 @@ def test_the_newest_key_frame_survives_a_group_that_was_too_long() -> None:
     cache.add(frame(ONE, 7 * PICTURE))
     cache.add(frame(ONE, 8 * PICTURE, key=False))
     assert cached(cache) == [(1, 7), (1, 8)]
-
-
-def test_whether_every_track_has_begun_at_the_newest_key_frame() -> None:
-    cache = GopCache(Bounds())
-    assert not cache.has_begun([1, 3])
-    for n in range(3):
-        cache.add(frame(ONE, n * PICTURE, key=n == 0))
-    assert (cache.has_begun([1]), cache.has_begun([1, 3])) == (True, False)
-    cache.add(frame(SOUND, 2 * PICTURE))
-    assert cache.has_begun([1, 3])
-    cache.add(frame(ONE, 3 * PICTURE))
-    assert not cache.has_begun([1, 3]), "a new key frame begins anew"
-    cache.clear()
-    assert not cache.has_begun([1])

@@ -274,7 +274,6 @@ class Methods:
             raise Refusal(455)
         if player.playing:
             return self._reply(asked.request, 200)
-        await player.begun()
         if player.stream.ended:
             raise NotFound(f"{player.stream.path} has ended")
         request = asked.request

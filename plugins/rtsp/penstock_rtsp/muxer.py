@@ -237,19 +237,18 @@ class RtpMuxer:
         return unit.time + to_ns((rtp_time - sender.offset - to_ticks(unit.time, rate)) & 0xFFFFFFFF, rate)
 
     def rtp_info(self, cursor: Cursor, base: str, track_ids: Iterable[int]) -> list[RtpInfo]:
-        """Sequence and time of each track at the cursor; the times of all tracks are the same instant.
+        """The RTP time of each track at the cursor: that of all tracks is the same instant.
 
-        Datagrams go without the sequence: with it GStreamer starts one track after the other, each with what its socket
-        holds of the backlog already, before it puts them in step (ADR 0015).
+        Without the sequence, with which GStreamer gives out the first track's pictures before it has put the tracks in
+        step (ADR 0015).
         """
-        first = {i: cursor.first_frame(i) for i in track_ids if i in self._senders}
-        start = min((unit.time for unit in first.values() if unit is not None), default=cursor.time)
-        found: list[RtpInfo] = []
-        for track_id, unit in first.items():
-            sender = self._senders[track_id]
-            sequence = None
-            if sender.channel >= 0:
-                sequence = sender.sequence if unit is None else int.from_bytes(unit.payloads[0][6:8], "big")
-            time = to_ticks(start, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
-            found.append(RtpInfo(track_url(base, track_id), sequence, time))
-        return found
+        senders = [self._senders[i] for i in track_ids if i in self._senders]
+        first = [cursor.first_frame(sender.track.id) for sender in senders]
+        start = min((unit.time for unit in first if unit is not None), default=cursor.time)
+        return [
+            RtpInfo(
+                track_url(base, sender.track.id),
+                rtp_time=to_ticks(start, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF,
+            )
+            for sender in senders
+        ]

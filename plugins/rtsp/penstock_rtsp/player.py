@@ -7,13 +7,11 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-import anyio
 from attrs import define, field
 
 from penstock.datagram import DatagramSink
 from penstock.errors import ProtocolViolation
 from penstock.feed import Cursor, Reader
-from penstock.media import Kind
 from penstock.net import Connection
 from penstock.server import Server
 from penstock.session import Session
@@ -28,11 +26,6 @@ from penstock_rtsp.udp import Ports
 
 Reply = Callable[[str], bytes]
 """Makes the reply to PLAY with the value of its RTP-Info header."""
-
-
-BEGIN_SECONDS = 0.25
-"""Publishers gather sound: FFmpeg up to 188 ms of it in a packet."""
-LOOK_SECONDS = 0.02
 
 
 @define(eq=False)
@@ -58,16 +51,6 @@ class Player:
     @property
     def track_ids(self) -> set[int]:
         return {*self.channels, *self.addresses}
-
-    async def begun(self) -> None:
-        """Wait, `BEGIN_SECONDS` at most, until sound and picture have begun at the key frame to start at (ADR 0015)."""
-        ids = self.track_ids
-        kinds = {t.id: t.kind for t in self.stream.tracks if t.id in ids and t.kind is not Kind.DATA}
-        if self.config.start == "live" or len(kinds) < 2 or Kind.VIDEO not in kinds.values():
-            return
-        with anyio.move_on_after(BEGIN_SECONDS):
-            while not (self.stream.ended or self.stream.has_begun(kinds)):
-                await anyio.sleep(LOOK_SECONDS)
 
     def play(
         self,
