@@ -291,12 +291,13 @@ def _put_streams(tables: dict[str, Any], text: str, origins: dict[tuple[str, ...
     found: Any = given.get("streams")
     if len(given) != 1 or not isinstance(found, dict):
         return f"must be an inline table of TOML, such as {STREAMS_EXAMPLE}"
-    streams = tables.setdefault("streams", {})
-    if not isinstance(streams, dict):
+    known = tables.setdefault("streams", {})
+    if not isinstance(known, dict):
         return "streams is no table"
+    streams = cast("dict[str, Any]", known)
     for pattern, table in cast("dict[str, Any]", found).items():
         origins["streams", pattern] = STREAMS_VARIABLE
-        before: Any = streams.get(pattern)  # pyright: ignore[reportUnknownMemberType]
+        before = streams.get(pattern)
         if isinstance(table, dict) and isinstance(before, dict):
             table = {**cast("dict[str, Any]", before), **cast("dict[str, Any]", table)}
         streams[pattern] = table

@@ -238,8 +238,14 @@ class Streams:
 
     def left_out(self, stream: Stream, track: Track, reason: str) -> None:
         if (publisher := stream.publisher) is not None:
-            values = {"track": track.id, "codec": track.codec.name, "reason": reason}
-            self._log("late track left out", stream.path, publisher.session, **values)
+            self._log(
+                "late track left out",
+                stream.path,
+                publisher.session,
+                track=track.id,
+                codec=track.codec.name,
+                reason=reason,
+            )
 
     def gone(self, stream: Stream) -> None:
         if self._streams.get(stream.path) is stream:

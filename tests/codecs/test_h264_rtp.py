@@ -273,8 +273,7 @@ def test_a_resolution_change_in_band() -> None:
 
 def test_parameter_sets_that_change_at_no_key_frame_are_sent_there() -> None:
     assert rtp is not None
-    assert CONFIG is not None
-    changed = evolve(CONFIG, pps=(b"\x68\xce\x38\x80",))
+    changed = evolve(H264Config.of(CONFIG), pps=(b"\x68\xce\x38\x80",))
     packetizer, depacketizer = rtp.packetizer(TRACK, 1200), reader()
     got: list[AccessUnit] = []
     for number, (config, nal) in enumerate(

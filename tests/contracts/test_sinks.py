@@ -107,6 +107,8 @@ class Host:
 
     def late(self, feed: Feed) -> None: ...
 
+    def left_out(self, stream: Stream, track: Track, reason: str) -> None: ...
+
 
 @define
 class Source:

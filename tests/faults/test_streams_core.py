@@ -121,6 +121,8 @@ class Host:
 
     def late(self, feed: object) -> None: ...
 
+    def left_out(self, stream: object, track: object, reason: str) -> None: ...
+
 
 """Hours of frames need no loop, and no second one."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import anyio
 import pytest
 from structlog.testing import capture_logs
@@ -116,6 +118,7 @@ async def test_pictures_that_players_ask_for_are_asked_of_the_publisher(udp: boo
         asked: list[Track] = []
         source.publisher.on_key_frame_request = asked.append
         await source.picture(key=True)
+        control: socket.socket | None = None
         if udp:
             _, control = await peer.play_udp(1)
             control.connect(("127.0.0.1", port(server, "rtcp")))
@@ -123,7 +126,7 @@ async def test_pictures_that_players_ask_for_are_asked_of_the_publisher(udp: boo
             await peer.play(1)
 
         async def report(data: bytes) -> None:
-            if udp:
+            if control is not None:
                 control.send(data)
             else:
                 await peer.send(1, data)
@@ -147,8 +150,9 @@ async def test_publishers_are_asked_for_pictures(udp: bool) -> None:
     async with serving() as server, talking(server) as peer:
         body = sdp(VIDEO)
         assert (await peer.ask("ANNOUNCE", "", "Content-Type: application/sdp", body=body)).status == 200
+        pair: tuple[socket.socket, socket.socket] | None = None
         if udp:
-            media, control = await peer.set_up_udp("/trackID=0")
+            pair = await peer.set_up_udp("/trackID=0")
         else:
             way = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record"
             assert (await peer.ask("SETUP", "/trackID=0", way)).status == 200
@@ -157,8 +161,8 @@ async def test_publishers_are_asked_for_pictures(udp: bool) -> None:
         assert stream is not None
         stream.request_key_frame()
         packet = rtp(1, 3600, IDR + b"x", ssrc=77)
-        if udp:
-            media.sendto(packet, ("127.0.0.1", port(server, "rtp")))
+        if pair is not None:
+            pair[0].sendto(packet, ("127.0.0.1", port(server, "rtp")))
         else:
             await peer.send(0, packet)
         with anyio.fail_after(2):
@@ -166,7 +170,7 @@ async def test_publishers_are_asked_for_pictures(udp: bool) -> None:
                 await anyio.sleep(0.01)
             stream._key_requests.clear()  # pyright: ignore[reportPrivateUsage]
             stream.request_key_frame()
-            data = await datagram(control) if udp else (await peer.frame())[1]
+            data = await datagram(pair[1]) if pair is not None else (await peer.frame())[1]
         report, names, loss = parse_rtcp(data)
         assert isinstance(report, ReceiverReport)
         assert isinstance(names, SourceDescription)
