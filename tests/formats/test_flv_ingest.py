@@ -11,10 +11,8 @@ from penstock import PluginSet
 from penstock.path import StreamPath
 from penstock.stream import Stream, StreamOptions
 from penstock_codecs import g711, h264, mp3
-from penstock_rtmp.chunk import Message
-from penstock_rtmp.event import Metadata
-from penstock_rtmp.ingest import Ingest
-from penstock_rtmp.message import MessageType
+from penstock_formats.flv.ingest import Ingest
+from penstock_formats.flv.packet import TagType
 from tests.faults.canary_program import AVCC
 from tests.kernel.stage import Host, publish
 
@@ -26,8 +24,8 @@ def published(values: dict[str, Any]) -> tuple[Stream, Ingest]:
         codec.plugin.register(registry=server.registry)
     stream = Stream(StreamPath.parse("live/one"), server.registry, StreamOptions(), Host())
     ingest = Ingest(publish(stream), server)
-    ingest.metadata(Metadata(1, values))
-    ingest.media(Message(MessageType.VIDEO, 1, 0, b"\x17\x00\x00\x00\x00" + AVCC))
+    ingest.metadata(values)
+    ingest.media(TagType.VIDEO, 0, b"\x17\x00\x00\x00\x00" + AVCC)
     return stream, ingest
 
 
@@ -55,6 +53,6 @@ def test_the_first_frame_has_the_last_word() -> None:
     values = {"videocodecid": 7.0, "audiocodecid": 2.0, "audiosamplerate": 44100.0, "stereo": True}
     stream, ingest = published(values)
     mono = bytes.fromhex("fffb90c4") + bytes(413)
-    ingest.media(Message(MessageType.AUDIO, 1, 40, b"\x2e" + mono))
+    ingest.media(TagType.AUDIO, 40, b"\x2e" + mono)
     (sound,) = [t for t in stream.tracks if t.kind == "audio"]
     assert getattr(sound.config, "channels", 0) == 1
