@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_formats.rtp.packet import RtpPacket
-from penstock_formats.rtp.reorder import MAX_DELAY, MAX_PACKETS, Ordered, ReorderBuffer
+from penstock_formats.rtp.reorder import (
+    MAX_DELAY,
+    MAX_DROPOUT,
+    MAX_MISORDER,
+    MAX_PACKETS,
+    Ordered,
+    ReorderBuffer,
+)
 
 
 def packet(number: int, ssrc: int = 1) -> RtpPacket:
@@ -64,7 +71,8 @@ def test_bounded_in_packets_and_bytes() -> None:
 
 
 def test_a_jump_is_believed_at_its_second_packet() -> None:
-    for jump in (32767, 32768, 40000, -1000 % 65536):
+    # What comes first is expected next: 2. The last step back is the smallest that is no misordering.
+    for jump in (32767, 32768, 40000, -1000 % 65536, MAX_DROPOUT + 2, -MAX_MISORDER % 65536):
         buffer = ReorderBuffer()
         push(buffer, 1)
         assert push(buffer, jump + 1) == []

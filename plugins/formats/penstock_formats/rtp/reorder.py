@@ -83,12 +83,13 @@ class ReorderBuffer:
 
     def _place(self, packet: RtpPacket, now: int) -> Ordered:
         step = ((packet.sequence - self._next + 0x8000) & 0xFFFF) - 0x8000
-        if not -MAX_MISORDER <= step <= MAX_DROPOUT:
-            # RFC 3550 A.1: two packets in a row tell a new numbering from a stray one.
-            if packet.sequence != self._probation:
-                self._probation = (packet.sequence + 1) & 0xFFFF
-                return []
+        # RFC 3550 A.1: two packets in a row tell a new numbering from a stray one, the second wherever it is: of a step
+        # back that is just too large to be misordering it would look like that.
+        if packet.sequence == self._probation:
             return self._restart(packet) + self.push(packet, now)
+        if not -MAX_MISORDER <= step <= MAX_DROPOUT:
+            self._probation = (packet.sequence + 1) & 0xFFFF
+            return []
         self._probation = -1
         number = self._next + step
         if step < 0 or number in self._held:
