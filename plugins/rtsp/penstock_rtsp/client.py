@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from random import SystemRandom
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -180,6 +181,8 @@ class _Link:
     _events: list[Event] = field(factory=list[Event])
     _frames: list[InterleavedFrame] = field(factory=list[InterleavedFrame])
     _early: int = 0
+    _heard: bool = False
+    """Whether the peer has shown a sign of life since the last keep-alive."""
 
     @classmethod
     async def open(cls, server: Server, url: str, session: Session, *, udp: bool) -> _Link:
@@ -207,6 +210,7 @@ class _Link:
         data = await self.connection.receive(READ)
         if not data:
             raise Closed("the server left")
+        self._heard = True
         self.rtsp.receive_data(data)
         try:
             while (event := self.rtsp.next_event()) is not None:
@@ -321,11 +325,16 @@ class _Link:
         """Take what comes until the server leaves."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._keep_alive)
+                # Who sends is seen to live by that, and who is sent to over TCP by that it takes it.
+                silent = ingest is not None or not self.udp
+                tasks.start_soon(partial(self._keep_alive, may_be_silent=silent))
                 if ingest is not None:
                     tasks.start_soon(self._look_after, ingest, channels)
-                    for index, pair in self.tracks.items():
+                for index, pair in self.tracks.items():
+                    if ingest is not None:
                         tasks.start_soon(self._datagrams, index, pair, ingest)
+                    else:
+                        tasks.start_soon(self._reports, pair)
                 by_channel: dict[int, tuple[TrackIngest, bool]] = {}
                 if ingest is not None:
                     for index, (rtp, rtcp) in channels.items():
@@ -375,6 +384,16 @@ class _Link:
             tasks.start_soon(pair.rtp.run, self.server.poller)
             tasks.start_soon(pair.rtcp.run, self.server.poller)
 
+    async def _reports(self, pair: _UdpTrack) -> None:
+        """Hear what the peer reports of what is pushed to it: that it lives."""
+
+        def heard(data: bytes, now: int) -> None:
+            self._heard = True
+
+        host, _, rtcp = pair.server or ("", 0, 0)
+        pair.rtcp.add(host, rtcp, heard)
+        await pair.rtcp.run(self.server.poller)
+
     async def _look_after(self, ingest: Ingest, channels: dict[int, tuple[int, int]]) -> None:
         reported = time.monotonic()
         while True:
@@ -404,9 +423,14 @@ class _Link:
             except OSError:
                 pass
 
-    async def _keep_alive(self) -> None:
+    async def _keep_alive(self, *, may_be_silent: bool) -> None:
+        """Ask again and again, which a peer answers. Raises `Closed` for one that does not, unless it `may_be_silent`."""
+        self._heard = True
         while True:
             await anyio.sleep(self.rtsp.keep_alive_interval / 1e9)
+            if not (self._heard or may_be_silent):
+                raise Closed("the server shows no sign of life")
+            self._heard = False
             self.rtsp.keep_alive()
             self._send()
 
