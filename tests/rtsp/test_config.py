@@ -20,6 +20,14 @@ from penstock_rtsp.config import RtspConfig
         ("multicast_port", 8005, "rtsp.multicast_port must be an even number, 2 to 65534, not 8005"),
         ("multicast_port", 65536, "rtsp.multicast_port must be an even number"),
         ("multicast_port", 0, "rtsp.multicast_port must be an even number"),
+        (
+            "multicast",
+            "239.255.42.1/24",
+            "rtsp.multicast must be an address range such as 239.255.42.0/24, not",
+        ),
+        ("multicast", "all", "rtsp.multicast must be an address range"),
+        ("multicast", "10.0.0.0/8", "rtsp.multicast must be within 224.0.0.0/4, not '10.0.0.0/8'"),
+        ("multicast", "ff02::/120", "rtsp.multicast must be within 224.0.0.0/4"),
         ("session_timeout", 0, "rtsp.session_timeout must be at least 1, not 0"),
         ("realm", 'a"b', "rtsp.realm must be text without quotes"),
         ("realm", "a\\b", "rtsp.realm must be text without quotes"),
@@ -36,6 +44,8 @@ def test_what_is_refused(key: str, value: object, says: str) -> None:
     ("key", "value"),
     [
         ("rtp", ""),
+        ("multicast", ""),
+        ("multicast", "239.1.2.3"),
         ("multicast_ttl", 255),
         ("multicast_port", 65534),
         ("session_timeout", 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any, Literal
 
 from attrs import Attribute, frozen
@@ -28,6 +29,22 @@ def _is_realm(_instance: Any, _attribute: Attribute[Any], value: str) -> None:
         raise ValueError(f"must be text without quotes, backslashes and control characters, not {value!r}")
 
 
+def multicast_range(text: str) -> ipaddress.IPv4Network:
+    """The range of multicast groups that is written so. Raises `ValueError`."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(f"must be an address range such as 239.255.42.0/24, not {text!r}") from None
+    if not isinstance(network, ipaddress.IPv4Network) or not network.is_multicast:
+        raise ValueError(f"must be within 224.0.0.0/4, not {text!r}")
+    return network
+
+
+def _is_multicast(_instance: Any, _attribute: Attribute[Any], value: str) -> None:
+    if value:
+        multicast_range(value)
+
+
 @frozen
 class RtspConfig:
     """RTSP and RTSPS."""
@@ -45,7 +62,9 @@ class RtspConfig:
     start: Literal["key", "live"] = start_option()
     max_backlog_seconds: float | None = backlog_option()
     multicast: str = option(
-        "239.255.42.0/24", "Range of multicast groups, one for each stream; empty: no multicast."
+        "239.255.42.0/24",
+        "Range of multicast groups, one for each stream; empty: no multicast.",
+        validator=_is_multicast,
     )
     multicast_port: int = option(
         8004, "UDP port of the first track's RTP in a multicast group; even.", validator=_is_rtp_port

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from random import Random
 
 from penstock.datagram import DatagramSink
-from penstock.errors import StreamError, UserError
+from penstock.errors import StreamError
 from penstock.feed import Reader
 from penstock.path import StreamPath
 from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
-from penstock_rtsp.config import RtspConfig
+from penstock_rtsp.config import RtspConfig, multicast_range
 from penstock_rtsp.muxer import RtpMuxer
 from penstock_rtsp.udp import Ports, sockaddr
 
@@ -41,16 +40,7 @@ class Multicast:
         self.port = config.multicast_port
         self.ttl = config.multicast_ttl
         self._backlog = config.max_backlog_seconds
-        try:
-            network = ipaddress.ip_network(config.multicast)
-        except ValueError:
-            raise UserError(
-                f"rtsp.multicast {config.multicast!r} is no address range; write 239.255.42.0/24."
-            ) from None
-        if not network.is_multicast or network.version != 4:
-            raise UserError(
-                f"rtsp.multicast {config.multicast!r} is not within 224.0.0.0/4; write 239.255.42.0/24."
-            )
+        network = multicast_range(config.multicast)
         self._addresses = [str(network[i]) for i in range(1, min(network.num_addresses, 4096))] or [
             str(network[0])
         ]
