@@ -8,15 +8,16 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """Paths of certificate and key in PEM form, made in `folder` where they are not there yet."""
+def self_signed(folder: Path, rsa_bits: int = 0) -> tuple[Path, Path]:
+    """Paths of certificate and key in PEM form, made in `folder` where they are not there yet; ECDSA unless told."""
     certificate, key_file = folder / "certificate.pem", folder / "key.pem"
     if certificate.exists():
         return certificate, key_file
-    key = ec.generate_private_key(ec.SECP256R1())
+    folder.mkdir(exist_ok=True)
+    key = rsa.generate_private_key(65537, rsa_bits) if rsa_bits else ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
     names = x509.SubjectAlternativeName(

@@ -85,6 +85,18 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         assert (status, said) == (1, f"penstock: plugin rtmp is required and did not start: {sentence}")
 
 
+def test_a_port_in_use_that_is_one_of_two(tmp_path: Path) -> None:
+    """RTMP listens: it is not shown as not running as well."""
+    certificate, key = self_signed(tmp_path)
+    tls = (f"server.certificate={certificate}", f"server.key={key}")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert served_without(tmp_path, *tls, f"rtmp.listen_tls={where}") == [
+            f"rtmps  RTMPS cannot listen on {where}/tcp: the port is in use; "
+            "stop the other program or set rtmp.listen_tls to another port."
+        ]
+
+
 def test_an_unknown_key(tmp_path: Path) -> None:
     assert refused(tmp_path, "rtmp.lisen=:1") == (
         2,
@@ -104,8 +116,8 @@ def test_a_bad_certificate(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     _, other = self_signed(tmp_path / "more")
     for names, says in (
-        (("garbage.pem", "garbage.pem"), "not a certificate and its key in PEM form"),
-        ((str(certificate), str(other)), "not a certificate and its key in PEM form"),
+        (("garbage.pem", "garbage.pem"), "server.certificate garbage.pem has no certificate in PEM form"),
+        ((str(certificate), str(other)), f"server.key {other} is not the key of server.certificate"),
         (("none.pem", str(key)), "server.certificate: cannot read none.pem: No such file or directory."),
         ((str(certificate), "none.pem"), "server.key: cannot read none.pem: No such file or directory."),
     ):

@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -370,12 +371,23 @@ def load_tls(certificate: str, key: str) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key or None, passphrase)
     except ssl.SSLError as e:
-        pair = (
-            f"server.certificate {certificate} and server.key {key}"
-            if key
-            else f"server.certificate {certificate}"
-        )
-        raise UserError(
-            f"{pair}: not a certificate and its key in PEM form ({e.reason or e}); correct that."
-        ) from None
+        raise UserError(_tls_refusal(e.reason, certificate, key)) from None
     return context
+
+
+_ANOTHERS_KEY = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
+_WEAK = {"EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"}
+"""OpenSSL's own words, which say nothing to who does not know them."""
+
+
+def _tls_refusal(reason: str | None, certificate: str, key: str) -> str:
+    if reason in _ANOTHERS_KEY:
+        return f"server.key {key or certificate} is not the key of server.certificate {certificate}; set the pair."
+    if reason in _WEAK:
+        return f"server.certificate {certificate} is too weak for today's TLS; make one of a larger key, with SHA-256."
+    if b"BEGIN CERTIFICATE" not in Path(certificate).read_bytes():
+        return f"server.certificate {certificate} has no certificate in PEM form; write one to it."
+    if b"PRIVATE KEY" not in Path(key or certificate).read_bytes():
+        name = f"server.key {key}" if key else f"server.certificate {certificate}"
+        return f"{name} has no private key in PEM form; " + ("write one to it." if key else "set server.key.")
+    return f"server.certificate {certificate} or its key is damaged; write both anew."

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -59,7 +59,8 @@ async def _serve(config: Config, plugins: PluginSet) -> int:
         # Opened before anything listens, so that no signal finds the default action.
         await tasks.start(_stop_on_signal, scope, config.server.drain_timeout)
         async with Server(config, plugins=plugins) as server:
-            print(start_table(server.endpoints, plugins, config.server.public_host), flush=True)
+            failures = server.services.failures
+            print(start_table(server.endpoints, plugins, config.server.public_host, failures), flush=True)
             if server.endpoints:
                 _tune_collector()
                 with scope:
@@ -107,8 +108,13 @@ def _tune_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def start_table(endpoints: Iterable[Endpoint], plugins: PluginSet, public_host: str = "") -> str:
-    """What listens where, with URLs to copy, and what does not run and why."""
+def start_table(
+    endpoints: Iterable[Endpoint],
+    plugins: PluginSet,
+    public_host: str = "",
+    failures: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+) -> str:
+    """What listens where, with URLs to copy, and what does not run and why: of `failures`, those services alone."""
     from penstock.cli import table, version
 
     rows: list[tuple[str, str, str, str]] = [("protocol", "address", "transport", "URL")]
@@ -123,7 +129,8 @@ def start_table(endpoints: Iterable[Endpoint], plugins: PluginSet, public_host: 
     text = f"Penstock {version()}"
     if len(rows) > 1:
         text += f"\n\n{table(rows)}"
-    missing = [(r.name, r.reason) for r in plugins if r.status == "failed"]
+    failed = [record for record in plugins if record.status == "failed"]
+    missing = [row for r in failed for row in (failures or {}).get(r.name) or [(r.name, r.reason)]]
     if missing:
         text += f"\n\nnot running:\n{table(missing)}"
     return text + "\n"

@@ -55,6 +55,14 @@ class Services:
     def endpoints(self) -> list[Endpoint]:
         return [e for services in self._running.values() for r in services for e in r.endpoints]
 
+    @property
+    def failures(self) -> dict[str, list[tuple[str, str]]]:
+        """The services that do not run, by plugin: the name of each, and why."""
+        return {
+            name: [(entry.service.name, entry.failure) for entry in entries if entry.failure]
+            for name, entries in self._running.items()
+        }
+
     def scheme(self, name: str) -> Scheme | None:
         """The plugin's code for a URL scheme such as ``rtmp``."""
         return next((s[name] for s in self._schemes.values() if name in s), None)

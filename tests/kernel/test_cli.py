@@ -213,7 +213,7 @@ def test_check_finds_what_the_start_refuses(box: Box) -> None:
     file = box.path / "c.toml"
     for text, says in (
         (f'[server]\ncertificate = "{junk}"\n', "server.certificate"),
-        (f'[server]\ncertificate = "{certificate}"\n', "not a certificate and its key in PEM form"),
+        (f'[server]\ncertificate = "{certificate}"\n', "has no private key in PEM form; set server.key."),
         (f'[server]\ncertificate = "{other}"\nkey = "{key}"\n', "server.key"),
         ('[server]\ncertificate = "/nowhere"\n', "server.certificate: cannot read /nowhere: No such file"),
         (f'[server]\nkey = "{key}"\n', "TLS needs server.certificate"),
@@ -231,7 +231,7 @@ def test_check_finds_what_the_start_refuses(box: Box) -> None:
     assert box.run("check", "c.toml") == (0, "c.toml is in order\n", "")
     status, out, err = box.run("--set", f"server.certificate={junk}")
     assert (status, out) == (1, "")
-    assert err.splitlines()[-1].startswith(f"penstock: server.certificate {junk}: ")
+    assert err.splitlines()[-1].startswith(f"penstock: server.certificate {junk} has no")
 
 
 def test_environment_names_the_file(box: Box) -> None:
@@ -366,14 +366,16 @@ def test_tables_and_urls() -> None:
     assert url_host("", "2001:db8::1") == "[2001:db8::1]"
     assert url_host("127.0.0.1", "media.example") == "127.0.0.1"
     endpoints = [Endpoint("RTMP", "::", 1935, "tcp", ("rtmp://{host}/a", "rtmp://{host}:{port}/b"))]
-    text = start_table(endpoints, PluginSet([LoadedPlugin("x", status="failed", reason="no")]), "h")
+    plugins = PluginSet([LoadedPlugin("x", status="failed", reason="no"), LoadedPlugin("y", status="failed")])
+    text = start_table(endpoints, plugins, "h", {"y": [("ys", "nor this")]})
     assert text.splitlines()[2:] == [
         "protocol  address    transport  URL",
         "RTMP      [::]:1935  tcp        rtmp://h/a",
         "                                rtmp://h:1935/b",
         "",
         "not running:",
-        "x  no",
+        "x   no",
+        "ys  nor this",
     ]
 
 

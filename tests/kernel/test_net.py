@@ -333,14 +333,37 @@ def test_certificates(tmp_path: Path) -> None:
         load_tls("/nowhere", key)
     with pytest.raises(UserError, match=r"^server\.key: cannot read /nowhere: No such file"):
         load_tls(certificate, "/nowhere")
-    for pair in ((certificate, certificate), (key, key), (certificate, __file__)):
-        with pytest.raises(UserError, match="not a certificate and its key in PEM form") as raised:
-            load_tls(*pair)
-        assert "\n" not in str(raised.value)
-    with pytest.raises(
-        UserError, match=r"^server\.certificate .*: not a certificate and its key in PEM form"
+    _, other = (str(path) for path in self_signed(tmp_path / "other"))
+    weak, rsa = (str(path) for path in self_signed(tmp_path / "weak", 1024))
+    cut = tmp_path / "cut.pem"
+    cut.write_bytes(Path(certificate).read_bytes()[:200])
+    for pair, says in (
+        (
+            (certificate, certificate),
+            f"server.key {certificate} has no private key in PEM form; write one to it.",
+        ),
+        (
+            (certificate, ""),
+            f"server.certificate {certificate} has no private key in PEM form; set server.key.",
+        ),
+        ((key, key), f"server.certificate {key} has no certificate in PEM form; write one to it."),
+        (
+            (certificate, other),
+            f"server.key {other} is not the key of server.certificate {certificate}; set the pair.",
+        ),
+        (
+            (certificate, str(rsa)),
+            f"server.key {rsa} is not the key of server.certificate {certificate}; set the pair.",
+        ),
+        (
+            (weak, rsa),
+            f"server.certificate {weak} is too weak for today's TLS; make one of a larger key, with SHA-256.",
+        ),
+        ((str(cut), key), f"server.certificate {cut} or its key is damaged; write both anew."),
     ):
-        load_tls(certificate, "")
+        with pytest.raises(UserError) as raised:
+            load_tls(*pair)
+        assert str(raised.value) == says
     locked = tmp_path / "locked.pem"
     locked.write_bytes(
         load_pem_private_key(Path(key).read_bytes(), None).private_bytes(
