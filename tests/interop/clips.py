@@ -110,9 +110,10 @@ class Clip:
         for number, part in enumerate(parts):
             source = ["-f", "lavfi", "-i", PICTURE.format(size=sizes[number], fps=self.fps, seconds=half)]
             _make(part, [*source, "-pix_fmt", "yuv420p", *self.video])
-        joined = path.with_name(f"{path.stem}-joined.h264")
+        joined = path.with_name(f".{os.getpid()}-{path.stem}-joined.h264")
         joined.write_bytes(b"".join(part.read_bytes() for part in parts))
-        sound = ["-f", "lavfi", "-i", NOISE.format(seed=7, rate=self.rate, seconds=2 * half)]
+        noise = ["-f", "lavfi", "-i", NOISE.format(seed=7, rate=self.rate, seconds=2 * half)]
+        sound = noise if self.audio else []
         # Without B-frames every raw frame's time is its number, which -r in front of a raw input gives.
         return _make(
             path, ["-r", self.fps, "-f", "h264", "-i", str(joined), *sound, "-c:v", "copy", *self.audio]
@@ -150,6 +151,7 @@ CLIPS = {
         Clip("video-only", ("h264",), X264_JOINABLE),
         Clip("vfr", ("h264", "aac"), X264_JOINABLE, AAC, vary=True),
         Clip("sps-change", ("h264", "aac"), X264_PLAIN, AAC, second_size="480x272", seconds=8),
+        Clip("sps-video", ("h264",), X264_PLAIN, second_size="480x272", seconds=8),
     )
 }
 

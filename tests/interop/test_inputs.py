@@ -7,7 +7,10 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +20,7 @@ from .clips import CLIPS, Clip
 from .compare import Rules, compare
 from .crossing import Outcome, cross, cross_command
 from .frames import NORMAL_FORM, SAMPLED, FrameList, read_dump
-from .process import Child
+from .process import Child, stop_all
 from .rtp_shift import shifting_proxy
 from .server import Penstock
 
@@ -45,8 +48,31 @@ def _assert_crossed(outcomes: list[Outcome], players: list[Player]) -> None:
     assert all(outcome.report.ok for outcome in outcomes), "\n".join(map(str, outcomes))
 
 
-@pytest.mark.parametrize("name", SEED_COMMANDS)
-def test_the_seeds_own_command_unchanged(name: str, server: Penstock, folder: Path) -> None:
+Crossed = tuple[list[Outcome], list[Player]]
+
+
+def _wanted(request: pytest.FixtureRequest, parameter: str) -> set[str]:
+    """The values of a parameter among the tests that were selected."""
+    calls: list[Any] = [getattr(item, "callspec", None) for item in request.session.items]
+    return {call.params[parameter] for call in calls if call and parameter in call.params}
+
+
+@pytest.fixture(scope="module")
+def seeds(
+    server: Penstock, work: Path, request: pytest.FixtureRequest
+) -> Iterator[dict[str, Future[Crossed]]]:
+    """The seed's commands, two at a time: they encode, which takes a core now and then; each test waits for its own."""
+    with ThreadPoolExecutor(2) as lanes:
+        names = [name for name in SEED_COMMANDS if name in _wanted(request, "seed")]
+        yield {name: lanes.submit(_seed, name, server, work / f"seed-{name}") for name in names}
+
+
+@pytest.mark.parametrize("seed", SEED_COMMANDS)
+def test_the_seeds_own_command_unchanged(seed: str, seeds: dict[str, Future[Crossed]]) -> None:
+    _assert_crossed(*seeds[seed].result())
+
+
+def _seed(name: str, server: Penstock, folder: Path) -> Crossed:
     require("ffmpeg")
     folder.mkdir(parents=True)
     scheme = "rtsp" if name.endswith("rtsp") else "rtmp"
@@ -75,7 +101,7 @@ def test_the_seeds_own_command_unchanged(name: str, server: Penstock, folder: Pa
         )
         if all(outcome.report.ok for outcome in outcomes):
             break
-    _assert_crossed(outcomes, players)
+    return outcomes, players
 
 
 ENCODERS = {"libx264": "h264", "libx265": "hevc"}
@@ -147,19 +173,35 @@ def test_rtp_times_and_numbers_that_wrap(program: str, server: Penstock, folder:
     _assert_crossed(outcomes, players)
 
 
-@pytest.mark.parametrize(
-    "protocol",
-    # FFmpeg does not announce AAC out of MPEG-TS over RTSP ("AAC with no global headers").
-    ["rtmp", *[pytest.param(protocol, marks=pytest.mark.full) for protocol in ("rtsp-tcp", "rtsp-udp")]],
-)
-def test_a_new_sps_in_mid_stream(protocol: str, server: Penstock, folder: Path) -> None:
-    clip = CLIPS["sps-change"]
+def _changing(protocol: str) -> Clip:
+    """FFmpeg does not announce AAC out of MPEG-TS over RTSP ("AAC with no global headers"): the picture alone there."""
+    return CLIPS["sps-change" if protocol == "rtmp" else "sps-video"]
+
+
+@pytest.fixture(scope="module")
+def changes(
+    server: Penstock, work: Path, request: pytest.FixtureRequest
+) -> Iterator[dict[str, Future[Crossed]]]:
+    """A change of picture size over each carrier, all at once."""
+    wanted = _wanted(request, "carrier")
+    with ThreadPoolExecutor(3) as lanes:
+        for clip in map(_changing, wanted):
+            # Made beforehand: encoding beside a running crossing would take its two cores.
+            clip.frames("ts")
+        yield {name: lanes.submit(_change, name, server, work / f"sps-{name}") for name in sorted(wanted)}
+
+
+@pytest.mark.parametrize("carrier", ["rtmp", "rtsp-tcp", "rtsp-udp"])
+def test_a_new_sps_in_mid_stream(carrier: str, changes: dict[str, Future[Crossed]]) -> None:
+    _assert_crossed(*changes[carrier].result())
+
+
+def _change(protocol: str, server: Penstock, folder: Path) -> Crossed:
+    clip = _changing(protocol)
     publisher = next(p for p in PUBLISHERS if p.name == f"ffmpeg new {protocol}")
     # GStreamer's players write Matroska here, which cannot change its picture size.
     players = _players("ffmpeg new rtmp", "rtmpdump rtmp", "ffmpeg 5.1 rtsp-tcp", "ffmpeg new rtsp-udp")
-    _assert_crossed(
-        cross(server.endpoints, publisher, clip, players, f"live/sps-{protocol}", folder), players
-    )
+    return cross(server.endpoints, publisher, clip, players, f"live/sps-{protocol}", folder), players
 
 
 @pytest.mark.full
@@ -168,7 +210,7 @@ def test_pictures_of_both_sizes_are_decoded(protocol: str, server: Penstock, fol
     """Equal slices prove nothing about parameter sets, since the normal form leaves those out: decoding
     does.
     """
-    clip = CLIPS["sps-change"]
+    clip = _changing(protocol)
     folder.mkdir(parents=True)
     path = f"live/sizes-{protocol}"
     publisher = next(p for p in PUBLISHERS if p.name == f"ffmpeg new {protocol}")
@@ -186,8 +228,7 @@ def test_pictures_of_both_sizes_are_decoded(protocol: str, server: Penstock, fol
             decode = [
                 "-map",
                 "0:v",
-                "-autoscale",
-                "0",
+                "-noautoscale",
                 "-fps_mode",
                 "passthrough",
                 "-f",
@@ -211,9 +252,7 @@ def test_pictures_of_both_sizes_are_decoded(protocol: str, server: Penstock, fol
         for _, child in players:
             child.wait(1.5)
     finally:
-        sender.stop()
-        for _, child in players:
-            child.stop()
+        stop_all([sender, *(child for _, child in players)])
     for scheme, child in players:
         sizes = [
             int(line.split(",")[4]) for line in (folder / scheme).read_text().splitlines() if line[:1] == "0"
