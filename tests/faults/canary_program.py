@@ -1,8 +1,9 @@
-"""The canary, as a program: RTMP_PORT RTSP_PORT.
+"""The canary, as a program: RTMP_PORT RTSP_PORT SERVER_PID.
 
 One publisher and one reader for each of RTMP, RTSP over TCP and RTSP over UDP, 25 numbered pictures a second each.
 A line ``mark`` on stdin is answered with what each reader has seen since the last mark, as one line of JSON.
-It is a process of its own, so that what the tests do between two marks does not hold it up.
+It is a process of its own, so that what the tests do between two marks does not hold it up. Time in which the server or
+the canary could have run, but the machine gave its processors to others, is nobody's fault and no part of delays and gaps.
 """
 
 from __future__ import annotations
@@ -45,6 +46,17 @@ SDP = (
 _STAMP = re.compile(rb"canary (\d{10}) (\d{20})")
 
 
+class Clock:
+    """Nanoseconds in which nobody else had the processors that this process and the server wanted."""
+
+    def __init__(self, server: int) -> None:
+        self._waits = [os.open(f"/proc/{pid}/schedstat", os.O_RDONLY) for pid in (os.getpid(), server)]
+
+    def now(self) -> int:
+        # Of each main thread: time on a processor, and time on the queue for one.
+        return time.monotonic_ns() - sum(int(os.pread(wait, 100, 0).split()[1]) for wait in self._waits)
+
+
 def picture(number: int, now: int) -> bytes:
     """One NAL unit that names itself, without any byte that would need an escape."""
     header = b"\x65\x88" if number % KEY_EACH == 0 else b"\x41\x9a"
@@ -55,6 +67,7 @@ def picture(number: int, now: int) -> bytes:
 class Board:
     """What one reader has seen."""
 
+    clock: Clock
     received: int = 0
     missing: int = 0
     again: int = 0
@@ -62,13 +75,16 @@ class Board:
     gap: float = 0.0
     error: str = ""
     _next: int | None = None
-    _last: int = field(factory=time.monotonic_ns)
+    _last: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._last = self.clock.now()
 
     def see(self, payload: bytes) -> None:
         found = _STAMP.search(payload)
         if found is None:
             return
-        number, sent, now = int(found[1]), int(found[2]), time.monotonic_ns()
+        number, sent, now = int(found[1]), int(found[2]), self.clock.now()
         if self._next is not None:
             self.missing += max(0, number - self._next)
             self.again += number < self._next
@@ -82,7 +98,7 @@ class Board:
         self._last = now
 
     def mark(self) -> dict[str, Any]:
-        silent = (time.monotonic_ns() - self._last) / 1e9
+        silent = (self.clock.now() - self._last) / 1e9
         seen = {
             "received": self.received,
             "missing": self.missing,
@@ -96,13 +112,13 @@ class Board:
         return seen
 
 
-async def numbered() -> AsyncIterator[tuple[int, int]]:
+async def numbered(clock: Clock) -> AsyncIterator[tuple[int, int]]:
     """Number and time in ns of each picture, at the pace of a camera."""
     start = time.monotonic()
     number = 0
     while True:
         await asyncio.sleep(max(0.0, start + number / RATE - time.monotonic()))
-        yield number, time.monotonic_ns()
+        yield number, clock.now()
         number += 1
 
 
@@ -138,13 +154,13 @@ class Rtmp:
             if isinstance(event, kind):
                 return
 
-    async def publish(self) -> None:
+    async def publish(self, clock: Clock) -> None:
         await self.until(Publishing)
         drained = asyncio.create_task(self.until(Ended))
         self.link.send_metadata({"videocodecid": 7.0})
         self._out.write(self.link.data_to_send())
         self._send(0, b"\x17\x00\x00\x00\x00" + AVCC)
-        async for number, now in numbered():
+        async for number, now in numbered(clock):
             if drained.done():
                 await drained
             nal = picture(number, now)
@@ -202,7 +218,7 @@ class Rtsp:
         prepared: Prepared = await self.until(Prepared)
         return prepared.transport
 
-    async def publish(self) -> None:
+    async def publish(self, clock: Clock) -> None:
         self.rtsp.announce(SessionDescription.parse(SDP))
         await self.until(object)
         transport = await self._setup("trackID=0", Mode.RECORD)
@@ -214,7 +230,7 @@ class Rtsp:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_alive())
             tasks.create_task(self._drain())
-            async for number, now in numbered():
+            async for number, now in numbered(clock):
                 stamp = number * VIDEO_CLOCK // RATE & 0xFFFFFFFF
                 packet = RtpPacket(96, True, number & 0xFFFF, stamp, 77, picture(number, now))
                 data = packet.encode()
@@ -271,9 +287,9 @@ def udp_pair() -> tuple[socket.socket, socket.socket]:
         second.close()
 
 
-async def publish_rtmp(port: int) -> None:
+async def publish_rtmp(port: int, clock: Clock) -> None:
     async with Rtmp(port, "rtmp", publish=True) as client:
-        await client.publish()
+        await client.publish(clock)
 
 
 async def read_rtmp(port: int, board: Board) -> None:
@@ -284,9 +300,9 @@ async def read_rtmp(port: int, board: Board) -> None:
                 board.see(event.payload)
 
 
-async def publish_rtsp(port: int, name: str, *, udp: bool) -> None:
+async def publish_rtsp(port: int, name: str, clock: Clock, *, udp: bool) -> None:
     async with Rtsp(port, name, udp=udp) as client:
-        await client.publish()
+        await client.publish(clock)
 
 
 async def read_rtsp(port: int, name: str, board: Board, *, udp: bool) -> None:
@@ -304,12 +320,13 @@ async def guarded(board: Board, work: Coroutine[Any, Any, None]) -> None:
     board.error = board.error or error
 
 
-async def main(rtmp: int, rtsp: int) -> None:
-    boards = {name: Board() for name in ("rtmp", "rtsp", "udp")}
-    clients = [(boards["rtmp"], publish_rtmp(rtmp)), (boards["rtmp"], read_rtmp(rtmp, boards["rtmp"]))]
+async def main(rtmp: int, rtsp: int, server: int) -> None:
+    clock = Clock(server)
+    boards = {name: Board(clock) for name in ("rtmp", "rtsp", "udp")}
+    clients = [(boards["rtmp"], publish_rtmp(rtmp, clock)), (boards["rtmp"], read_rtmp(rtmp, boards["rtmp"]))]
     for name in ("rtsp", "udp"):
         board, udp = boards[name], name == "udp"
-        clients.append((board, publish_rtsp(rtsp, name, udp=udp)))
+        clients.append((board, publish_rtsp(rtsp, name, clock, udp=udp)))
         clients.append((board, read_rtsp(rtsp, name, board, udp=udp)))
     tasks = [asyncio.create_task(guarded(board, work)) for board, work in clients]
     loop = asyncio.get_running_loop()
@@ -320,4 +337,4 @@ async def main(rtmp: int, rtsp: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(*map(int, sys.argv[1:4])))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROWS = {
@@ -102,9 +103,6 @@ ROWS = {
 }
 
 WITHOUT = {
-    "D6": "candidates are read by WebRTC, which is not there yet; for RTSP they are attributes like any other (D1)",
-    "D7": "read by WebRTC, which is not there yet; for RTSP they are attributes like any other (D1)",
-    "D8": "read by WebRTC, which is not there yet; for RTSP they are attributes like any other (D1)",
     "P8": "feedback that WebRTC asks for; RTSP answers none of it, and P7 has it as RTCP that is ignored",
     "P9": "feedback that WebRTC asks for; RTSP answers none of it, and P7 has it as RTCP that is ignored",
 }
@@ -132,6 +130,7 @@ def tests() -> Iterator[tuple[str, list[str]]]:
                 yield f"{path.name}::{node.name}", rows_of(node.name)
 
 
+@cache
 def table() -> dict[str, list[str]]:
     """Row to its tests."""
     found: dict[str, list[str]] = {row: [] for row in ROWS}

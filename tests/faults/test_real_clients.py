@@ -178,7 +178,7 @@ def test_slow_players_skip_to_key_frames(real: Rig, clients: Clients) -> None:
         for how in ("rtmp", "rtsp-tcp"):
             link = links.enter_context(SlowLink(real.server.ports[how.partition("-")[0]], rate))
             slow.append((link, clients.play(how, "real/slow", link.port)[1]))
-        time.sleep(9)
+        time.sleep(7)
     for link, out in slow:
         video = read_frames(out, out.parent).video
         assert video is not None

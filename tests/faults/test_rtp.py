@@ -186,7 +186,7 @@ def test_P4_timestamps_reach_players_without_a_hole(faults: Rig, udp: bool, kind
                 case _:
                     pass
             source.frame(b"number-%d." % number)
-            time.sleep(0.005)
+            time.sleep(0.002)
         packets = source.until(b"number-59.", player)
         assert len(packets) >= 55
         least = -90_000 if kind == "random" else 0

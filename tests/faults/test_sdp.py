@@ -1,4 +1,4 @@
-"""Faults of session descriptions beside a canary: rows D1 to D5 of the list of bad inputs, as ANNOUNCE carries them."""
+"""Faults of session descriptions beside a canary: rows D1 to D8 of the list of bad inputs, as ANNOUNCE carries them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import log
 from .canary_program import PPS, SPS
 from .refusal import refused
 from .rig import Rig
-from .rtsp import AAC, H264, Client, Reply, client, sdp
+from .rtsp import AAC, H264, TCP, Client, Reply, client, sdp
 from .server import MIB
 from .source import Source
 
@@ -252,4 +252,60 @@ def test_D5_controls_lead_to_no_other_stream(faults: Rig) -> None:
                 assert peer.ask("SETUP", "rtsp://127.0.0.1/canary/rtsp/trackID=0", tcp).status == 404
                 assert peer.ask("SETUP", "rtsp://192.0.2.1/other/trackID=0", tcp).status in (200, 404)
                 assert peer.ask("SETUP", f"/trackID={number}", tcp).status in (200, 455)
+                assert peer.ask("RECORD").status == 200
+
+
+# -- D6 to D8: what is WebRTC's ---------------------------------------------------
+
+CANDIDATE = "a=candidate:{n} 1 {protocol} 2130706431 {address} {port} typ {kind}\r\n"
+ADDRESSES = (
+    "169.254.169.254",
+    "127.0.0.1",
+    "::1",
+    "fe80::1",
+    "0.0.0.0",
+    "c0ffee00-0000.local",
+    "metadata.google.internal",
+)
+CANDIDATES = "".join(
+    CANDIDATE.format(
+        n=n,
+        protocol=("udp", "tcp", "x")[n % 3],
+        address=ADDRESSES[n % 7],
+        port=n % 65_537,
+        kind=("host", "relay")[n % 2],
+    )
+    for n in range(1200)
+)
+OF_WEBRTC = {
+    "candidates": CANDIDATES,
+    "candidates that are none": "a=candidate:\r\na=candidate:1 1 udp\r\na=candidate:1 1 udp -1 h 99999999999 typ\r\n",
+    "short credentials": "a=ice-ufrag:a\r\na=ice-pwd:b\r\na=ice-options:\r\n",
+    "long credentials": f"a=ice-ufrag:{'u' * 5000}\r\na=ice-pwd:{'p' * 5000}\r\n",
+    "fingerprints": "a=fingerprint:md9 00:11\r\na=fingerprint:sha-256\r\na=fingerprint:sha-256 zz\r\na=setup:everything\r\n",
+    "bundle of nobody": "a=group:BUNDLE none 0 0 "
+    + " ".join(map(str, range(1000)))
+    + "\r\na=mid:\r\na=mid:0\r\n",
+    "sources": "".join(f"a=ssrc:{n % 7} cname:{n}\r\n" for n in range(1000))
+    + "a=ssrc:4294967296 x\r\na=ssrc-group:FID\r\n",
+    "simulcast of itself": "a=rid:a send a=rid:a\r\na=rid:a send pt=a;depend=a\r\na=simulcast:send a;a,~a;;, recv a\r\n",
+    "many layers": "".join(f"a=rid:{n} send depend={n + 1}\r\n" for n in range(1000))
+    + f"a=simulcast:send {';'.join(map(str, range(1000)))}\r\n",
+    "header extensions": "".join(f"a=extmap:{n} urn:x\r\n" for n in (0, 1, 1, 15, 256, 65_536, -1, "x", ""))
+    + "a=extmap:2/nowhere urn:x\r\na=extmap-allow-mixed\r\n",
+}
+
+
+@pytest.mark.parametrize("name", OF_WEBRTC)
+def test_D6_to_D8_what_is_of_webrtc_means_nothing_here(faults: Rig, name: str) -> None:
+    """Wherever it stands: no address in it is looked up or sent to, and the track is taken as it would be without."""
+    with faults.watched(rss=8 * MIB):
+        for body in (
+            sdp(H264 + OF_WEBRTC[name]),
+            sdp(OF_WEBRTC[name] + H264),
+            sdp(H264, "m=application 9 x y\r\n" + OF_WEBRTC[name]),
+        ):
+            with client(faults) as peer:
+                assert announce(peer, body).status == 200
+                assert peer.ask("SETUP", "/trackID=0", "Transport: " + TCP).status == 200
                 assert peer.ask("RECORD").status == 200

@@ -6,6 +6,7 @@ import re
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -47,32 +48,32 @@ LAST = {"rtmp": struct.pack(">HI", 7, 42), "rtsp": b"CSeq: 3\r\n"}
 """What the server answers to the last message of `session`."""
 
 
-@PROTOCOLS
-def test_G1_silence_ends_at_the_handshake_timeout(faults: Rig, protocol: str) -> None:
-    with faults.watched(), faults.peer(protocol) as peer:
-        assert peer.closed_within(10) > 0.5
-    assert "1 s" in faults.line(peer)["reason"]
-
-
-@pytest.mark.parametrize("protocol", ["rtmps", "rtsps"])
-def test_G1_silence_before_tls_ends_at_the_handshake_timeout(faults: Rig, protocol: str) -> None:
-    with faults.watched(), faults.peer(protocol) as peer:
-        assert peer.closed_within(10) > 0.5
-    assert "TLS handshake timed out" in faults.line(peer)["reason"]
-
-
-@PROTOCOLS
-def test_G2_one_byte_at_a_time_for_ever_ends_at_the_handshake_timeout(faults: Rig, protocol: str) -> None:
-    """The time from connecting counts, and not that since the last byte."""
-    data = session(protocol, "g2")[:200]
-    with faults.watched(), faults.peer(protocol) as peer:
+def test_G1_silence_ends_at_the_handshake_timeout(faults: Rig) -> None:
+    late = "TLS handshake timed out"
+    expected = {"rtmp": "1 s", "rtsp": "1 s", "rtmps": late, "rtsps": late}
+    with faults.watched(), ExitStack() as stack:
         start = time.monotonic()
-        for byte in data:
-            if not peer.send(bytes([byte])):
+        peers = {protocol: stack.enter_context(faults.peer(protocol)) for protocol in expected}
+        for peer in peers.values():
+            peer.closed_within(10)
+            assert time.monotonic() - start > 0.5
+        for protocol, peer in peers.items():
+            assert expected[protocol] in faults.line(peer)["reason"], protocol
+
+
+def test_G2_one_byte_at_a_time_for_ever_ends_at_the_handshake_timeout(faults: Rig) -> None:
+    """The time from connecting counts, and not that since the last byte."""
+    with faults.watched(), faults.peer("rtmp") as first, faults.peer("rtsp") as second:
+        start = time.monotonic()
+        waiting = {first: session("rtmp", "g2"), second: session("rtsp", "g2")}
+        for at in range(200):
+            waiting = {peer: data for peer, data in waiting.items() if peer.send(data[at : at + 1])}
+            if not waiting:
                 break
             time.sleep(0.1)
             assert time.monotonic() - start < 10, "a slow peer holds its connection"
-    assert "1 s" in faults.line(peer)["reason"]
+        for peer in (first, second):
+            assert "1 s" in faults.line(peer)["reason"]
 
 
 @PROTOCOLS
