@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.branches import Branches
+from tests.lanes import GivesWay, Lanes, may_rise
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if folder := os.environ.get("PENSTOCK_BRANCHES"):
+        config.pluginmanager.register(Branches(Path(folder)))
+    if hasattr(config, "workerinput") and may_rise():
+        config.pluginmanager.register(GivesWay())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
+    return Lanes(config, log)
 
 
 @pytest.fixture(params=["asyncio", "uvloop", "trio"])

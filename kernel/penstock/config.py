@@ -40,8 +40,9 @@ STREAMS_EXAMPLE = '{"live/*" = {override = true}}'
 OTHER_VARIABLES = frozenset(
     {
         "PENSTOCK_CONFIG",
+        "PENSTOCK_BRANCHES",
+        "PENSTOCK_CLIPS",
         "PENSTOCK_CORPORA",
-        "PENSTOCK_FAULTS_CONNECTS",
         "PENSTOCK_FUZZ",
         "PENSTOCK_REQUIRE_ALL",
     }

@@ -1,62 +1,47 @@
-"""Run what does no I/O under coverage: each of its modules has at least 90 % of its branches taken.
+"""What does no I/O is tested well: each of its modules has at least 90 % of its branches taken.
 
-For parsers the contract alone counts, and each has to be called; for the kernel its own unit tests do.
-``python -m tests.contracts.coverage_gate``; other projects' seeds are left out, since not every checkout has them.
+``python -m tests.contracts.coverage_gate`` runs the tests that count; with a FOLDER it reads what ``PENSTOCK_BRANCHES=FOLDER
+pytest`` has measured.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
 from pathlib import Path
 
 import coverage
-import pytest
 from coverage.results import Analysis
+
+from tests.branches import CONTRACT, KERNEL, counts_for, measuring
+from tests.contracts.source import KERNEL_IO_FILES, Module, modules, parsers
+from tests.contracts.table import MODULES
 
 REQUIRED = 90.0
 """Percent of branches, for each module by itself: an average would hide the parser that nobody tries."""
-CONTRACT = Path(__file__).with_name("test_parsers.py")
-KERNEL = Path(__file__).parents[1] / "kernel"
 
 
 def shares(analysis: Analysis) -> tuple[int, int, str]:
     """Branches of a module, those taken, and the lines that begin those not taken."""
-    missing = analysis.missing_branch_arcs()
-    stats = analysis.branch_stats()
-    total = sum(exits for exits, _ in stats.values())
-    taken = sum(taken for _, taken in stats.values())
-    lines = ", ".join(
-        f"{line}->{'|'.join(str(end) for end in ends)}" for line, ends in sorted(missing.items())
-    )
-    return total, taken, lines
+    stats = analysis.branch_stats().values()
+    missing = sorted(analysis.missing_branch_arcs().items())
+    untaken = ", ".join(f"{line}->{'|'.join(map(str, ends))}" for line, ends in missing)
+    return sum(exits for exits, _ in stats), sum(taken for _, taken in stats), untaken
 
 
-def run(measured: coverage.Coverage, tests: Iterable[Path], *arguments: str) -> int:
-    """pytest's exit status."""
-    measured.start()
-    try:
-        return int(pytest.main([*map(str, tests), "-q", "-p", "no:cacheprovider", *arguments]))
-    finally:
-        measured.stop()
-
-
-def short_of(measured: coverage.Coverage, names: Iterable[str], *, parsing: bool = False) -> list[str]:
+def short_of(measured: coverage.Coverage, wanted: list[Module], *, parsing: bool = False) -> list[str]:
     """A line for each module of too small a share, and for each parser that was never called."""
-    # Imported only after the first run: what they import must be measured from its first line on.
-    from tests.contracts.source import modules, parsers
-
-    wanted, short = set(names), list[str]()
+    short = list[str]()
     branches = hit = 0
-    for module in modules():
-        if module.name not in wanted:
-            continue
+    for module in wanted:
         analysis = measured._analyze(str(module.path))  # pyright: ignore[reportPrivateUsage]
-        total, taken, lines = shares(analysis)
+        total, taken, untaken = shares(analysis)
         branches, hit = branches + total, hit + taken
         share = 100 * taken / total if total else 100.0
         if share < REQUIRED:
-            short.append(f"{module.name}: {share:.0f} % of {total} branches; not taken: {lines}")
+            short.append(f"{module.name}: {share:.0f} % of {total} branches; not taken: {untaken}")
         short += [
             f"{module.name}: {parser.name} is never called"
             for parser in (parsers(module) if parsing else ())
@@ -66,40 +51,35 @@ def short_of(measured: coverage.Coverage, names: Iterable[str], *, parsing: bool
     return short
 
 
-def main(arguments: Iterable[str] = ()) -> int:
-    """Exit status 0 where all is reached."""
-    measured = coverage.Coverage(
-        branch=True,
-        data_file=None,
-        config_file=False,
-        source=[
-            "penstock",
-            "penstock_formats",
-            "penstock_codecs",
-            "penstock_rtmp",
-            "penstock_rtsp",
-            "penstock_hls",
-        ],
-    )
-    if failed := run(measured, [CONTRACT], "-k", "not seeds", *arguments):
-        return failed
-    from tests.contracts.source import KERNEL_IO_FILES, modules
-    from tests.contracts.table import MODULES
+def run(folder: Path, *arguments: str) -> int:
+    """The exit status of the tests that count, which leave in `folder` what they measured."""
+    tests = [CONTRACT, *(file for file in KERNEL.glob("test_*.py") if counts_for(file, ""))]
+    chosen = ["-k", "not seeds and not uvloop and not trio", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *map(str, tests), *chosen, *arguments]
+    return subprocess.run(
+        command, env={**os.environ, "PENSTOCK_BRANCHES": str(folder)}, check=False
+    ).returncode
 
-    short = short_of(measured, MODULES, parsing=True)
-    kernel = [
-        module
-        for module in modules()
-        if module.name.startswith("penstock.") and module.path.name not in KERNEL_IO_FILES
-    ]
-    # A stream is half of what a feed does: that one's tests count for it as well.
-    tests = [KERNEL / f"test_{name}.py" for name in (*(module.path.stem for module in kernel), "feed")]
-    # One loop is enough here: the three differ in what they do, not in what they are asked.
-    if failed := run(measured, filter(Path.exists, tests), "-k", "not uvloop and not trio", *arguments):
-        return failed
-    short += short_of(measured, (module.name for module in kernel))
+
+def judge(folder: Path) -> int:
+    """Exit status 0 where all is reached."""
+    sources = modules()
+    parsing = [module for module in sources if module.name in MODULES]
+    kernel = [m for m in sources if m.name.startswith("penstock.") and m.path.name not in KERNEL_IO_FILES]
+    short = list[str]()
+    for name, wanted in (("parsers", parsing), ("kernel", kernel)):
+        measured = measuring(folder, name)
+        measured.combine(keep=True, strict=True)
+        short += short_of(measured, wanted, parsing=name == "parsers")
     print("\n".join(short), file=sys.stderr)
     return int(bool(short))
+
+
+def main(arguments: list[str]) -> int:
+    if arguments and Path(arguments[0]).is_dir():
+        return judge(Path(arguments[0]))
+    with tempfile.TemporaryDirectory() as folder:
+        return run(Path(folder), *arguments) or judge(Path(folder))
 
 
 if __name__ == "__main__":

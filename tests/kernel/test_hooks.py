@@ -146,6 +146,7 @@ async def test_every_notice_reaches_the_plugins() -> None:
             tasks.start_soon(read, tasks)
             await anyio.sleep(0.02)
             tasks.start_soon(server.run_session, publisher_session, publish)
+        server.sessions.remove(reader_session)
         assert server.streams.secret(StreamPath.parse("live/one")) == "sesame"
         assert server.streams.secret(StreamPath.parse("live/two")) is None
     first = [

@@ -45,8 +45,8 @@ def test_one_form(text: str, path: str) -> None:
         "", "/", "//", "?x", "a//b", "//a", "a//", "/a//", ".", "..", "a/./b", "a/../b", "%2e%2e", "a/%2e%2e/b", "%2Fa%2F%2Fb",
         "a\0b", "a%00b", "a%0d%0ab", "a\nb", "a\x1b[1mb", "a%7Fb", "a\u202eb", "a\u200bb", "a\u2028b", "a\ud800b", "%ff", "%C3",
         "a\u0085b",
-        *RESERVED_FIRST, *(f"{name}/x" for name in RESERVED_FIRST), "%61pi/v1",
-        *RESERVED_LAST, *(f"live/x/{name}" for name in RESERVED_LAST), "live/x/%77hip", "live/x/whip?y",
+        *sorted(RESERVED_FIRST), *(f"{name}/x" for name in sorted(RESERVED_FIRST)), "%61pi/v1",
+        *sorted(RESERVED_LAST), *(f"live/x/{name}" for name in sorted(RESERVED_LAST)), "live/x/%77hip", "live/x/whip?y",
     ],
 )  # fmt: skip
 def test_what_is_no_path(text: str) -> None:
