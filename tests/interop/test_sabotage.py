@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from . import progressive
 from .binaries import require
 from .clients import PLAYERS, PUBLISHERS
 from .clips import CLIPS
@@ -29,13 +30,12 @@ def test_the_comparison_sees(fault: str, work: Path, folder: Path) -> None:
     require("ffmpeg-new")
     folder.mkdir()
     players = [player for player in PLAYERS if player.name in ("ffmpeg new rtmp", "ffmpeg new rtsp-tcp")]
+    players += [progressive.player(f"ffmpeg new http-{container}") for container in progressive.CONTAINERS]
     publisher = next(p for p in PUBLISHERS if p.name == "ffmpeg new rtmp")
     with (
         penstock(folder, program=("-m", "tests.interop.sabotage", fault, "serve")) as server,
         server.explained(),
     ):
-        if server.endpoints.rtsp is None:
-            players = players[:1]
         outcomes = cross(
             server.endpoints, publisher, CLIPS["h264-aac"], players, "live/hurt", folder / "crossing"
         )
