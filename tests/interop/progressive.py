@@ -109,8 +109,9 @@ PLAYERS: tuple[Player, ...] = (
         for container in CONTAINERS
     ),
     *(
-        VlcHttpPlayer("vlc", f"http-{container}", ("cvlc",), _VLC, Rules(tail=60, times=False))
-        for container in CONTAINERS
+        VlcHttpPlayer("vlc", f"http-{container}", ("cvlc",), _VLC, Rules(tail=tail, times=False))
+        # Of a live MP4 it plays pictures two seconds behind the sound; of FFmpeg's own fragments it had less still.
+        for container, tail in (("flv", 60), ("ts", 60), ("mp4", 90))
     ),
     *(
         WebSocketPlayer("websockets", f"{scheme}-{container}", (), codecs, Rules(tail=2))

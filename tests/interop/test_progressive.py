@@ -26,7 +26,6 @@ def test_every_client_plays_over_http(container: str, server: Penstock, folder: 
     players = [progressive.player(f"{program} http-{container}") for program in programs]
     players.append(progressive.player(f"websockets ws-{container}"))
     pairs = [(clients.publisher(f"ffmpeg new {source}"), players) for source in ("rtmp", "rtsp-tcp")]
-    # Of MP4 VLC keeps the last two seconds of the picture to itself: a shorter clip would show too little.
     _assert_crossed(cross_all(server.endpoints, pairs, CLIPS["h264b-aac44"], folder), 10)
 
 
