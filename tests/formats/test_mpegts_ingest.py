@@ -6,6 +6,7 @@ import pytest
 
 from penstock.errors import ProtocolViolation
 from penstock.media import NS, Frame, Kind, Track, TrackAdded
+from penstock.queue import FrameQueue
 from penstock_codecs.aac.config import AAC, AacConfig
 from penstock_codecs.mp3 import MP3, Mp3Config
 from penstock_formats.mpegts import PRIVATE, Ingest, Muxer
@@ -19,7 +20,7 @@ from tests.progressive.reading import server, stream
 SOUND = Track(7, AAC, 48_000, AacConfig.lc(48_000, 2))
 
 
-def _publishing() -> tuple[Ingest, stage.FrameQueue]:
+def _publishing() -> tuple[Ingest, FrameQueue]:
     made = stream()
     queue = stage.with_queue(made)
     return Ingest(stage.publish(made), server()), queue
