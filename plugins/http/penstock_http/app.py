@@ -253,7 +253,7 @@ def _path(scope: Message) -> str:
             unquote_to_bytes(raw.split(b"?")[0]).decode()
         except UnicodeDecodeError:
             raise ProtocolViolation("the path is not UTF-8") from None
-    if root and path.startswith(root):
+    if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :]
     return path or "/"
 
