@@ -19,6 +19,7 @@ PROGRAMS = {
     "publisher": ["publisher.c"],
     "floor": ["floor.c"],
     "ping": ["ping.c"],
+    "hls": ["hls.c"],
 }
 
 

@@ -90,6 +90,11 @@ class Rendition:
         return islice(self.segments, max(0, self.listed_from - first), None)
 
     @property
+    def has_segment(self) -> bool:
+        """Whether some segment is complete."""
+        return len(self.segments) > 1 or (bool(self.segments) and self.segments[0].complete)
+
+    @property
     def position(self) -> tuple[int, int]:
         """The number of the segment that is being written or comes next, and how many parts of it are there."""
         last = self.last
@@ -154,11 +159,9 @@ class Rendition:
     @property
     def _readiness(self) -> int:
         last = self.last
-        if last is None:
-            return 0
-        if last.complete or len(self.segments) > 1:
+        if self.has_segment:
             return 2
-        return 1 if last.parts and self.store.knows_target else 0
+        return 1 if last is not None and last.parts and self.store.knows_target else 0
 
     # -- what the store does -----------------------------------------------
 

@@ -23,6 +23,7 @@ from penstock_hls.media_playlist import MediaPlaylist
 from penstock_hls.multivariant_playlist import MultivariantPlaylist
 from penstock_hls.playlist import parse_playlist
 from penstock_hls.plugin import plugin as hls
+from penstock_hls.server import FORMATS
 from penstock_http.plugin import plugin as http
 from tests.contracts.cases_h26x import H264_PPS, H264_SPS
 from tests.http.port import Answer, ask
@@ -42,6 +43,8 @@ class Live:
     languages: tuple[str | None, ...] = (None,)
     has_video: bool = True
     config: CodecConfig = SMALL
+    prepared: bool = True
+    """Whether it is cut into segments from its beginning, as if somebody had asked before."""
     number: int = 0
     samples: int = 0
     publisher: Publisher = field(init=False)
@@ -57,6 +60,9 @@ class Live:
             track = self.publisher.add_track(AAC, 48_000, AacConfig.lc(48_000, 2), language=language)
             self.audio.append(track.id)
         self.publisher.tracks_complete()
+        if self.prepared:
+            for variant in ("ts", "fmp4"):
+                self.publisher.stream.segments(FORMATS[variant])
 
     def write(self, pictures: int) -> None:
         """So many pictures, and sound up to their end."""

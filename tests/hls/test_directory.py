@@ -97,7 +97,7 @@ async def test_only_streams_of_the_pattern_are_written_and_others_may_be_kept_re
     async with serving(
         directory=str(tmp_path), directory_streams=["live/disk/*"], always=["live/ready"]
     ) as server:
-        streams = [Live(server, path) for path in ("live/disk/a", "live/ready", "live/other")]
+        streams = [Live(server, path, prepared=False) for path in ("live/disk/a", "live/ready", "live/other")]
         for stream in streams:
             await stream.publish()
         await until(

@@ -106,6 +106,8 @@ class Player(Client):
     """Plays a URL until it ends or is stopped; `rules` says what its way of recording lets us compare."""
 
     rules: Rules = DEFAULT_RULES
+    patience: float = 1.5
+    """Seconds that it gets after the publisher's end to take what is under way."""
 
     @abstractmethod
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]: ...

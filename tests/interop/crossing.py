@@ -18,8 +18,6 @@ from .process import Child, stop_all, wait_all
 
 JOIN_AFTER = 1.2
 """Seconds after the publisher's start when players join: in the middle of the first GOP or a little later."""
-GRACE = 1.5
-"""Seconds that players get after the publisher's end to take what is under way."""
 
 
 @frozen
@@ -125,7 +123,8 @@ def cross_command(
             running.append((player, child, folder))
         if not sender.wait(clip.seconds + 15):
             sender.stop()
-        wait_all([child for _, child, _ in running], GRACE)
+        patience = max((player.patience for player in players), default=0.0)
+        wait_all([child for _, child, _ in running], patience)
     finally:
         sender.stop()
         stop_all([child for _, child, _ in running])

@@ -77,7 +77,7 @@ class HlsRoutes:
         if not store.renditions and asked is None and variant == "ts":
             variant = "fmp4"
             store = stream.segments(FORMATS[variant])
-        await self._ready(store, variant)
+        await self._ready(store)
         playlist = multivariant_playlist(store, variant, folder, carried(request.query, viewer.token))
         await self._answer(request, viewer, playlist.write().encode(), PLAYLIST_TYPE, "no-store")
 
@@ -92,20 +92,23 @@ class HlsRoutes:
             return past
         return await streams.wait(path, self._server.config.server.wait_for_stream)
 
-    async def _ready(self, store: SegmentStore, variant: Variant) -> None:
-        """Wait until there is something to play. Raises `NotFound` where nothing comes."""
+    async def _ready(self, store: SegmentStore) -> None:
+        """Wait for a segment that is complete: players that know nothing of parts give up a list without, and hls.js does.
+
+        Raises `NotFound` where nothing comes.
+        """
         if not store.renditions:
             why = "; ".join(store.left_out.values()) or "it has no tracks"
             raise NotFound(f"{store.stream.path} cannot be played here: {why}")
         lead = store.lead or next(iter(store.renditions.values()))
         found = False
         with anyio.move_on_after(self._config.first_segment_timeout):
-            found = await lead.wait_ready(parts=variant == "ll")
+            found = await lead.wait_ready()
         if not found:
             raise NotFound(f"{store.stream.path} has no segment yet")
         with anyio.move_on_after(OTHERS_SECONDS):
             for rendition in tuple(store.renditions.values()):
-                await rendition.wait_ready(parts=variant == "ll")
+                await rendition.wait_ready()
 
     # -- files -----------------------------------------------------------------
 
@@ -156,10 +159,8 @@ class HlsRoutes:
 
     async def _media(self, request: Request, viewer: Viewer, rendition: Rendition, variant: Variant) -> None:
         low = variant == "ll"
-        if not rendition.segments or rendition.version == 0:
-            await self._ready(rendition.store, variant)
-        with anyio.move_on_after(self._config.first_segment_timeout):
-            await rendition.wait_ready(parts=low)
+        if not rendition.has_segment:
+            await self._ready(rendition.store)
         directives = Directives.parse(request.query) if low and request.query else Directives()
         target = rendition.store.target // 1_000_000_000 or 1
         caching = f"max-age={target // 2}" if target > 1 else "no-cache"
