@@ -12,9 +12,8 @@ from penstock.segment import SegmentFormat
 from penstock_formats.isobmff.segments import CmafFormat
 from penstock_formats.mpegts.segments import TsFormat
 from penstock_hls.config import HlsConfig
-from penstock_hls.directives import Directives
+from penstock_hls.directives import NAMES, Directives
 from penstock_hls.resource import SUFFIXES, VARIANTS, Resource, Variant
-from penstock_hls.viewer import Refused, Viewer, Viewers, carried
 from penstock_hls.written import last_part, media_playlist, multivariant_playlist
 from penstock_http.api import Handler, Request, Route
 
@@ -26,6 +25,9 @@ OTHERS_SECONDS = 1.0
 KEEP = "max-age=3600, immutable"
 """Of segments: their names never mean anything else. Apple asks for six target durations at least."""
 
+OWN_FIELDS = frozenset({"variant", *NAMES})
+"""Fields of a query that playlists do not carry on."""
+
 FORMATS: dict[Variant, SegmentFormat] = {"ts": TsFormat(), "fmp4": CmafFormat(), "ll": CmafFormat()}
 
 
@@ -35,7 +37,7 @@ class HlsRoutes:
     def __init__(self, server: Server, config: HlsConfig) -> None:
         self._server = server
         self._config = config
-        self.viewers = Viewers(server, config)
+        self.viewers = Viewers(server, "hls", config.viewer_timeout, config.max_viewers)
 
     def routes(self) -> Iterable[Route]:
         handlers: list[tuple[str, Handler]] = [
@@ -78,7 +80,9 @@ class HlsRoutes:
             variant = "fmp4"
             store = stream.segments(FORMATS[variant])
         await self._ready(store)
-        playlist = multivariant_playlist(store, variant, folder, carried(request.query, viewer.token))
+        playlist = multivariant_playlist(
+            store, variant, folder, carried(request.query, viewer.token, OWN_FIELDS)
+        )
         await self._answer(request, viewer, playlist.write().encode(), PLAYLIST_TYPE, "no-store")
 
     async def _stream(self, viewer: Viewer, path: StreamPath) -> Stream:
@@ -175,13 +179,17 @@ class HlsRoutes:
                 return
             # Appendix B.1: what was waited for never changes.
             caching = f"max-age={6 * target}"
-        body = media_playlist(rendition, variant, carried(request.query), skip=directives.skip)
+        body = media_playlist(
+            rendition, variant, carried(request.query, own=OWN_FIELDS), skip=directives.skip
+        )
         await self._answer(request, viewer, body, PLAYLIST_TYPE, caching)
 
     async def _answer(
         self, request: Request, viewer: Viewer, body: bytes, content_type: str, caching: str
     ) -> None:
-        if request.credentials.password is not None or (request.query and carried(request.query)):
+        if request.credentials.password is not None or (
+            request.query and carried(request.query, own=OWN_FIELDS)
+        ):
             # What one was let have is not for those who come through the same cache.
             caching = f"private, {caching}"
         await request.respond(200, body, content_type=content_type, headers=[("cache-control", caching)])

@@ -1,4 +1,4 @@
-"""What other plugins import of the HTTP port: the hook for routes, and what a request is.
+"""What other plugins import of the HTTP port: the hook for routes, what a request is, and viewers that come again.
 
 A plugin hangs routes on the port with a hook of its own::
 
@@ -20,9 +20,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import frozen
 
 from penstock import Credentials, Server, Session, hookspec
+from penstock_http.viewer import Refused, Viewer, Viewers, carried
 
 if TYPE_CHECKING:
     from penstock.sink import ByteSink
+
+__all__ = [
+    "AsgiApp",
+    "AsgiServer",
+    "Handler",
+    "Headers",
+    "HttpSpecs",
+    "Listener",
+    "Message",
+    "Refused",
+    "Request",
+    "Route",
+    "Viewer",
+    "Viewers",
+    "carried",
+]
 
 Handler = Callable[["Request"], Awaitable[None]]
 """Answers one request; it is cancelled where the peer leaves, its session is kicked, or the server stops.

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import anyio
 
 from penstock import Denied, Server, Session, StreamPath
-from penstock_hls.config import HlsConfig
-from penstock_hls.directives import NAMES
-from penstock_http.api import Request
+
+if TYPE_CHECKING:
+    from penstock_http.api import Request
 
 TOKEN = "viewer"
-"""The query field that tells viewers apart; it is given in multivariant playlists."""
-_OURS = frozenset({TOKEN, "variant", *NAMES})
+"""The query field that tells viewers apart; it is given in playlists and descriptions."""
 
 
 class Refused(Denied):
@@ -38,11 +38,13 @@ class Viewer:
 
 
 class Viewers:
-    """All viewers of a server. One leaves by not asking for `hls.viewer_timeout` seconds."""
+    """All viewers that a server has of `protocol`, at most `most`. One leaves by not asking for `timeout` seconds."""
 
-    def __init__(self, server: Server, config: HlsConfig) -> None:
+    def __init__(self, server: Server, protocol: str, timeout: float, most: int) -> None:
         self._server = server
-        self._config = config
+        self._protocol = protocol
+        self._timeout = timeout
+        self._most = most
         self._by_token: dict[str, Viewer] = {}
         self._by_key: dict[tuple[str, str], Viewer] = {}
         self._by_connection: dict[tuple[str, str], Viewer] = {}
@@ -90,9 +92,9 @@ class Viewers:
 
     async def _enter(self, request: Request, path: StreamPath) -> Viewer:
         server = self._server
-        if len(self._by_token) >= self._config.max_viewers:
-            raise Refused(f"hls.max_viewers ({self._config.max_viewers}) reached")
-        session = server.open_session("hls", request.address)
+        if len(self._by_token) >= self._most:
+            raise Refused(f"{self._protocol}.max_viewers ({self._most}) reached")
+        session = server.open_session(self._protocol, request.address)
         session.direction, session.path = "read", path
         try:
             await server.streams.authorize(session, "read", path, request.credentials, asks=True)
@@ -112,7 +114,7 @@ class Viewers:
 
     async def _stay(self, viewer: Viewer) -> None:
         """Until the viewer has left, or is kicked: then it is refused for as long as it takes to have left."""
-        server, limit = self._server, self._config.viewer_timeout
+        server, limit = self._server, self._timeout
         session, path = viewer.session, viewer.session.path
         stream = server.streams.get(path) if path is not None else None
         if stream is not None:
@@ -146,12 +148,15 @@ class Viewers:
             del self._by_connection[connection]
 
 
-def carried(query: Mapping[str, str], token: str = "") -> str:
-    """What URLs in a playlist go on with, from its own: a token for `authorize`, and who the viewer is."""
+def carried(query: Mapping[str, str], token: str = "", own: Collection[str] = ()) -> str:
+    """What URLs in a playlist go on with, from its own: a token for `authorize`, and who the viewer is.
+
+    `own` are the fields that mean something to the protocol itself: they are not carried on.
+    """
     fields = [
         f"{quote(name, safe='')}={quote(value, safe='')}"
         for name, value in query.items()
-        if name not in _OURS
+        if name != TOKEN and name not in own
     ]
     if token:
         fields.append(f"{TOKEN}={token}")
