@@ -30,7 +30,7 @@ from penstock_dash.config import DashConfig
 from penstock_dash.presentation import CLOCK, QUERY, Presentation, digest
 from penstock_dash.resource import SUFFIXES, Resource
 from penstock_formats.isobmff.segments import CmafFormat
-from penstock_http.api import Request, Route, Viewer, Viewers, carried
+from penstock_http.api import Request, Route, Viewer, Viewers, carried, is_private
 
 MPD_TYPE = "application/dash+xml"
 OTHERS_SECONDS = 1.0
@@ -189,8 +189,7 @@ class DashRoutes:
 
 
 def _caching(request: Request, caching: str) -> tuple[str, str]:
-    # What one was let have is not for those who come through the same cache.
-    return "cache-control", caching if request.credentials.anonymous else f"private, {caching}"
+    return "cache-control", f"private, {caching}" if is_private(request) else caching
 
 
 def _rate(rendition: Rendition) -> int:

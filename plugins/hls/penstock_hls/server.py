@@ -15,7 +15,7 @@ from penstock_hls.config import HlsConfig
 from penstock_hls.directives import NAMES, Directives
 from penstock_hls.resource import SUFFIXES, VARIANTS, Resource, Variant
 from penstock_hls.written import last_part, media_playlist, multivariant_playlist
-from penstock_http.api import Handler, Request, Route
+from penstock_http.api import Handler, Request, Route, Viewer, Viewers, carried, is_private
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 PATIENCE = 3
@@ -49,7 +49,7 @@ class HlsRoutes:
             # Each with its suffix: more is fixed of them than of other plugins' /{path}.ts and /{path}.mp4.
             *((f"/{{path}}/hls/{{name}}{suffix}", self._file) for suffix in SUFFIXES),
         ]
-        return [Route(pattern, _refusing(handler)) for pattern, handler in handlers]
+        return [Route(pattern, handler) for pattern, handler in handlers]
 
     # -- multivariant playlists ------------------------------------------------
 
@@ -187,25 +187,10 @@ class HlsRoutes:
     async def _answer(
         self, request: Request, viewer: Viewer, body: bytes, content_type: str, caching: str
     ) -> None:
-        if request.credentials.password is not None or (
-            request.query and carried(request.query, own=OWN_FIELDS)
-        ):
-            # What one was let have is not for those who come through the same cache.
+        if is_private(request, OWN_FIELDS):
             caching = f"private, {caching}"
         await request.respond(200, body, content_type=content_type, headers=[("cache-control", caching)])
         viewer.sent += len(body)
-
-
-def _refusing(handle: Handler) -> Handler:
-    """Who may not watch whatever it proves to be is told 403, and not asked for a password."""
-
-    async def answer(request: Request) -> None:
-        try:
-            await handle(request)
-        except Refused as e:
-            await request.respond(403, f"{e}\n".encode())
-
-    return answer
 
 
 def _variant(text: str) -> Variant:

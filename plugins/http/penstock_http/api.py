@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import frozen
 
 from penstock import Credentials, Server, Session, hookspec
-from penstock_http.viewer import Refused, Viewer, Viewers, carried
+from penstock_http.viewer import Refused, Viewer, Viewers, carried, is_private
 
 if TYPE_CHECKING:
     from penstock.sink import ByteSink
@@ -39,6 +39,7 @@ __all__ = [
     "Viewer",
     "Viewers",
     "carried",
+    "is_private",
 ]
 
 Handler = Callable[["Request"], Awaitable[None]]

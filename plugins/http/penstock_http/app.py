@@ -25,6 +25,7 @@ from penstock_http.config import HttpConfig
 from penstock_http.cors import Cors, RawHeaders
 from penstock_http.request import DONE, FRESH, AsgiRequest
 from penstock_http.routes import Pattern, Table
+from penstock_http.viewer import Refused
 
 MAX_PATH = 2048
 """Bytes of a URL's path: a stream's has 255, and what comes after it is short."""
@@ -203,6 +204,8 @@ class HttpApp:
         headers: list[tuple[str, str]] = []
         text = str(error)
         match error:
+            case Refused():
+                status = 403
             case Denied():
                 status = 403 if request.has_authorization or request.websocket else 401
                 if status == 401:

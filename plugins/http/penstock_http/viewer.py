@@ -20,7 +20,7 @@ TOKEN = "viewer"
 
 
 class Refused(Denied):
-    """A viewer that was kicked, or one too many."""
+    """A viewer that was kicked, or one too many: 403 whatever it proves to be, and nobody is asked for a password."""
 
 
 class Viewer:
@@ -161,3 +161,8 @@ def carried(query: Mapping[str, str], token: str = "", own: Collection[str] = ()
     if token:
         fields.append(f"{TOKEN}={token}")
     return "?" + "&".join(fields) if fields else ""
+
+
+def is_private(request: Request, own: Collection[str] = ()) -> bool:
+    """Whether what is answered is for this viewer only, and not for those who come through the same cache."""
+    return request.credentials.password is not None or bool(request.query and carried(request.query, own=own))
