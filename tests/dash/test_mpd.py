@@ -1,0 +1,234 @@
+"""Descriptions by the clauses of ISO/IEC 23009-1."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from itertools import pairwise
+from xml.etree import ElementTree as ET
+
+import anyio
+import pytest
+
+from penstock_codecs.aac import AAC, AacConfig
+from penstock_dash.mpd import NAMESPACE, SegmentTemplate
+from penstock_dash.number import format_date, format_duration, format_rate, format_seconds
+from tests.dash.stage import NS, description, live, watching
+from tests.hls.stage import LARGE
+
+pytestmark = pytest.mark.usefixtures("logs")
+
+DURATION = re.compile(r"PT\d+(\.\d+)?S")
+
+ORDER = {
+    "MPD": ["Location", "ServiceDescription", "Period", "UTCTiming"],
+    "ServiceDescription": ["Latency", "PlaybackRate"],
+    "Period": ["AdaptationSet"],
+    "AdaptationSet": ["ProducerReferenceTime", "Role", "SegmentTemplate", "Representation"],
+    "ProducerReferenceTime": ["UTCTiming"],
+    "SegmentTemplate": ["SegmentTimeline"],
+    "SegmentTimeline": ["S"],
+    "Representation": ["AudioChannelConfiguration"],
+}
+"""The schema's sequence of the children that we write (Annex B)."""
+
+
+def in_order(element: ET.Element) -> bool:
+    name = element.tag.removeprefix(f"{{{NAMESPACE}}}")
+    children = [child.tag.removeprefix(f"{{{NAMESPACE}}}") for child in element]
+    places = [ORDER[name].index(child) for child in children] if children else []
+    return places == sorted(places) and all(map(in_order, element))
+
+
+@pytest.mark.anyio
+async def test_what_a_live_presentation_has() -> None:
+    async with live(languages=("de", "en")) as (server, stream):
+        mpd = await watching(server, stream, 3)
+    assert mpd.root.tag == f"{{{NAMESPACE}}}MPD"
+    assert in_order(mpd.root)
+    # 5.3.1.2, Table 3; 8.4 for the profile.
+    assert mpd["profiles"] == "urn:mpeg:dash:profile:isoff-live:2011"
+    assert mpd["type"] == "dynamic"
+    for name in (
+        "minimumUpdatePeriod",
+        "minBufferTime",
+        "timeShiftBufferDepth",
+        "suggestedPresentationDelay",
+        "maxSegmentDuration",
+    ):
+        assert DURATION.fullmatch(mpd[name]), name
+    zero, told = (
+        datetime.fromisoformat(mpd["availabilityStartTime"]),
+        datetime.fromisoformat(mpd["publishTime"]),
+    )
+    assert zero < told
+    timing = mpd.one("UTCTiming")
+    assert timing.attrib["schemeIdUri"] == "urn:mpeg:dash:utc:direct:2014"
+    assert abs((datetime.fromisoformat(timing.attrib["value"]) - told).total_seconds()) < 5
+
+    ids = [s.attrib["id"] for s in mpd.all("Period/AdaptationSet")]
+    assert len(set(ids)) == len(ids) == 3
+    picture = mpd.one("Period/AdaptationSet[@contentType='video']/Representation").attrib
+    assert re.fullmatch(r"avc1\.[0-9a-f]{6}", picture["codecs"])
+    assert int(picture["width"]) > 0
+    assert int(picture["height"]) > 0
+    assert re.fullmatch(r"[0-9]+(/[0-9]+)?", picture["frameRate"])
+    assert int(picture["bandwidth"]) > 1000
+    sounds = mpd.all("Period/AdaptationSet[@contentType='audio']")
+    assert [s.attrib["lang"] for s in sounds] == ["de", "en"]
+    roles = [s.find("Role", NS) for s in sounds]
+    assert [role.attrib["value"] for role in roles if role is not None] == ["main", "alternate"]
+    sound = sounds[0].find("Representation", NS)
+    assert sound is not None
+    assert (sound.attrib["codecs"], sound.attrib["audioSamplingRate"]) == ("mp4a.40.2", "48000")
+    channels = sound.find("AudioChannelConfiguration", NS)
+    assert channels is not None
+    assert channels.attrib["value"] == "2"
+
+
+@pytest.mark.anyio
+async def test_segments_follow_each_other_and_are_told_where_they_are_available() -> None:
+    async with live() as (server, stream):
+        before = datetime.now().timestamp()
+        mpd = await watching(server, stream, 3)
+        later = await description(server)
+    times = mpd.times("video")
+    assert len(times) == 4
+    assert all(a + d == b for (a, d), (b, _) in pairwise(times))
+    assert [d for _, d in times] == [90_000] * 4
+    sound = mpd.times("audio")
+    assert all(a + d == b for (a, d), (b, _) in pairwise(sound))
+    # 5.3.2, A.3: what is at @presentationTimeOffset is at the period's start.
+    start = float(mpd.one("Period").attrib["start"][2:-1])
+    assert int(mpd.template("video").attrib["presentationTimeOffset"]) / 90_000 == pytest.approx(
+        start, abs=1e-4
+    )
+    assert int(mpd.template("audio").attrib["presentationTimeOffset"]) / 48_000 == pytest.approx(
+        start, abs=1e-4
+    )
+    assert times[0][0] / 90_000 == pytest.approx(start, abs=1e-3)
+    # A.3.2: the newest part is available when it is there, however fast the stream came.
+    zero = datetime.fromisoformat(mpd["availabilityStartTime"]).timestamp()
+    assert zero + times[-1][0] / 90_000 + 0.2 == pytest.approx(before, abs=1)
+    # 5.4: what players keep between updates.
+    assert later["availabilityStartTime"] == mpd["availabilityStartTime"]
+    assert later.one("Period").attrib == mpd.one("Period").attrib
+
+
+@pytest.mark.anyio
+async def test_low_latency() -> None:
+    async with live() as (server, stream):
+        mpd = await watching(server, stream, 1)
+    # 5.3.9.2: a segment can be asked for when its first part is there; it is not complete then.
+    template = mpd.template()
+    assert template.attrib["availabilityTimeComplete"] == "false"
+    assert 0.7 <= float(template.attrib["availabilityTimeOffset"]) <= 0.8
+    # K.3.2
+    latency = mpd.one("ServiceDescription/Latency").attrib
+    assert latency["target"] == "2000"
+    assert int(latency["min"]) < 2000 < int(latency["max"])
+    # 5.12: the same reference, in the segments too (prft).
+    reference = mpd.all("Period/AdaptationSet/ProducerReferenceTime")[0].attrib
+    assert (reference["id"], reference["inband"], reference["type"]) == (
+        latency["referenceId"],
+        "true",
+        "encoder",
+    )
+    zero = datetime.fromisoformat(mpd["availabilityStartTime"]).timestamp()
+    at = zero + int(reference["presentationTime"]) / 90_000
+    assert datetime.fromisoformat(reference["wallClockTime"]).timestamp() == pytest.approx(at, abs=2)
+
+
+@pytest.mark.anyio
+async def test_without_low_latency_only_what_is_complete_is_told() -> None:
+    async with live(config={"low_latency": False}) as (server, stream):
+        mpd = await watching(server, stream, 3)
+    assert len(mpd.times()) == 3
+    assert "availabilityTimeOffset" not in mpd.template().attrib
+    assert not mpd.all("ServiceDescription")
+    assert not mpd.all("Period/AdaptationSet/ProducerReferenceTime")
+
+
+@pytest.mark.anyio
+async def test_a_discontinuity_is_a_period() -> None:
+    async with live() as (server, stream):
+        first = await watching(server, stream, 2)
+        stream.publisher.configure(stream.video, LARGE)
+        stream.number = 75
+        stream.write(55)
+        mpd = await description(server)
+        old, new = mpd.all("Period")
+        assert old.attrib == first.one("Period").attrib
+        assert new.attrib["id"] != old.attrib["id"]
+        sizes = [
+            r.attrib["width"] for r in mpd.all("Period/AdaptationSet[@contentType='video']/Representation")
+        ]
+        assert sizes[0] != sizes[1]
+        assert mpd.init(period=0) != mpd.init(period=1)
+        start = float(new.attrib["start"][2:-1])
+        assert mpd.times(period=1)[0][0] / 90_000 == pytest.approx(start, abs=1e-3)
+        assert mpd.times(period=0)[-1][0] / 90_000 < start
+        # Once all of the first has left the window, so has the period; the second stays what it was.
+        stream.write(25 * 25)
+        later = await description(server)
+        assert later.one("Period").attrib == new.attrib
+
+
+@pytest.mark.anyio
+async def test_a_track_that_comes_later_is_in_a_period_of_its_own() -> None:
+    async with live(languages=()) as (server, stream):
+        first = await watching(server, stream, 3)
+        assert len(first.all("Period/AdaptationSet")) == 1
+        stream.audio.append(stream.publisher.add_track(AAC, 48_000, AacConfig.lc(48_000, 2)).id)
+        stream.samples = stream.number * 1920
+        stream.write(55)
+        mpd = await description(server)
+        assert [len(p.findall("AdaptationSet", NS)) for p in mpd.all("Period")] == [1, 2]
+
+
+@pytest.mark.anyio
+async def test_the_end_is_a_presentation_with_a_duration() -> None:
+    async with live({"reconnect_grace": 0}) as (server, stream):
+        before = await watching(server, stream, 3)
+        stream.close()
+        await anyio.sleep(0.05)
+        mpd = await description(server)
+        assert mpd["type"] == "static"
+        assert "minimumUpdatePeriod" not in mpd.root.attrib
+        assert "timeShiftBufferDepth" not in mpd.root.attrib
+        last, duration = mpd.times()[-1]
+        # 5.3.2: what a period lasts is told by where the presentation ends.
+        assert float(mpd["mediaPresentationDuration"][2:-1]) == pytest.approx(
+            (last + duration) / 90_000, abs=0.03
+        )
+        assert mpd.times()[:-1] == before.times()[:-1]
+        assert (last, duration) == (before.times()[-1][0], 18_000)
+
+
+def test_runs_of_segments_of_one_length_are_one_entry() -> None:
+    timeline = ((0, 10), (10, 10), (20, 10), (30, 11), (41, 10), (60, 10), (70, 10))
+    template = SegmentTemplate(1, 0, "i", "m", timeline).element()
+    found = [tuple(int(s.get(name, "0")) for name in ("t", "d", "r")) for s in template[0]]
+    assert found == [(0, 10, 2), (30, 11, 0), (41, 10, 0), (60, 10, 1)]
+
+
+@pytest.mark.parametrize(
+    ("hertz", "text"),
+    [
+        (25, "25"),
+        (30000 / 1001, "30000/1001"),
+        (59.94, "60000/1001"),
+        (12.5, "25/2"),
+        (24.07, "241/10"),
+        (15.0001, "15"),
+    ],
+)
+def test_frame_rates(hertz: float, text: str) -> None:
+    assert format_rate(hertz) == text
+
+
+def test_times_are_written_without_floats() -> None:
+    assert format_seconds(0) == "0"
+    assert format_seconds(1_790_000_000) == "1.79"
+    assert format_duration(10**18 + 1) == "PT1000000000.000000001S"
+    assert format_date(1_700_000_000_999_999_999) == "2023-11-14T22:13:20.999Z"
