@@ -95,17 +95,19 @@ class FFmpegHttpPublisher(FFmpegPublisher):
         return "plain.mp4" if _container(self.protocol) == "mp4" else super().container(clip)
 
 
+# In MPEG-TS the last sound waits for a picture that never comes.
+TAILS = {"flv": 2, "ts": 4, "mp4": 2}
 TS_CODECS = frozenset({"h264", "hevc", "aac", "opus", "mp3", "av1"})
 _VLC = frozenset({"h264", "aac"})
 
 PLAYERS: tuple[Player, ...] = (
     *(
-        FFmpegHttpPlayer(name, f"http-{container}", (binary,), codecs, Rules(tail=2))
+        FFmpegHttpPlayer(name, f"http-{container}", (binary,), codecs, Rules(tail=TAILS[container]))
         for name, binary, rtmp, _ in FFMPEGS
         for container, codecs in (("flv", rtmp), ("ts", TS_CODECS), ("mp4", RTMP_ENHANCED))
     ),
     *(
-        GstHttpPlayer("gstreamer", f"http-{container}", GST_NEEDS, RTMP_GST, Rules(tail=4))
+        GstHttpPlayer("gstreamer", f"http-{container}", GST_NEEDS, RTMP_GST, Rules(tail=TAILS[container] + 2))
         for container in CONTAINERS
     ),
     *(
@@ -114,7 +116,7 @@ PLAYERS: tuple[Player, ...] = (
         for container, tail in (("flv", 60), ("ts", 60), ("mp4", 90))
     ),
     *(
-        WebSocketPlayer("websockets", f"{scheme}-{container}", (), codecs, Rules(tail=2))
+        WebSocketPlayer("websockets", f"{scheme}-{container}", (), codecs, Rules(tail=TAILS[container]))
         for scheme in ("ws", "wss")
         for container, codecs in (("flv", RTMP_ENHANCED), ("ts", TS_CODECS), ("mp4", RTMP_ENHANCED))
     ),

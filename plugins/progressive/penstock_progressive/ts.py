@@ -14,13 +14,23 @@ TABLES = NS // 2
 """How often there are tables at least (ETSI TR 101 290 5.2.1, 1.3); each 100 ms they are a tenth of a stream of 300 kbit/s."""
 
 
+SLACK = NS // 1000
+"""How far sound may be from where the sound before it ends: only the first frame of a PES packet has its time in it."""
+GATHER = NS * 40 // 1000
+"""For how long sound is put into one PES packet: an AAC frame of 64 kbit/s alone needs two TS packets, and is half of them."""
+
+
 class TsMuxer:
-    """Tables come before each key frame, and where there is none for half a second: a viewer needs nothing else to begin."""
+    """Tables come before each key frame, and where there is none for half a second: a viewer needs nothing else to begin.
+
+    Sound waits for the next picture, with which it would go out anyway, or for 40 ms of it.
+    """
 
     def __init__(self, registry: Registry, tracks: Iterable[Track]) -> None:
         self._muxer = Muxer(registry, tables_every=TABLES)
         self._pictures: list[int] = []
         """The ids of the tracks of video: viewers start where the first of them has a key frame."""
+        self._sound: dict[int, list[Frame]] = {}
         for track in tracks:
             self._add(track)
 
@@ -44,22 +54,48 @@ class TsMuxer:
     def mux(self, event: Event) -> Sequence[Unit]:
         if isinstance(event, Frame):
             return self._frame(event)
+        units = self._gathered()
         if isinstance(event, TrackAdded | TrackChanged):
             self._add(event.track)
         elif isinstance(event, TrackRemoved):
             self._muxer.remove(event.track.id)
             if event.track.id in self._pictures:
                 self._pictures.remove(event.track.id)
-        return ()
+        return units
 
     def _frame(self, frame: Frame) -> Sequence[Unit]:
-        packets = self._muxer.mux(frame)
-        if not packets:
-            return ()
         track = frame.track
-        video = track.kind is Kind.VIDEO
-        key = video and frame.key and self._pictures[:1] == [track.id]
-        return (Unit(track, (packets,), frame.dts, key=key, video=video),)
+        if track.kind is Kind.AUDIO:
+            return self._hear(frame)
+        units = self._gathered()
+        packets = self._muxer.mux(frame)
+        if packets:
+            video = track.kind is Kind.VIDEO
+            key = video and frame.key and self._pictures[:1] == [track.id]
+            units.append(Unit(track, (packets,), frame.dts, key=key, video=video))
+        return units
+
+    def _hear(self, frame: Frame) -> list[Unit]:
+        """Take sound: what does not follow what was gathered, without a gap and in the same config, begins anew."""
+        track, units = frame.track, list[Unit]()
+        sound = self._sound.get(track.id, [])
+        if sound and (
+            sound[0].track is not track or abs(sound[-1].dts + (sound[-1].duration or 0) - frame.dts) > SLACK
+        ):
+            units, sound = self._gathered(track.id), []
+        sound.append(frame)
+        self._sound[track.id] = sound
+        return units + self._gathered(track.id) if frame.dts - sound[0].dts >= GATHER else units
+
+    def _gathered(self, *tracks: int) -> list[Unit]:
+        """The sound that was gathered of `tracks`, or of all."""
+        units: list[Unit] = []
+        for id in tracks or tuple(self._sound):
+            first, *more = self._sound.pop(id)
+            packets = self._muxer.mux(first, *more)
+            if packets:
+                units.append(Unit(first.track, (packets,), first.dts))
+        return units
 
     def config(self, track: Track, time: int) -> Unit | None:
         return None
