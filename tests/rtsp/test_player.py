@@ -175,3 +175,16 @@ async def test_publishers_are_asked_for_pictures(udp: bool) -> None:
         assert isinstance(report, ReceiverReport)
         assert isinstance(names, SourceDescription)
         assert loss == PictureLoss(report.ssrc, 77)
+
+
+async def test_peers_with_feedback_are_taken_as_such() -> None:
+    async with serving() as server, talking(server) as publisher, talking(server) as player:
+        body = sdp(VIDEO.replace("RTP/AVP", "RTP/AVPF"))
+        assert (await publisher.ask("ANNOUNCE", "", "Content-Type: application/sdp", body=body)).status == 200
+        way = "Transport: RTP/SAVPF/TCP;unicast;interleaved=0-1, RTP/AVPF/TCP;unicast;interleaved=0-1"
+        reply = await publisher.ask("SETUP", "/trackID=0", way + ";mode=record")
+        assert reply.header("Transport") == "RTP/AVPF/TCP;unicast;interleaved=0-1;mode=record"
+        assert (await publisher.ask("RECORD")).status == 200
+        await publisher.send(0, rtp(1, 3600, IDR + b"x"))
+        reply = await player.ask("SETUP", "/trackID=1", way)
+        assert reply.header("Transport") == "RTP/AVPF/TCP;unicast;interleaved=0-1"

@@ -14,6 +14,9 @@ from penstock_rtsp.multicast import Multicast
 from penstock_rtsp.transport import Lower, Mode, Pair, Transport
 from penstock_rtsp.udp import Ports, Receive
 
+PROFILES = ("AVP", "AVPF")
+"""With AVPF (RFC 4585) a peer may send feedback sooner and in more kinds: what is not known of it is passed over."""
+
 
 @define(eq=False)
 class Channels:
@@ -31,7 +34,7 @@ class Channels:
     def choose(self, transports: tuple[Transport, ...], mode: Mode) -> Transport:
         """The first of the peer's alternatives that can be had. Raises `Refusal` 461 where there is none."""
         for t in transports:
-            if t.profile != "AVP" or (t.mode is not None and t.mode is not mode):
+            if t.profile not in PROFILES or (t.mode is not None and t.mode is not mode):
                 continue
             if t.lower is Lower.TCP:
                 return t
@@ -69,7 +72,8 @@ class Channels:
             ports.rtp.remove(first)
             raise Refusal(461)
         self.datagrams.append((track, first, second))
-        return first, second, Transport(client_port=pair, server_port=(ports.rtp.number, ports.rtcp.number))
+        server_port = (ports.rtp.number, ports.rtcp.number)
+        return first, second, Transport(profile=chosen.profile, client_port=pair, server_port=server_port)
 
     def show_life(self, now: int) -> None:
         """The peer reported at `now` (monotonic ns)."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+from attrs import evolve
 
 from penstock.errors import AlreadyPublished, Closed, Denied, NotFound, ProtocolViolation, StreamError
 from penstock.net import Connection
@@ -216,11 +217,12 @@ class Methods:
         if chosen.lower is Lower.TCP:
             pair = self._channels.interleave(track_id, chosen, len(player.channels))
             player.channels[track_id] = pair[0]
-            reply = Transport(Lower.TCP, interleaved=pair)
+            reply = Transport(Lower.TCP, chosen.profile, interleaved=pair)
         elif chosen.multicast and (multicast := self._channels.multicast) is not None:
             player.multicast = multicast
             port = multicast.track_port(tracks.index(track_id))
             reply = Transport(
+                profile=chosen.profile,
                 multicast=True,
                 destination=multicast.claim(path, self._session),
                 port=(port, port + 1),
@@ -255,7 +257,7 @@ class Methods:
         chosen = self._channels.choose(transports, Mode.RECORD)
         if chosen.lower is Lower.TCP:
             pair = self._channels.interleave(index, chosen, len(recorder.set_up))
-            reply = Transport(Lower.TCP, interleaved=pair, mode=Mode.RECORD)
+            reply = Transport(Lower.TCP, chosen.profile, interleaved=pair, mode=Mode.RECORD)
         else:
             _, _, reply = self._channels.open(
                 index,
@@ -264,7 +266,7 @@ class Methods:
                 lambda data, now: recorder.datagram_rtcp(index, data, now),
             )
             self._session.info["transport"] = "udp"
-            reply = Transport(client_port=reply.client_port, server_port=reply.server_port, mode=Mode.RECORD)
+            reply = evolve(reply, mode=Mode.RECORD)
         recorder.set_up[index] = None
         return reply
 
