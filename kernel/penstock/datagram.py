@@ -220,15 +220,20 @@ class DatagramLane(PacedLane):
     async def _drip(self) -> None:
         """Let out what is pending at `PACE_FACTOR` times its own pace."""
         ring, last = self.feed.ring, time.monotonic()
+        until = ring[max(self.head, ring.start)].time
         try:
             while self.pending and self.ready:
                 now = time.monotonic()
+                until, last = until + int(PACE_FACTOR * (now - last) * NS), now
                 first = max(self.head, ring.start)
-                until, last = ring[first].time + int(PACE_FACTOR * (now - last) * NS), now
-                end = first + 1
+                # A source whose time jumps is neither waited for nor let out all at once.
+                ahead = ring[first].time - until
+                until += ahead if ahead > BURST_NS else min(0, ahead + BURST_NS)
+                end = first
                 while end < ring.end and ring[end].time <= until:
                     end += 1
-                await self._serve(self.take(end))
+                if end > first:
+                    await self._serve(self.take(end))
                 await anyio.sleep(PACE_SECONDS)
         finally:
             self._dripping = False

@@ -159,7 +159,7 @@ async def test_what_comes_at_once_is_paced_like_a_backlog() -> None:
         source.write(50, sound=False)
         await source.publisher.flush()
         assert reader.lane.pending
-        assert await port.lines("v50") == pictures(1, 51)
+        assert await port.lines("K50") == pictures(1, 51)
         # 2 s of pictures take a quarter of that, and the readers stay together.
         assert time.monotonic() - before > 0.8 * 2 / datagram.PACE_FACTOR
         assert reader.state == "ready"

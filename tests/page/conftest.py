@@ -68,3 +68,7 @@ async def site(config: dict[str, Any] | None = None, *plugins: Plugin) -> AsyncG
         (port,) = (endpoint.port for endpoint in server.endpoints if endpoint.what == "http")
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             yield Site(server, client)
+            # Nobody is behind them who would leave when the server stops.
+            for session in server.sessions:
+                if session.address.startswith("192.0.2."):
+                    server.sessions.remove(session)
