@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MAX_HEAD = 32 << 10
 """Bytes of a request's line and headers: four times what nginx and Apache take, for cookies of others on the host."""
 
+MAX_PIPELINED = 64
+"""Requests that may wait for the first to be answered: each is a task and some kilobytes. Browsers send one."""
+
 silent = logging.getLogger("penstock.http.uvicorn")
 """What uvicorn would log about peers, we do, with limits; and the loggers of its name are the embedding program's."""
 silent.addHandler(logging.NullHandler())
@@ -114,6 +117,9 @@ class HttpConnection(HttpToolsProtocol):
         if self.parser is not None and (hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1")):
             self._refusal = 400, "not one Host header (RFC 9112 3.2)"
             raise ValueError
+        if len(self._handles) >= MAX_PIPELINED:
+            self._refusal = 400, f"more than {MAX_PIPELINED} requests before the first is answered"
+            raise ValueError
         before = self.cycle
         super().on_headers_complete()
         self._waiting = None
@@ -162,6 +168,9 @@ class HttpConnection(HttpToolsProtocol):
         if self._handles:
             self._handles.popleft()
         super().on_response_complete()
+        if self.pipeline:
+            # Enough is here; one response does not make room for a buffer full of requests.
+            self.flow.pause_reading()
         if self._in_head and not self._handles:
             # The next request has begun already, and now it is its turn.
             self._unset_keepalive_if_required()
@@ -193,6 +202,9 @@ class HttpConnection(HttpToolsProtocol):
             peer=format_address(self.client or ""),
             reason=reason,
         )
+        if self.pipeline:
+            # Enough is here; one response does not make room for a buffer full of requests.
+            self.flow.pause_reading()
         if self._in_head and not self._handles:
             self.transport.write(STATUS_LINE[408] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
         self.close()
