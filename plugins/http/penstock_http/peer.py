@@ -25,6 +25,10 @@ class Peer(Protocol):
         """Call `ended` with a reason, at once, where the peer leaves or the response has to end."""
         ...
 
+    async def turn(self) -> None:
+        """Wait for a moment in which a response may be written without holding up everything else."""
+        ...
+
     async def begin(self, status: int, headers: RawHeaders) -> None:
         """Send the head of an HTTP response that ends with the connection; `write` and `end` follow, or `sink`."""
         ...

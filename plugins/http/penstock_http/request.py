@@ -180,6 +180,8 @@ class AsgiRequest:
         if not self._whole and self._asgi.get("http_version", "").startswith("1"):
             # A body that nobody takes may be endless: its sender would go on for ever, and believe that it publishes.
             extra.append((b"connection", b"close"))
+        if self.peer is not None:
+            await self.peer.turn()
         self.state = DONE
         if status not in _NO_LENGTH:
             extra += _encoded([("content-type", content_type)])
@@ -192,6 +194,8 @@ class AsgiRequest:
         )
         view = body
         while len(view) > PIECE:
+            if self.peer is not None:
+                await self.peer.turn()
             view = view if isinstance(view, memoryview) else memoryview(view)
             await self._give(view[:PIECE])
             view = view[PIECE:]

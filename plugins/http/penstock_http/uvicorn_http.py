@@ -294,6 +294,9 @@ class HttpPeer:
         if self._ended is not None:
             self._ended(reason)
 
+    async def turn(self) -> None:
+        await self._connection.owner.turns.wait()
+
     async def begin(self, status: int, headers: RawHeaders) -> None:
         connection, cycle = self._connection, self.cycle
         cycle.response_started = True

@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 from penstock import net
 from penstock.server import DRAIN_SHARE, SWITCH_OFF_SECONDS, Server
 from penstock_http.api import AsgiApp, Listener
+from penstock_http.turns import Turns
 from penstock_http.uvicorn_http import HttpConnection
 from penstock_http.uvicorn_websocket import MAX_MESSAGE, WebSocketConnection
 
@@ -45,6 +46,7 @@ class UvicornServer:
         self.protocol = "https" if listener.tls is not None else "http"
         self.state = ServerState()
         self.stopping = ""
+        self.turns = Turns(asyncio.get_running_loop())
         self._listener = listener
         self._pending: set[anyio.CancelScope] = set()
         self.config = Config(

@@ -93,6 +93,9 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def watch(self, ended: Callable[[str], None] | None) -> None:
         self._ended = ended
 
+    async def turn(self) -> None:
+        await self.owner.turns.wait()
+
     async def begin(self, status: int, headers: RawHeaders) -> None:
         raise NotImplementedError("a WebSocket has no body that ends with the connection")
 
