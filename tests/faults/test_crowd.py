@@ -145,7 +145,9 @@ def members(server: FaultServer, name: str) -> Iterator[Member]:
                 yield Member(server.ports["http"], f"GET /live/{name}.flv {HTTP}".encode(), b"FLV", source)
             case 5:
                 # Idle, and kept for another request.
-                yield Member(server.ports["http"], f"GET /index/assets/0/none.js {HTTP}".encode(), b" 404 ", source)
+                yield Member(
+                    server.ports["http"], f"GET /index/assets/0/none.js {HTTP}".encode(), b" 404 ", source
+                )
             case _:
                 yield Member((server.rtmp, server.rtsp)[number // 5 % 2], source=source)
 
