@@ -95,8 +95,8 @@ class FFmpegHttpPublisher(FFmpegPublisher):
         return "plain.mp4" if _container(self.protocol) == "mp4" else super().container(clip)
 
 
-# In MPEG-TS the last sound waits for a picture that never comes.
-TAILS = {"flv": 2, "ts": 4, "mp4": 2}
+# In MPEG-TS and MP4 the last sound waits for a picture that never comes.
+TAILS = {"flv": 2, "ts": 4, "mp4": 4}
 TS_CODECS = frozenset({"h264", "hevc", "aac", "opus", "mp3", "av1"})
 _VLC = frozenset({"h264", "aac"})
 
@@ -112,7 +112,7 @@ PLAYERS: tuple[Player, ...] = (
     ),
     *(
         VlcHttpPlayer("vlc", f"http-{container}", ("cvlc",), _VLC, Rules(tail=tail, times=False))
-        # Of a live MP4 it plays pictures two seconds behind the sound; of FFmpeg's own fragments it had less still.
+        # Of an MP4 it plays the pictures behind the sound, by the time at which it begins: two seconds here.
         for container, tail in (("flv", 60), ("ts", 60), ("mp4", 90))
     ),
     *(

@@ -74,7 +74,7 @@ def test_a_viewer_gets_what_was_published(clip: str, container: Container) -> No
         assert got.keys() == expected.keys()
         shift = next(iter(expected.values()))[0].dts - next(iter(got.values()))[0].dts
         for codec, wanted in expected.items():
-            if container is TS and wanted[0].track.kind is Kind.AUDIO:
+            if container is not FLV and wanted[0].track.kind is Kind.AUDIO:
                 # The last of it waits for the picture that it goes with.
                 assert len(wanted) - len(got[codec]) < 3
                 wanted = wanted[: len(got[codec])]
@@ -170,14 +170,15 @@ def test_a_change_that_mp4_cannot_tell_of_ends_the_feed_with_a_reason() -> None:
     publisher = stream.publisher
     assert publisher is not None
     publisher.configure(sound.id, AacConfig.lc(22_050, 1))
-    publisher.write(sound.id, (b"\x21\x10",), pts=frames[-1].pts)
+    for number in range(5):
+        publisher.write(sound.id, (b"\x21\x10",), pts=frames[-1].pts + number * 46_439_909)
     assert stream.feed(_muxer(FLV, stream)) is others
     muxer = _muxer(MP4, stream)
     again = stream.feed(muxer)
     assert again is not feed
     # What the cache has of the config before is not for those who are told the new one.
     told = stage.frames(received(MP4, [watched(again, muxer)]))
-    assert [f.track.config for f in told if f.track.kind is Kind.AUDIO] == [AacConfig.lc(22_050, 1)]
+    assert {f.track.config for f in told if f.track.kind is Kind.AUDIO} == {AacConfig.lc(22_050, 1)}
 
 
 def test_what_a_container_cannot_carry_is_left_out_with_a_reason() -> None:

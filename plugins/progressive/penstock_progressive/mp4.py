@@ -6,17 +6,21 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from penstock.errors import Closed
 from penstock.feed import Cursor
-from penstock.media import Event, Frame, Kind, Track, TrackChanged
+from penstock.media import NS, Event, Frame, Kind, Track, TrackChanged
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.isobmff import FragmentMuxer
 
+GATHER = NS * 40 // 1000
+"""For how long sound waits for a picture, with which it would go out anyway: a fragment of its own is a third of it."""
+
 
 class Mp4Muxer:
-    """A fragment for each frame. The tracks are those that there are when its first viewer comes: a movie cannot get more.
+    """A fragment for each picture, with the sound before it, or for 40 ms of sound.
 
-    Where a config changes, viewers are let go, to ask anew: FFmpeg passes over a second movie, and VLC has no picture
-    where pictures tell of their config themselves (``avc3``); see ADR 0018.
+    The tracks are those that there are when its first viewer comes: a movie cannot get more. Where a config changes, viewers
+    are let go, to ask anew: FFmpeg passes over a second movie, and VLC has no picture where pictures tell of their config
+    themselves (``avc3``); see ADR 0018.
     """
 
     def __init__(self, registry: Registry, tracks: Iterable[Track]) -> None:
@@ -24,6 +28,8 @@ class Mp4Muxer:
         self._muxer = FragmentMuxer(registry, tracks)
         self._picture = next((track.id for track in self._muxer.tracks if track.kind is Kind.VIDEO), None)
         self._ids = frozenset(track.id for track in self._muxer.tracks)
+        self._frames: list[Frame] = []
+        """Sound that waits for a picture."""
 
     @property
     def key(self) -> Hashable:
@@ -49,8 +55,12 @@ class Mp4Muxer:
         if not fits:
             # In the GOP cache at the feed's birth, from before the config that all its viewers are told.
             return ()
+        self._frames.append(event)
         video = track.kind is Kind.VIDEO
-        fragment = tuple(self._muxer.fragment((event,)))
+        if not video and event.dts - self._frames[0].dts < GATHER:
+            return ()
+        fragment = tuple(self._muxer.fragment(self._frames))
+        self._frames.clear()
         return (Unit(track, fragment, event.dts, key=event.key and track.id == self._picture, video=video),)
 
     def config(self, track: Track, time: int) -> Unit | None:
