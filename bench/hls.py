@@ -67,6 +67,7 @@ def serving(folder: Path) -> Iterator[dict[str, tuple[Process, int]]]:
     config = folder / "nginx.conf"
     with ExitStack() as stack:
         ours = stack.enter_context(Process(command, SERVER_CORE, folder / "server.log"))
+        ours.wait_for_port(rtmp)
         ours.wait_for_port(http)
         stack.enter_context(publish(f"rtmp://127.0.0.1:{rtmp}/live/bench", folder))
         config.write_text(("user root;\n" if os.geteuid() == 0 else "") + nginx_config(folder, root, port))

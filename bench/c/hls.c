@@ -3,7 +3,7 @@
 #include "common.h"
 
 enum { HEAD = 4096, LIST = 1 << 16 };
-enum { IDLE, CONNECTING, READING_HEAD, READING_BODY, DEAD };
+enum { DEAD, IDLE, CONNECTING, READING_HEAD, READING_BODY };
 
 typedef struct {
     int fd, state;
