@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote
 
 import anyio
@@ -118,7 +119,7 @@ class HlsRoutes:
 
     async def _file(self, request: Request) -> None:
         try:
-            resource = Resource.parse(request.url_path.rpartition("/")[2])
+            resource = _resource(request.url_path.rpartition("/")[2])
         except ProtocolViolation as e:
             raise NotFound(str(e)) from None
         path = _path(request)
@@ -191,6 +192,10 @@ class HlsRoutes:
             caching = f"private, {caching}"
         await request.respond(200, body, content_type=content_type, headers=[("cache-control", caching)])
         viewer.sent += len(body)
+
+
+_resource = lru_cache(4096)(Resource.parse)
+"""All viewers ask for the same few names."""
 
 
 def _variant(text: str) -> Variant:

@@ -29,6 +29,10 @@ class Peer(Protocol):
         """Wait for a moment in which a response may be written without holding up everything else."""
         ...
 
+    def respond(self, status: int, headers: RawHeaders, body: bytes | memoryview) -> bool:
+        """Send a whole response by one write; false where something of others has to go first. `headers` tell its length."""
+        ...
+
     async def begin(self, status: int, headers: RawHeaders) -> None:
         """Send the head of an HTTP response that ends with the connection; `write` and `end` follow, or `sink`."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 PIECE = 256 << 10
 """How much of a body an ASGI server is given at a time: what it holds for a peer that reads slowly."""
+
+WHOLE = 1 << 20
+"""A body of no more goes to our own server at once, with its head: a segment in one write, and one look at its peer."""
 
 MAX_FIELDS = 100
 """Fields of a query that are looked at."""
@@ -188,6 +191,13 @@ class AsgiRequest:
             extra.append((b"content-length", b"%d" % len(body)))
         if self.websocket:
             await self._reject(status, extra, bytes(body))
+            return
+        if (
+            self.peer is not None
+            and len(body) <= WHOLE
+            and self.peer.respond(status, self._common + extra, b"" if self.method == "HEAD" else body)
+        ):
+            self._sent += len(body)
             return
         await self._patient(
             {"type": "http.response.start", "status": status, "headers": self._common + extra}
@@ -365,9 +375,11 @@ class AsgiRequest:
 
 def _encoded(headers: Headers) -> RawHeaders:
     """Headers as ASGI has them; none may smuggle in another, whatever the ASGI server checks."""
-    found: RawHeaders = []
-    for name, value in headers:
-        if _ILLEGAL.search(value) or _ILLEGAL.search(name):
-            raise ValueError(f"control characters in the header {name!r}")
-        found.append((name.lower().encode("ascii"), value.encode("latin-1")))
-    return found
+    return [_header(name, value) for name, value in headers]
+
+
+@lru_cache(256)
+def _header(name: str, value: str) -> tuple[bytes, bytes]:
+    if _ILLEGAL.search(value) or _ILLEGAL.search(name):
+        raise ValueError(f"control characters in the header {name!r}")
+    return name.lower().encode("ascii"), value.encode("latin-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from urllib.parse import quote
 
@@ -11,6 +12,9 @@ from attrs import define, field
 
 from penstock import StreamPath, UserError
 from penstock_http.api import Route
+
+KNOWN = 1024
+"""Paths whose route is remembered."""
 
 _VARIABLE = re.compile(r"\{([a-z_]+)\}")
 
@@ -65,12 +69,14 @@ class Table:
     """All routes; the first that fits is the one with most fixed characters."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
+        self.find = lru_cache(KNOWN)(self._find)
+        """As `_find`: viewers of a stream all ask for the same few paths."""
         patterns: dict[str, Pattern] = {}
         for route in routes:
             patterns.setdefault(route.pattern, Pattern(route.pattern)).routes.append(route)
         self._patterns = sorted(patterns.values(), key=lambda p: (-p.fixed, p.text))
 
-    def find(self, path: str) -> tuple[list[Route], Mapping[str, str]] | None:
+    def _find(self, path: str) -> tuple[list[Route], Mapping[str, str]] | None:
         """The routes of the pattern that `path`, decoded, belongs to, and what it has in place of the names.
 
         ``path`` is a `StreamPath`: raises `ProtocolViolation` where it is no such thing.
@@ -85,5 +91,5 @@ class Table:
             if "path" in values:
                 # It is decoded, and `parse` decodes once more: what is quoted comes out as it is.
                 values["path"] = StreamPath.parse(quote(values["path"]))
-            return pattern.routes, values
+            return pattern.routes, MappingProxyType(values)
         return None

@@ -297,6 +297,31 @@ class HttpPeer:
     async def turn(self) -> None:
         await self._connection.owner.turns.wait()
 
+    def respond(self, status: int, headers: RawHeaders, body: bytes | memoryview) -> bool:
+        connection, cycle = self._connection, self.cycle
+        if connection.flow.write_paused or connection.handover is not None:
+            return False
+        if cycle.disconnected:
+            return True
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        lines = [STATUS_LINE[status]]
+        told = False
+        for name, value in (*cycle.default_headers, *headers):
+            lines += (name, b": ", value, b"\r\n")
+            if name == b"connection" and value == b"close":
+                told, cycle.keep_alive = True, False
+        lines.append(b"\r\n" if cycle.keep_alive or told else b"connection: close\r\n\r\n")
+        if body:
+            connection.transport.writelines((b"".join(lines), body))
+        else:
+            connection.transport.write(b"".join(lines))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            connection.transport.close()
+        cycle.on_response()
+        return True
+
     async def begin(self, status: int, headers: RawHeaders) -> None:
         connection, cycle = self._connection, self.cycle
         cycle.response_started = True

@@ -96,6 +96,9 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     async def turn(self) -> None:
         await self.owner.turns.wait()
 
+    def respond(self, status: int, headers: RawHeaders, body: bytes | memoryview) -> bool:
+        return False
+
     async def begin(self, status: int, headers: RawHeaders) -> None:
         raise NotImplementedError("a WebSocket has no body that ends with the connection")
 
