@@ -109,7 +109,7 @@ async def test_what_is_not_there_is_404() -> None:
         first, last = mpd.times()[0][0], sum(mpd.times()[-1])
         for url in (
             mpd.media(first - 90_000),
-            mpd.media(last + 90_000),
+            mpd.media(last + 180_000),
             mpd.media(2**63),
             mpd.media(first).replace("/v1-", "/v7-"),
             mpd.media(first).replace("/v1-", "/v1-1"),

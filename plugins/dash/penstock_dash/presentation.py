@@ -30,8 +30,6 @@ from penstock_dash.number import format_rate
 from penstock_dash.resource import Resource
 
 MS = 1_000_000
-MAX_CLOCK_ERROR = 2 * NS
-"""A sender's clock that is further from ours is not right, or ours is not: players go by ours."""
 DELAY = 2
 """Target durations from live at which players that fetch whole segments begin: the one that is made, and one at hand."""
 UPDATES = 4
@@ -93,15 +91,18 @@ class Presentation:
         return known[2]
 
     def expected(self, rendition: Rendition) -> int:
-        """How long the segment that is being made is going to be, in ns: rather too little than too much.
+        """How long the segment that is being made lasts at least, in ns: what is told of it until it is complete.
 
-        FFmpeg looks for the next segment by the whole second in which it expects it, and goes past one that is earlier.
+        A guess that is too long costs VLC the next segment, whose start it takes for a part of this one. One of less than
+        a second costs FFmpeg as much, which goes by whole seconds: there it is what segments were lately.
         """
-        complete = [s for s in rendition.listed if s.complete and not s.gap]
-        steps = [b.time - a.time for a, b in pairwise(complete) if b.number == a.number + 1]
-        steps += [s.duration for s in complete[-1:]]
-        found = min(steps, default=rendition.store.target)
-        last = rendition.open
+        store, last = rendition.store, rendition.open
+        lead = store.lead.frame_interval if store.lead is not None else 0
+        found = store.bounds.target - lead - rendition.frame_interval
+        if found < NS:
+            complete = [s for s in rendition.listed if s.complete and not s.gap]
+            steps = [b.time - a.time for a, b in pairwise(complete) if b.number == a.number + 1]
+            found = min([*steps, *(s.duration for s in complete[-1:])], default=store.target)
         return max(found, last.end - last.dts) if last is not None else found
 
     # -- periods -----------------------------------------------------------
@@ -113,7 +114,9 @@ class Presentation:
         if not segments:
             return
         if not self._eras:
-            self._eras.append(_Era(segments[0].time // MS * MS, set(offered)))
+            # From the stream's zero, although nothing is there of its beginning: GStreamer refuses a presentation in which
+            # the time that it wants to begin at is before the first period.
+            self._eras.append(_Era(0, set(offered)))
         for segment in segments:
             if segment.discontinuity:
                 self._begin(segment.time, offered)
@@ -121,7 +124,7 @@ class Presentation:
         names = set(offered)
         if names - current.names:
             first = min(offered[name][0].time for name in names - current.names)
-            if first < current.start + store.target // 2:
+            if first < segments[0].time + store.target // 2:
                 current.names |= names
             else:
                 self._begin(first, offered)
@@ -145,6 +148,7 @@ class Presentation:
         target, part = store.target, store.part_target or store.bounds.part
         behind = max(int(config.latency * NS), PARTS_BEHIND * part)
         ends = [segments[-1].time + segments[-1].duration for segments in offered.values()]
+        there = max((s[-1].end - s[0].dts for s in offered.values()), default=0)
         return Mpd(
             self.start,
             now,
@@ -153,7 +157,7 @@ class Presentation:
             min_buffer=min(target, behind // 2) if low else target,
             window=max(store.bounds.window, 3 * target),
             update=max(LEAST_UPDATE, min(target // UPDATES, MOST_UPDATE)) if low else target // 2,
-            delay=DELAY * target,
+            delay=min(DELAY * target, there),
             latency=Latency(behind, behind // 2, 2 * behind) if low else None,
             duration=max(ends, default=0) if store.ended else None,
             location=location + QUERY,
@@ -191,7 +195,7 @@ class Presentation:
         audio = described if isinstance(described, AudioInfo) else None
         rate = (video.frame_rate if video is not None else None) or NS / rendition.frame_interval
         alike = next(r for r in store.renditions.values() if r.kind is rendition.kind)
-        first, same = segments[0], self.start + segments[0].time
+        first = segments[0]
         return AdaptationSet(
             track.id,
             "video" if rendition.kind is Kind.VIDEO else "audio",
@@ -207,9 +211,7 @@ class Presentation:
             frame_rate=format_rate(rate) if video is not None else "",
             sample_rate=audio.sample_rate if audio is not None else 0,
             channels=audio.channels if audio is not None else 0,
-            produced=(first.wall, to_ticks(first.time, track.clock_rate))
-            if low and abs(first.wall - same) <= MAX_CLOCK_ERROR
-            else None,
+            produced=(self.start + first.time, to_ticks(first.time, track.clock_rate)) if low else None,
         )
 
     def _codecs(self, rendition: Rendition, init: Init, track: Track) -> str:
@@ -229,6 +231,10 @@ class Presentation:
                 end = following.time
             else:
                 end = segment.time + (segment.duration if segment.complete else self.expected(rendition))
+                if rendition.store.ended and following is None:
+                    # FFmpeg never takes a presentation for ended, and would play the last segment for ever where that
+                    # ends within the second in which it begins. The presentation's duration is told besides.
+                    end = max(end, (segment.time // NS + 1) * NS)
             start = to_ticks(segment.time, rate)
             timeline.append((start, max(1, to_ticks(end, rate) - start)))
         initialization = Resource("init", rendition.name, self.id, digest=digest(segments[-1].init))
@@ -250,10 +256,8 @@ def digest(init: Init) -> int:
 
 
 def _zero(stream: Stream, now: int) -> int:
-    """Wall time of the stream's time 0: by its own clock, unless that is far from when its frames come in."""
-    arrived = now - stream.last_time
-    told = stream.clock.wall(0)
-    return told if abs(told - arrived) <= MAX_CLOCK_ERROR else arrived
+    """Wall time of the stream's time 0: nothing that is there may be told to be available later than that."""
+    return min(stream.clock.wall(0), now - stream.last_time)
 
 
 def _offered(rendition: Rendition, low: bool) -> Iterator[Segment]:

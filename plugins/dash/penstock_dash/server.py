@@ -35,6 +35,8 @@ from penstock_http.api import Request, Route, Viewer, Viewers, carried, is_priva
 MPD_TYPE = "application/dash+xml"
 OTHERS_SECONDS = 1.0
 """How long a description waits for tracks beside the first: sound that is late, or never comes."""
+PAUSE = 1.0
+"""Seconds after which is said that nothing follows the end."""
 KEEP = "max-age=3600, immutable"
 """Of segments: their names never mean anything else."""
 FORMAT = CmafFormat()
@@ -128,7 +130,7 @@ class DashRoutes:
                 raise NotFound("there is no such init segment, or not any more")
             await self._answer(request, viewer, init.data, content_type, KEEP)
             return
-        segment = await self._segment(presentation, rendition, resource.time)
+        segment = await self._segment(rendition, resource.time)
         exact = to_ticks(segment.time, _rate(rendition)) == resource.time
         caching = KEEP if exact else "no-store"
         if segment.complete:
@@ -136,19 +138,16 @@ class DashRoutes:
         else:
             await self._grow(request, viewer, rendition, segment, content_type, caching)
 
-    async def _segment(self, presentation: Presentation, rendition: Rendition, ticks: int) -> Segment:
-        """The segment that starts at `ticks`, or nearest to that; the next one is waited for. Raises `NotFound`.
+    async def _segment(self, rendition: Rendition, ticks: int) -> Segment:
+        """The segment that starts at `ticks`, or the next one after that, which is waited for. Raises `NotFound`.
 
-        Where the one that is being made ends was a guess in descriptions: whoever asks for the next one by that time means
-        the next one.
+        Where the one that is being made ends is a guess in descriptions, so that the start of the next one is, too.
         """
-        wanted, around = to_ns(ticks, _rate(rendition)), presentation.expected(rendition)
-        starts = {segment.number: segment.time for segment in rendition.segments if not segment.gap}
-        last = rendition.last
-        if last is not None and not rendition.ended:
-            starts[last.number + 1] = last.time + (last.duration if last.complete else around)
-        number = min(starts, key=lambda n: abs(starts[n] - wanted), default=None)
-        if number is None or abs(starts[number] - wanted) > around // 2:
+        number = _number(rendition, to_ns(ticks, _rate(rendition)))
+        if number is None:
+            if rendition.ended:
+                # FFmpeg does not know that a presentation can end, and asks again at once.
+                await anyio.sleep(PAUSE)
             raise NotFound("there is no such segment, or not any more, or not yet")
         with anyio.move_on_after(2 * rendition.store.target / NS):
             await rendition.wait(number, 0)
@@ -190,6 +189,19 @@ class DashRoutes:
 
 def _caching(request: Request, caching: str) -> tuple[str, str]:
     return "cache-control", f"private, {caching}" if is_private(request) else caching
+
+
+def _number(rendition: Rendition, time: int) -> int | None:
+    """The number of the segment that starts at `time` (in ns), give or take a frame, or else is the first after it."""
+    segments, slack = [s for s in rendition.segments if not s.gap], rendition.frame_interval
+    if not segments or time < segments[0].time - slack:
+        return None
+    for segment in segments:
+        if time <= segment.time + slack:
+            return segment.number
+    last = segments[-1]
+    too_late = rendition.ended or time > last.time + 2 * rendition.store.target
+    return None if too_late else last.number + 1
 
 
 def _rate(rendition: Rendition) -> int:
