@@ -64,7 +64,8 @@ class VlcDashPlayer(VlcPlayer):
 
 PLAYERS: tuple[Player, ...] = (
     *(
-        FFmpegDashPlayer(name, "dash", (binary,), _FRAGMENTED, Rules(tail=2), PATIENCE)
+        # It never takes a presentation for ended: for the track that ends first it waits for ever, and reads no other.
+        FFmpegDashPlayer(name, "dash", (binary,), _FRAGMENTED, Rules(tail=12), PATIENCE)
         for name, binary, _, _ in FFMPEGS
     ),
     GstDashPlayer("gstreamer", "dash", GST_NEEDS, _CODECS, Rules(tail=4), PATIENCE),
