@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_much_work_is_spread_over_many_passes() -> None:
     turns = Turns(asyncio.get_running_loop())
-    longest, done = 0, 0
+    longest = done = passes = 0
 
     async def work() -> None:
         nonlocal done
@@ -28,7 +28,6 @@ async def test_much_work_is_spread_over_many_passes() -> None:
     async with anyio.create_task_group() as tasks:
         for _ in range(500):
             tasks.start_soon(work)
-        passes = 0
         while done < 500:
             before = time.thread_time_ns()
             await asyncio.sleep(0)
