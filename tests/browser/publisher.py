@@ -21,16 +21,8 @@ from .picture import HEIGHT, WIDTH, frame
 RATE = 25
 TONE = 1000
 """Hertz."""
-LEVEL = (
-    "-color_range",
-    "tv",
-    "-colorspace",
-    "smpte170m",
-    "-color_primaries",
-    "smpte170m",
-    "-color_trc",
-    "smpte170m",
-)
+TAGGED = ("-vf", "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709")
+"""Said of the frames as they are: options of the encoder would have FFmpeg convert them."""
 LIVE = (
     "-c:v",
     "libx264",
@@ -75,7 +67,7 @@ def publishing(url: str, work: Path, *video: str, audio: tuple[str, ...] = SOUND
     ]
     tone = ["-f", "lavfi", "-i", f"sine=frequency={TONE}:sample_rate=48000"]
     argv = [path_of("ffmpeg-new"), "-v", "error", "-fflags", "nobuffer", "-probesize", "32", *picture, *tone]
-    argv += [*video, *LEVEL, "-pix_fmt", "yuv420p", *audio, "-f", "flv", "-flush_packets", "1", url]
+    argv += [*video, *TAGGED, "-pix_fmt", "yuv420p", *audio, "-f", "flv", "-flush_packets", "1", url]
     log = work / f"{name}.log"
     with log.open("wb") as out:
         encoder = subprocess.Popen(argv, stdin=frames.stdout, stdout=out, stderr=out, start_new_session=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -62,12 +63,20 @@ def page(browser: Browser, server: Penstock) -> Iterator[Page]:
         assert not complaints
 
 
+def until(page: Page, expression: str) -> None:
+    """Wait for it; Playwright's own way of waiting is an `eval`, which the pages' policy forbids."""
+    deadline = time.monotonic() + LIMIT / 1000
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, expression
+        page.wait_for_timeout(50)
+
+
 def plays(page: Page, mode: str) -> None:
     """It shows pictures, by that way."""
     expect(page.locator("#stage")).to_have_attribute("data-phase", "playing", timeout=LIMIT)
     expect(page.locator("#s-mode")).to_have_text(mode, timeout=LIMIT)
     start = page.evaluate("penstock.video.currentTime")
-    page.wait_for_function("start => penstock.video.currentTime > start + 1", arg=start, timeout=LIMIT)
+    until(page, f"penstock.video.currentTime > {start + 1}")
 
 
 def test_it_plays_by_itself_and_says_how(page: Page, live: str) -> None:
@@ -87,7 +96,7 @@ def test_it_plays_by_itself_and_says_how(page: Page, live: str) -> None:
 def test_what_it_says_of_the_delay_is_what_the_picture_says(page: Page, live: str) -> None:
     for mode in ("ll", "flv", "hls"):
         page.goto(f"{live}?mode={mode}")
-        page.wait_for_function("window.penstock?.monitor.started", timeout=LIMIT)
+        until(page, "window.penstock?.monitor.started")
         page.evaluate(watch_script() + "; window.watcher = new Watcher(document.querySelector('video'))")
         page.wait_for_timeout(2500)
         page.evaluate("watcher.begin()")
@@ -163,8 +172,8 @@ def test_the_front_page_follows_what_is_live(page: Page, server: Penstock, work:
 
 def test_a_frame_holds_the_picture_and_nothing_else(page: Page, live: str) -> None:
     frame = f'<!doctype html><iframe src="{live}" width="640" height="360" allow="autoplay"></iframe>'
-    page.route("**/embedding.html", lambda route: route.fulfill(body=frame, content_type="text/html"))
-    page.goto(f"{live.rpartition('/live')[0]}/embedding.html")
+    page.goto(f"{live.rpartition('/live')[0]}/index/streams")
+    page.set_content(frame)
     inside = page.frame_locator("iframe")
     expect(inside.locator("#stage")).to_have_attribute("data-phase", "playing", timeout=LIMIT)
     expect(inside.locator("h1")).to_be_hidden()
@@ -182,7 +191,7 @@ def test_nothing_moves_while_it_loads(browser: Browser, live: str) -> None:
             ".observe({type: 'layout-shift', buffered: true})"
         )
         page.goto(live)
-        page.wait_for_function("window.penstock?.monitor.started", timeout=LIMIT)
+        until(page, "window.penstock?.monitor.started")
         page.wait_for_timeout(800)
         assert page.evaluate("shift") < 0.01
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -191,7 +200,7 @@ def test_nothing_moves_while_it_loads(browser: Browser, live: str) -> None:
 
 def test_figures_are_written_alike_here_and_there(page: Page, live: str) -> None:
     page.goto(live)
-    script = page.locator("script[src]").get_attribute("src") or ""
+    script = page.locator("script[type=module]").get_attribute("src") or ""
     module = script.replace("player.js", "text.js")
     summary = page.evaluate("penstock.info.stream.tracks")
     assert page.evaluate("async ([m, t]) => (await import(m)).tracks(t)", [module, summary]) == text.tracks(

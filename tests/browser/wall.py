@@ -142,8 +142,9 @@ class Wall:
         self.words: list[str] = []
         self.page.on("console", lambda message: self.words.append(message.text))
         self.page.on("pageerror", lambda error: self.words.append(str(error)))
-        self.page.route("**/wall.html", lambda route: route.fulfill(body=HTML, content_type="text/html"))
-        self.page.goto(f"{origin}/wall.html")
+        # Something of the server's own first: a page from nowhere may open no WebSocket to this machine.
+        self.page.goto(f"{origin}/index/streams")
+        self.page.set_content(HTML)
         scripts = [VENDOR / kept.name / kept.script for kept in VENDORED]
         for name in ("dash", "shaka"):
             if any(player.startswith(name) for player in players):

@@ -9,23 +9,25 @@ from penstock import Server
 EXAMPLE = "/live/stream"
 """The path in the URL templates of endpoints."""
 
-HLS = (("ll", "Low-latency HLS", ".m3u8?variant=ll"), ("hls", "HLS", ".m3u8"))
-PROGRESSIVE = (("flv", "HTTP-FLV", ".flv"), ("ts", "MPEG-TS", ".ts"), ("mp4", "MP4", ".mp4"))
-DASH = (("dash", "DASH", ".mpd"),)
-BY_PLUGIN = (("hls", HLS), ("progressive", PROGRESSIVE), ("dash", DASH))
-"""What each plugin of the HTTP port serves: a word for it, its name, and what follows the stream's path."""
+PLAYED = {
+    "hls": {"ll": ".m3u8?variant=ll", "hls": ".m3u8?variant=fmp4"},
+    "progressive": {"flv": ".flv"},
+}
+"""What follows the stream's path where the page plays it, by the plugin that serves it and the page's word for it."""
+
+COPIED = {
+    "hls": {"HLS": ".m3u8", "HLS of MPEG-TS": ".m3u8?variant=ts"},
+    "dash": {"DASH": ".mpd"},
+    "progressive": {"HTTP-FLV": ".flv", "MPEG-TS": ".ts", "MP4": ".mp4"},
+}
+"""The same for other players, by the name that is shown."""
 
 Address = dict[str, str]
 
 
 def media(server: Server, path: str, root: str, query: str) -> dict[str, str]:
-    """The URLs on this port, by a word for each, of the plugins that run."""
-    found: dict[str, str] = {}
-    for plugin, kinds in BY_PLUGIN:
-        if _runs(server, plugin):
-            for word, _, suffix in kinds:
-                found[word] = _with_query(f"{root}/{quote(path, safe='/')}{suffix}", query)
-    return found
+    """The URLs that the page plays, of the plugins that run, by its word for each."""
+    return _urls(server, PLAYED, f"{root}/{quote(path, safe='/')}", query)
 
 
 def addresses(server: Server, path: str, root: str, query: str) -> list[Address]:
@@ -39,10 +41,17 @@ def addresses(server: Server, path: str, root: str, query: str) -> list[Address]
                 continue
             url = template.replace("{port}", str(endpoint.port)).replace(EXAMPLE, f"/{quote(path, safe='/')}")
             found.append({"name": endpoint.what.upper(), "url": _with_query(url, query)})
-    urls = media(server, path, root, query)
-    for _, kinds in BY_PLUGIN:
-        found += [{"name": name, "url": f"{{origin}}{urls[word]}"} for word, name, _ in kinds if word in urls]
-    return found
+    urls = _urls(server, COPIED, f"{{origin}}{root}/{quote(path, safe='/')}", query)
+    return found + [{"name": name, "url": url} for name, url in urls.items()]
+
+
+def _urls(server: Server, served: dict[str, dict[str, str]], base: str, query: str) -> dict[str, str]:
+    return {
+        name: _with_query(base + suffix, query)
+        for plugin, suffixes in served.items()
+        if _runs(server, plugin)
+        for name, suffix in suffixes.items()
+    }
 
 
 def _runs(server: Server, plugin: str) -> bool:

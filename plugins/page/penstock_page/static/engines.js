@@ -90,11 +90,7 @@ export async function flv(video, url, report, { socket, tracks }) {
       autoCleanupSourceBuffer: true,
       autoCleanupMaxBackwardDuration: 30,
       autoCleanupMinBackwardDuration: 15,
-      // A little behind is made up by playing faster; a long group of pictures, with which it begins, by a jump.
-      liveSync: true,
-      liveSyncMaxLatency: 1.5,
-      liveSyncTargetLatency: EDGE_SECONDS,
-      liveSyncPlaybackRate: 1.1,
+      // A long group of pictures, with which it begins, is made up by a jump.
       liveBufferLatencyChasing: true,
       liveBufferLatencyMaxLatency: 4,
       liveBufferLatencyMinRemain: EDGE_SECONDS,
@@ -105,6 +101,15 @@ export async function flv(video, url, report, { socket, tracks }) {
     report.fail(status || info?.msg || detail);
   });
   player.on(mpegts.Events.LOADING_COMPLETE, () => report.ended());
+  // Between too much in hand and too little, which stalls at the next hiccup, it is steered by the pace.
+  const steer = () => {
+    const { buffered, currentTime, playbackRate } = video;
+    const hand = buffered.length ? buffered.end(buffered.length - 1) - currentTime : EDGE_SECONDS;
+    if (hand > 1.5) video.playbackRate = 1.1;
+    else if (hand < 0.3) video.playbackRate = 0.95;
+    else if (playbackRate > 1 ? hand < EDGE_SECONDS : hand > 0.6) video.playbackRate = 1;
+  };
+  video.addEventListener("timeupdate", steer);
   player.attachMediaElement(video);
   player.load();
   return {
@@ -116,6 +121,7 @@ export async function flv(video, url, report, { socket, tracks }) {
     },
     edge: () => (video.buffered.length ? video.buffered.end(video.buffered.length - 1) - EDGE_SECONDS : null),
     stop() {
+      video.removeEventListener("timeupdate", steer);
       player.destroy();
       video.playbackRate = 1;
     },
