@@ -2,7 +2,8 @@
 "use strict";
 
 function hlsjs(video, url, lowLatencyMode) {
-  const player = new Hls({ lowLatencyMode });
+  // With low latency the player has to make up by its pace for what it was late at the start.
+  const player = new Hls({ lowLatencyMode, maxLiveSyncPlaybackRate: lowLatencyMode ? 1.2 : 1 });
   player.on(Hls.Events.ERROR, (_, data) => data.fatal && failed(video, `${data.type} ${data.details}`));
   player.loadSource(url);
   player.attachMedia(video);
@@ -39,7 +40,16 @@ async function shakaPlayer(video, url) {
   return player;
 }
 
-function native(video, url) {
+// Chromium's own player gives up where a playlist is unchanged at its first reload and has one segment, as in a stream's first
+// seconds; it is started when there are three.
+async function native(video, url) {
+  if (url.includes(".m3u8")) {
+    const variants = await (await fetch(url)).text();
+    const playlist = new URL(variants.match(/^[^#].*$/gm).at(-1), new URL(url, location.href));
+    while (((await (await fetch(playlist)).text()).match(/#EXTINF/g) ?? []).length < 3) {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
   video.src = url;
   return null;
 }

@@ -84,7 +84,7 @@ def test_it_plays_by_itself_and_says_how(page: Page, live: str) -> None:
     plays(page, "Low-latency HLS")
     expect(page.locator("#s-size")).to_have_text("320×180", timeout=LIMIT)
     expect(page.locator("#s-video")).to_have_text("H.264")
-    expect(page.locator("#s-audio")).to_have_text("AAC 48 kHz mono")
+    expect(page.locator("#s-audio")).to_have_text("AAC 48 kHz stereo")
     expect(page.locator("#s-latency")).not_to_have_text("–", timeout=LIMIT)
     expect(page.locator("#badge")).to_have_text("Live")
     assert page.evaluate("penstock.monitor.stalls") == 0
