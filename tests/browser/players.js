@@ -40,16 +40,12 @@ async function shakaPlayer(video, url) {
   return player;
 }
 
-// Chromium's own player gives up where a playlist is unchanged at its first reload and has one segment, as in a stream's first
-// seconds; it is started when there are three.
-async function native(video, url) {
-  if (url.includes(".m3u8")) {
-    const variants = await (await fetch(url)).text();
-    const playlist = new URL(variants.match(/^[^#].*$/gm).at(-1), new URL(url, location.href));
-    while (((await (await fetch(playlist)).text()).match(/#EXTINF/g) ?? []).length < 3) {
-      await new Promise((resolve) => setTimeout(resolve, 200));
-    }
-  }
+// Chromium 156's own HLS gives up where the first reload of a list brings nothing new (DEMUXER_ERROR_COULD_NOT_PARSE), as a
+// reload by the clock often does: then it is started again, as a user would. Once it shows pictures nothing may go wrong.
+function native(video, url) {
+  video.addEventListener("error", () => {
+    if (video.currentTime === 0) setTimeout(() => (video.src = url), 1000);
+  });
   video.src = url;
   return null;
 }

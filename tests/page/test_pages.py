@@ -189,7 +189,7 @@ async def test_only_browsers_get_a_page() -> None:
     async with site() as here:
         for accept, status in (
             ("text/html,application/xhtml+xml", 200),
-            ("*/*", 200),
+            ("*/*", 404),
             ("image/avif,image/webp,*/*;q=0.8", 404),
             ("application/json", 404),
         ):

@@ -227,9 +227,9 @@ def _carried(request: Request) -> str:
 
 
 def _wants_html(request: Request) -> bool:
-    # Browsers name it for a page, and do not for the picture or the script that they look for; curl takes anything.
-    accept = request.headers.get("accept", "*/*")
-    return "text/html" in accept or accept == "*/*"
+    # Browsers name it for a page. Who takes anything is a player that was given an address without its suffix, or one of a
+    # protocol that is not enabled, and better told so than given a page to parse.
+    return "text/html" in request.headers.get("accept", "")
 
 
 def _is_portrait(stream: Json) -> bool:
