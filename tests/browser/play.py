@@ -23,7 +23,9 @@ GOPS = {
     "2 s": (*LIVE, "-g", str(2 * RATE)),
     "10 s, B-frames": SEED,
 }
-PATIENCE = {"1 s": 30.0, "2 s": 40.0, "10 s, B-frames": 90.0}
+SETTLE = 10.0
+"""Seconds in which a player comes to the delay that it aims for."""
+PATIENCE = {"1 s": 40.0, "2 s": 40.0, "10 s, B-frames": 120.0}
 """Seconds until each player has begun: HLS begins when some segments are there, and one is no shorter than a GOP."""
 
 
@@ -50,7 +52,8 @@ def play(
         with publishing(url, work, *GOPS[gop], audio=SOUND):
             wall = Wall(browser, origin(server), "live/stream", tuple(players))
             wall.wait(PATIENCE[gop])
-            shown = wall.watch(seconds)
+            shown = wall.watch(seconds, settle=SETTLE)
+            sys.stderr.write(f"{gop}: the page was held up for {wall.late:.2f} s at most\n")
             if screenshots is not None:
                 screenshots.mkdir(parents=True, exist_ok=True)
                 name = "".join(c if c.isalnum() else "-" for c in gop)

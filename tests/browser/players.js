@@ -40,12 +40,22 @@ async function shakaPlayer(video, url) {
   return player;
 }
 
-// Chromium 156's own HLS gives up where the first reload of a list brings nothing new (DEMUXER_ERROR_COULD_NOT_PARSE), as a
-// reload by the clock often does: then it is started again, as a user would. Once it shows pictures nothing may go wrong.
-function native(video, url) {
+// Chromium 156's own HLS loads all segments that it may before it plays at all, up to 10 s, takes the beginning for the end of a
+// pause, and gives up where the list then brings nothing new: "Segment queue never had any data". So it is started when there
+// is more than that, and again where it failed all the same. Once it shows pictures nothing may go wrong.
+const ENOUGH = 7;
+
+async function native(video, url) {
   video.addEventListener("error", () => {
     if (video.currentTime === 0) setTimeout(() => (video.src = url), 1000);
   });
+  if (url.includes(".m3u8")) {
+    const variants = await (await fetch(url)).text();
+    const playlist = new URL(variants.match(/^[^#].*$/gm).at(-1), new URL(url, location.href));
+    while (((await (await fetch(playlist)).text()).match(/#EXTINF/g) ?? []).length < ENOUGH) {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
   video.src = url;
   return null;
 }

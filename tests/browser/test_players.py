@@ -17,7 +17,7 @@ from .publisher import RATE, TONE, publishing
 from .wall import PLAYERS, Shown, Wall
 
 SECONDS = 6.0
-START_LIMIT = 40.0
+START_LIMIT = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def shown(server: Penstock, work: Path) -> Iterator[dict[str, Shown]]:
     with chromium() as browser, publishing(server.endpoints.url("rtmp", "live/wall"), work, *GOPS["1 s"]):
         wall = Wall(browser, origin(server), "live/wall", PLAYERS)
         wall.wait(START_LIMIT)
-        found = wall.watch(SECONDS)
+        found = wall.watch(SECONDS, attempts=4)
     with server.explained():
         yield found
 

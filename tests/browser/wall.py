@@ -16,6 +16,7 @@ from penstock_page.vendor import VENDORED
 
 from . import picture
 from .chromium import library
+from .publisher import RATE
 
 HERE = Path(__file__).parent
 VENDOR = Path(penstock_page.__file__).parent / "vendor"
@@ -109,6 +110,9 @@ class Shown:
         return found
 
 
+HELD_UP = 0.25
+"""Seconds by which a page is late that had nothing to wait for but the processor."""
+
 COLOUR_TOLERANCE = 14
 """Steps of 255 between a bar as it was drawn and as it is shown: what the encoder and two conversions of colour take."""
 
@@ -155,6 +159,8 @@ class Wall:
         self.page.add_script_tag(path=HERE / "players.js")
         self._began = time.monotonic()
         self.begun: dict[str, float] = {}
+        self.late = 0.0
+        """Seconds for which the page was held up at most, when it was watched last."""
         for player in players:
             self.page.evaluate("([name, url]) => void start(name, url)", [player, f"{origin}/{path}"])
 
@@ -170,17 +176,30 @@ class Wall:
                     self.begun.setdefault(name, time.monotonic() - self._began)
             self.page.wait_for_timeout(100)
 
-    def watch(self, seconds: float, *, settle: float = 1.0) -> dict[str, Shown]:
-        """What each shows for so long from now on, by name. Before that they `settle`: a player begins with a jump."""
+    def watch(self, seconds: float, *, settle: float = 1.0, attempts: int = 1) -> dict[str, Shown]:
+        """What each shows for so long from now on, by name. Before that they `settle`: a player begins with a jump.
+
+        Where something is wrong and the machine had no time for the page meanwhile, they are watched again, at most
+        `attempts` times in all.
+        """
         for name in self.players:
             self.page.evaluate("name => watchers[name].listen()", name)
-        self.page.wait_for_timeout(settle * 1000)
-        self.page.evaluate("Object.values(watchers).forEach((w) => w.begin())")
+        shown: dict[str, Shown] = {}
+        for _ in range(attempts):
+            self.page.wait_for_timeout(settle * 1000)
+            shown = self._watch(seconds)
+            if self.late < HELD_UP or not any(seen.faults(RATE) for seen in shown.values()):
+                break
+        return shown
+
+    def _watch(self, seconds: float) -> dict[str, Shown]:
+        self.page.evaluate("Watcher.late = 0; Object.values(watchers).forEach((w) => w.begin())")
         self.page.wait_for_timeout(seconds * 1000)
         told: dict[str, Any] = self.page.evaluate(
             "Object.fromEntries(Object.entries(watchers).map(([name, w]) =>"
             " [name, {...w.report(), failed: w.video.dataset.failed ?? ''}]))"
         )
+        self.late = self.page.evaluate("Watcher.late") / 1000
         return {
             name: Shown.of(name, told[name], self.begun.get(name, -1.0), told[name]["failed"])
             for name in self.players

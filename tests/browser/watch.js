@@ -142,4 +142,14 @@ class Watcher {
   }
 }
 
+// How late the page itself is: where the machine gives it no time, that no picture came says nothing of the stream.
+const BEAT_MS = 50;
+Watcher.late = 0;
+let beat = performance.now();
+setInterval(() => {
+  const now = performance.now();
+  Watcher.late = Math.max(Watcher.late, now - beat - BEAT_MS);
+  beat = now;
+}, BEAT_MS);
+
 window.Watcher = Watcher;
