@@ -65,7 +65,8 @@ def publishing(url: str, work: Path, *video: str, audio: tuple[str, ...] = SOUND
         "-i",
         "pipe:0",
     ]
-    tone = ["-f", "lavfi", "-i", f"sine=frequency={TONE}:sample_rate=48000"]
+    # It ends by itself: where the harness was killed, an encoder without pictures would make sound as fast as it can.
+    tone = ["-f", "lavfi", "-i", f"sine=frequency={TONE}:sample_rate=48000:duration=600"]
     argv = [path_of("ffmpeg-new"), "-v", "error", "-fflags", "nobuffer", "-probesize", "32", *picture, *tone]
     argv += [*video, *TAGGED, "-pix_fmt", "yuv420p", *audio, "-f", "flv", "-flush_packets", "1", url]
     log = work / f"{name}.log"
