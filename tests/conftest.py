@@ -7,9 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.branches import Branches
 from tests.lanes import GivesWay, Lanes, may_rise
+
+# Fixed examples, so that a change is never refused for what it did not do, and no clock: the machine may have others to
+# serve. PENSTOCK_FUZZ=long draws anew each time.
+settings.register_profile(
+    "penstock",
+    deadline=None,
+    derandomize=os.environ.get("PENSTOCK_FUZZ") != "long",
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("penstock")
 
 
 def pytest_configure(config: pytest.Config) -> None:
