@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Self
 
 from penstock.clock import DecodingTimes, FrameInterval, SampleGrid
@@ -122,6 +122,10 @@ class Publisher:
     @property
     def track_ids(self) -> set[int]:
         return set(self._inputs)
+
+    def has_begun(self, track_ids: Iterable[int]) -> bool:
+        """Whether each of its tracks among these has had a frame."""
+        return all(entry.last is not None for i in track_ids if (entry := self._inputs.get(i)) is not None)
 
     @property
     def complete(self) -> bool:

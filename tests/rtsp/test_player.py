@@ -19,9 +19,10 @@ from penstock_formats.rtcp import (
 )
 from penstock_formats.rtp.packet import RtpPacket
 from penstock_rtsp.muxer import LATE
+from penstock_rtsp.player import BEGIN_SECONDS
 from penstock_rtsp.rtp_info import parse_rtp_info
 from tests.faults.rtsp import H264 as VIDEO
-from tests.faults.rtsp import IDR, rtp, sdp
+from tests.faults.rtsp import IDR, Reply, rtp, sdp
 from tests.rtsp.served import PATH, datagram, port, publish, serving, talking
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
@@ -44,6 +45,38 @@ async def test_what_the_reply_to_play_says_is_true_of_the_first_packets() -> Non
         late = [p.timestamp - (i.rtp_time or 0) & 0xFFFFFFFF for p, i in zip(packets, told, strict=True)]
         assert late[1] * 1000 // 8000 - late[0] * 1000 // 90_000 == 40
         assert list(first)[:2] == [1, 3], "both tracks' reports come before the first packets"
+
+
+async def test_play_waits_for_the_first_frame_of_a_publisher_that_has_just_come() -> None:
+    async with serving() as server, talking(server) as peer:
+        source = await publish(server)
+        replies: list[Reply] = []
+
+        async def play() -> None:
+            replies.append(await peer.play(1, 2))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(play)
+            await anyio.sleep(0.1)
+            await source.picture(key=True)
+            await anyio.sleep(0.1)
+            assert not replies, "no sound yet"
+            await source.sound()
+        (reply,) = replies
+        first = [await peer.frame() for _ in range(2)]
+        assert [channel for channel, _ in first] == [1, 3], (
+            "both tracks' reports come before the first packets"
+        )
+        assert len(parse_rtp_info(reply.header("RTP-Info"))) == 2
+
+
+async def test_play_does_not_wait_for_a_track_that_stays_silent() -> None:
+    async with serving() as server, talking(server) as peer:
+        source = await publish(server)
+        await source.picture(key=True)
+        source.publisher.since -= BEGIN_SECONDS
+        with anyio.fail_after(1):
+            assert (await peer.play(1, 2)).status == 200
 
 
 async def test_a_late_track_is_left_out_with_one_line() -> None:
@@ -88,6 +121,7 @@ async def test_start_live_begins_with_what_comes_next() -> None:
     async with serving(rtsp={"start": "live"}) as server, talking(server) as peer:
         source = await publish(server)
         await source.picture(key=True)
+        await source.sound()
         await source.picture()
         assert (await peer.play(1, 2)).status == 200
         await source.picture()

@@ -276,6 +276,8 @@ class Methods:
             raise Refusal(455)
         if player.playing:
             return self._reply(asked.request, 200)
+        self._began()
+        await player.begun()
         if player.stream.ended:
             raise NotFound(f"{player.stream.path} has ended")
         request = asked.request
@@ -287,7 +289,6 @@ class Methods:
         player.play(
             self._connection, self._channels.ports, request.url.rstrip("/"), reply, self._session.kick
         )
-        self._began()
         return None
 
     async def _on_record(self, asked: Asked) -> bytes:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import anyio
 from attrs import define, field
 
 from penstock.datagram import DatagramSink
 from penstock.errors import ProtocolViolation
 from penstock.feed import Cursor, Reader
+from penstock.media import Kind
 from penstock.net import Connection
 from penstock.server import Server
 from penstock.session import Session
@@ -26,6 +29,11 @@ from penstock_rtsp.udp import Ports
 
 Reply = Callable[[str], bytes]
 """Makes the reply to PLAY with the value of its RTP-Info header."""
+
+
+BEGIN_SECONDS = 3.0
+"""x264's defaults send their first picture 2 s after the start."""
+LOOK_SECONDS = 0.02
 
 
 @define(eq=False)
@@ -51,6 +59,19 @@ class Player:
     @property
     def track_ids(self) -> set[int]:
         return {*self.channels, *self.addresses}
+
+    async def begun(self) -> None:
+        """Wait for the first frame of each track of a publisher that has only just come (ADR 0015).
+
+        Where nothing has come yet, no time that the reply gives is sure to be that of the first packet or before it.
+        """
+        ids = {t.id for t in self.stream.tracks if t.id in self.track_ids and t.kind is not Kind.DATA}
+        while (
+            (publisher := self.stream.publisher) is not None
+            and not publisher.has_begun(ids)
+            and time.monotonic() - publisher.since < BEGIN_SECONDS
+        ):
+            await anyio.sleep(LOOK_SECONDS)
 
     def play(
         self,
