@@ -100,7 +100,9 @@ class Source:
         """What is sent as it should be arrives: at the latest the third frame, as a new numbering takes two packets."""
         text = b"goes-on-%d." % next(self._numbers)
         if self._player is None:
-            self.frame()
+            # PLAY waits for the first frame that there is.
+            for _ in range(3):
+                self.frame()
         player = self.player
         for _ in range(3):
             self.frame(text)
