@@ -98,6 +98,7 @@ ROWS = {
     "M2": "program tables that cannot be",
     "H1": "path tricks",
     "H2": "names that are markup",
+    "H3": "blocked reloads of playlists",
     "H4": "odd ranges, conditions, lengths and chunks",
     "H5": "clients that read very slowly",
     "H7": "other origins, hosts and credentials",

@@ -1,0 +1,168 @@
+"""Row H3: what clients of Low-Latency HLS ask that cannot be, and ten thousand of them who wait for the same part."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from . import rtmp
+from .crowd import Crowd, Member, allow_files
+from .peer import Peer, own_address
+from .rig import Rig, rig
+from .server import PROBED
+from .test_streams import start
+
+CROWD = 10_000
+CONNECT_LIMIT = 60.0
+STALL_SECONDS = 0.1
+"""What the loop may be held, in its own thread's processor time."""
+RELEASE_LIMIT = 20.0
+PLAYLIST = "/live/{}/hls/ll-v{}.m3u8"
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    allow_files(CROWD)
+    settings = ("server.segment_seconds=20", "server.publisher_timeout=120", "server.handshake_timeout=60")
+    with rig(tmp_path_factory.mktemp("hls"), *settings, program=PROBED) as running:
+        allow_files(CROWD, running.server.pid)
+        yield running
+
+
+def frames(first: int, last: int, gop: int) -> bytes:
+    """Pictures `first` to before `last`, 100 ms apart."""
+    return b"".join(
+        rtmp.video(rtmp.key_frame() if n % gop == 0 else rtmp.inter_frame(), n * 100)
+        for n in range(first, last)
+    )
+
+
+def send_later(peer: Peer, data: bytes) -> None:
+    """Once somebody has asked for the stream, so that it is cut into segments."""
+    time.sleep(0.3)
+    peer.send(data)
+
+
+def get(peer: Peer, url: str) -> bytes:
+    """The whole answer to one request on a connection of its own."""
+    peer.send(f"GET {url} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+    peer.closed_within(10)
+    return peer.received
+
+
+def playlist(faults: Rig, name: str) -> tuple[str, int]:
+    """The URL of a stream's playlist, and the number of its last segment."""
+    with faults.peer("http") as peer:
+        answer = get(peer, f"/live/{name}.m3u8").decode()
+    found = re.search(r"hls/ll-v(\d+)\.m3u8", answer)
+    assert found, answer
+    url = PLAYLIST.format(name, found[1])
+    with faults.peer("http") as peer:
+        answer = get(peer, url).decode()
+    first = re.search(r"#EXT-X-MEDIA-SEQUENCE:(\d+)", answer)
+    assert first, answer
+    return url, int(first[1]) + answer.count("#EXTINF") - 1
+
+
+def test_H3_numbers_that_cannot_be(faults: Rig) -> None:
+    with faults.watched(), faults.peer() as publisher:
+        start(publisher, "h3")
+        publisher.send(frames(0, 5, 20))
+        asker = threading.Thread(target=partial(send_later, publisher, frames(5, 42, 20)))
+        asker.start()
+        url, last = playlist(faults, "h3")
+        asker.join()
+        far = (
+            "9223372036854775808",
+            "18446744073709551616",
+            "9" * 40,
+            str(last + 100),
+            "-1",
+            "1e3",
+            "",
+            "%00",
+            "0x10",
+        )
+        for query in (
+            *(f"_HLS_msn={number}" for number in far),
+            f"_HLS_msn={last + 1}&_HLS_part=1000000000",
+            "_HLS_part=0",
+            f"_HLS_msn={last}&_HLS_part=-1",
+        ):
+            with faults.peer("http") as peer:
+                assert get(peer, f"{url}?{query}").startswith(b"HTTP/1.1 400 "), query
+        for query in (
+            "_HLS_skip=odd",
+            "_HLS_skip=YES",
+            f"_HLS_msn={last}&_HLS_part=1000000000",
+            "_HLS_msn=0",
+        ):
+            with faults.peer("http") as peer:
+                assert get(peer, f"{url}?{query}").startswith(b"HTTP/1.1 200 "), query
+
+
+def test_H3_who_waits_when_the_stream_ends_is_let_go(faults: Rig) -> None:
+    """After ``reconnect_grace`` (1 s), with a playlist that says so; who waits for what does not come is told after 6 s."""
+    with faults.watched(settle=10), faults.peer() as publisher, faults.peer("http") as viewer:
+        start(publisher, "h3end")
+        publisher.send(frames(0, 5, 20))
+        later = threading.Thread(target=partial(send_later, publisher, frames(5, 42, 20)))
+        later.start()
+        url, last = playlist(faults, "h3end")
+        later.join()
+        viewer.send(f"GET {url}?_HLS_msn={last + 1} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        time.sleep(0.2)
+        assert not viewer.received
+        publisher.sock.close()
+        viewer.until(b"#EXT-X-ENDLIST", 6)
+
+
+def test_H3_ten_thousand_blocked_reloads_are_let_go_and_the_loop_goes_on(probed: Rig) -> None:
+    server, source = probed.server, own_address()
+    with probed.watched(rss=CROWD * 48 * 1024, settle=60), probed.peer() as publisher:
+        start(publisher, "crowd")
+        publisher.send(frames(0, 5, 200))
+        later = threading.Thread(target=partial(send_later, publisher, frames(5, 203, 200)))
+        later.start()
+        url, last = playlist(probed, "crowd")
+        later.join()
+        request = f"GET {url}?_HLS_msn={last + 1}&_HLS_part=2 HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+        members = [
+            Member(server.ports["http"], request, b"#EXT-X-PRELOAD-HINT", source) for _ in range(CROWD)
+        ]
+        with Crowd(members) as crowd:
+            before = server.descriptors
+            failed: list[AssertionError | OSError] = []
+
+            def wait() -> None:
+                try:
+                    crowd.connect(CONNECT_LIMIT + RELEASE_LIMIT)
+                except (AssertionError, OSError) as e:
+                    failed.append(e)
+
+            waiting = threading.Thread(target=wait)
+            waiting.start()
+            deadline = time.monotonic() + CONNECT_LIMIT
+            while server.descriptors < before + CROWD:
+                assert time.monotonic() < deadline, "not all are accepted"
+                assert not failed, failed
+                time.sleep(0.05)
+            time.sleep(2)
+            server.probe()
+            assert not any(m.received for m in members), "some did not wait"
+            began = time.monotonic()
+            publisher.send(frames(203, 206, 200))
+            waiting.join(RELEASE_LIMIT)
+            took = time.monotonic() - began
+            longest, total = server.probe()
+            assert not failed, failed
+            assert all(b"HTTP/1.1 200 " in m.received for m in members)
+            print(
+                f"{CROWD} released in {took:.2f} s; {total:.2f} s of the loop, {longest * 1000:.0f} ms at a stretch"
+            )
+            assert longest < STALL_SECONDS, f"{longest * 1000:.0f} ms of {total:.2f} s at a stretch"
