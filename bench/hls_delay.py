@@ -1,6 +1,6 @@
 """How late a viewer of HLS is: ``python -m bench.hls_delay``.
 
-The publisher writes the time into its pictures. For Low-Latency HLS each part is asked for by blocking reload; `arrival` is how old a
+The publisher writes the time into its pictures. Each part is asked for by blocking reload; `arrival` is how old a
 part's first picture is when the part is there, and `shown` how old what a player shows is that begins where
 PART-HOLD-BACK (or HOLD-BACK, three target durations) from the end says. For 2 s segments the playlist is asked for each 2 s.
 """
