@@ -9,6 +9,9 @@ import pytest
 
 import penstock
 from penstock import Credentials, Plugin, hookimpl
+from penstock_hls import plugin as hls_plugin
+from penstock_hls.server import HlsRoutes
+from penstock_http.viewer import MAX_CONNECTIONS
 from tests.hls.stage import Live, get, live, media, multivariant, serving, watching
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
@@ -44,6 +47,31 @@ async def test_who_has_no_token_is_told_apart_by_address_and_program() -> None:
             await get(server, "/live/one/hls/ll-v1.m3u8", "User-Agent: one")
             await get(server, "/live/one/hls/ll-a2.m3u8", "User-Agent: two")
         assert len(viewers(server)) == first + 2
+
+
+async def test_connections_are_remembered_by_the_viewer_and_in_bounds() -> None:
+    """What comes without a token by a viewer's connection is its; a new one for each request fills no memory."""
+    seen: list[HlsRoutes] = []
+
+    class Spy(HlsRoutes):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            seen.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hls_plugin, "HlsRoutes", Spy)
+        async with live(config={"viewer_timeout": 1}) as (server, stream):
+            stream.write(60)
+            (variant,) = (await multivariant(server)).variants
+            for _ in range(12):
+                await get(server, "/live/" + variant.uri)
+            viewers = seen[0].viewers
+            assert len(viewers) == 1
+            assert len(viewers._by_connection) == MAX_CONNECTIONS  # pyright: ignore[reportPrivateUsage]
+            with anyio.fail_after(4):
+                while len(viewers):
+                    await anyio.sleep(0.05)
+            assert not viewers._by_connection  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_who_does_not_ask_any_more_has_left() -> None:

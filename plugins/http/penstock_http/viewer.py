@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import deque
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -19,6 +20,10 @@ TOKEN = "viewer"
 """The query field that tells viewers apart; it is given in playlists and descriptions."""
 
 
+MAX_CONNECTIONS = 8
+"""Of one viewer that are remembered: browsers open six to a server, and some players a new one for each request."""
+
+
 class Refused(Denied):
     """A viewer that was kicked, or one too many: 403 whatever it proves to be, and nobody is asked for a password."""
 
@@ -26,13 +31,15 @@ class Refused(Denied):
 class Viewer:
     """One viewer's session; `query` is what its URLs go on with: what it was asked with that is not ours."""
 
-    __slots__ = ("asked", "key", "sent", "session", "token")
+    __slots__ = ("asked", "connections", "key", "sent", "session", "token")
 
     def __init__(self, session: Session, token: str, key: tuple[str, str]) -> None:
         self.session = session
         self.token = token
         self.key = key
         self.asked = time.monotonic()
+        self.connections: deque[tuple[str, str]] = deque()
+        """Those that it came by lately, each with its path."""
         self.sent = 0
         session.count_out = lambda: self.sent
 
@@ -77,7 +84,7 @@ class Viewers:
         if token is not None:
             viewer = self._by_token.get(token)
             if viewer is not None and viewer.session.path == path:
-                self._by_connection[(request.address, path)] = viewer
+                self._connected(viewer, (request.address, path))
                 return viewer
         if anew:
             return None
@@ -108,7 +115,7 @@ class Viewers:
         viewer = Viewer(session, secrets.token_urlsafe(12), self._key(request, path))
         self._by_token[viewer.token] = viewer
         self._by_key[viewer.key] = viewer
-        self._by_connection[(request.address, path)] = viewer
+        self._connected(viewer, (request.address, path))
         server.spawn(lambda: self._stay(viewer))
         return viewer
 
@@ -144,7 +151,19 @@ class Viewers:
         self._by_token.pop(viewer.token, None)
         if self._by_key.get(viewer.key) is viewer:
             del self._by_key[viewer.key]
-        for connection in [c for c, v in self._by_connection.items() if v is viewer]:
+        for connection in viewer.connections:
+            self._disconnected(viewer, connection)
+
+    def _connected(self, viewer: Viewer, connection: tuple[str, str]) -> None:
+        """What comes by `connection` without a token is this viewer's."""
+        if self._by_connection.get(connection) is not viewer:
+            self._by_connection[connection] = viewer
+            viewer.connections.append(connection)
+            if len(viewer.connections) > MAX_CONNECTIONS:
+                self._disconnected(viewer, viewer.connections.popleft())
+
+    def _disconnected(self, viewer: Viewer, connection: tuple[str, str]) -> None:
+        if self._by_connection.get(connection) is viewer:
             del self._by_connection[connection]
 
 
