@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from penstock.clock import DecodingTimes, FrameInterval, SampleGrid
 from penstock.errors import Closed
@@ -41,6 +41,44 @@ class _Input:
         self.dts: DecodingTimes | None = None
         self.grid = SampleGrid(track.clock_rate) if self.kind is Kind.AUDIO else None
         self.interval = FrameInterval()
+
+
+class TrackWriter(Protocol):
+    """What a container's ingest writes to: a `Publisher`, or what holds frames back until they are due."""
+
+    dropped: int
+    """Frames that could not be used."""
+
+    @property
+    def stream(self) -> Stream: ...
+
+    @property
+    def session(self) -> Session: ...
+
+    def add_track(
+        self,
+        codec: Codec,
+        clock_rate: int,
+        config: CodecConfig | None = None,
+        *,
+        group: str | None = None,
+        language: str | None = None,
+    ) -> Track: ...
+
+    def configure(self, track_id: int, config: CodecConfig) -> None: ...
+
+    def tracks_complete(self) -> None: ...
+
+    def write(
+        self,
+        track_id: int,
+        units: tuple[bytes, ...],
+        *,
+        pts: int,
+        dts: int | None = None,
+        key: bool = True,
+        duration: int | None = None,
+    ) -> None: ...
 
 
 class Publisher:

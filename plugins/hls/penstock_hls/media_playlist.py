@@ -151,7 +151,10 @@ class RenditionReport:
 
 @frozen
 class MediaPlaylist:
-    """A media playlist. `target_duration` in seconds, `part_target` in ns; `skipped` segments are not told (a delta)."""
+    """A media playlist. `target_duration` in seconds, `part_target` in ns; `skipped` segments are not told (a delta).
+
+    `start` is where a player should begin, in ns from the beginning, or if negative from the end (EXT-X-START).
+    """
 
     target_duration: int
     segments: tuple[MediaSegment, ...] = ()
@@ -166,6 +169,7 @@ class MediaPlaylist:
     skipped: int = 0
     hints: tuple[PreloadHint, ...] = ()
     reports: tuple[RenditionReport, ...] = ()
+    start: int | None = None
 
     def write(self) -> str:
         """The playlist as text. Raises `ValueError` for a URI that a playlist cannot hold."""
@@ -188,6 +192,9 @@ class MediaPlaylist:
             yield f"#EXT-X-PLAYLIST-TYPE:{self.type}\n"
         if self.independent_segments:
             yield "#EXT-X-INDEPENDENT-SEGMENTS\n"
+        if self.start is not None:
+            sign = "-" if self.start < 0 else ""
+            yield tag("EXT-X-START", TIME_OFFSET=sign + format_duration(abs(self.start)))
 
     def _body(self) -> Iterator[str]:
         if self.skipped:

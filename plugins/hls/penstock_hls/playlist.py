@@ -160,6 +160,7 @@ class _MediaReader:
         self.hints: list[PreloadHint] = []
         self.reports: list[RenditionReport] = []
         self.part_count = 0
+        self.start: int | None = None
         self.map: Map | None = None
         self.key: Key | None = None
         self._begin()
@@ -198,6 +199,7 @@ class _MediaReader:
             self.skipped,
             tuple(self.hints),
             tuple(self.reports),
+            self.start,
         )
 
     def _segment(self, uri: str) -> None:
@@ -243,6 +245,8 @@ class _MediaReader:
                 self.type = "EVENT" if value == "EVENT" else "VOD"
             case "EXT-X-ENDLIST":
                 self.end = True
+            case "EXT-X-START":
+                self.start = _parse_start(Attributes.parse(name, value))
             case "EXT-X-SERVER-CONTROL":
                 self.control = _parse_control(Attributes.parse(name, value))
             case "EXT-X-PART-INF":
@@ -290,6 +294,12 @@ class _MediaReader:
     def _limit(self, found: list[PreloadHint] | list[RenditionReport]) -> None:
         if len(found) == MAX_RENDITIONS:
             raise ProtocolViolation(f"more than {MAX_RENDITIONS} hints or reports")
+
+
+def _parse_start(a: Attributes) -> int:
+    text = a.need_word("TIME-OFFSET")
+    offset = parse_duration(text.removeprefix("-"))
+    return -offset if text.startswith("-") else offset
 
 
 def _parse_control(a: Attributes) -> ServerControl:

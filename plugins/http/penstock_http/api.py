@@ -1,4 +1,4 @@
-"""What other plugins import of the HTTP port: the hook for routes, what a request is, and viewers that come again.
+"""What other plugins import of the HTTP port: the hook for routes, what a request is, viewers that come again, and sources.
 
 A plugin hangs routes on the port with a hook of its own::
 
@@ -15,11 +15,12 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import frozen
 
-from penstock import Credentials, Server, Session, hookspec
+from penstock import Credentials, Publisher, Server, Session, hookspec
 from penstock_http.viewer import Refused, Viewer, Viewers, carried, is_private
 
 if TYPE_CHECKING:
@@ -91,12 +92,79 @@ It asks `Server.admit` for each connection, and bounds what a peer may take: see
 """
 
 
+class Response(Protocol):
+    """The response to a GET of ours, of which only the head is there. Its methods raise `Closed` where it fails."""
+
+    @property
+    def url(self) -> str:
+        """Where it came from in the end: what relative addresses in it are relative to."""
+        ...
+
+    @property
+    def content_type(self) -> str:
+        """In lower case, without parameters; empty where none is told."""
+        ...
+
+    async def receive(self) -> bytes:
+        """The next bytes of the body as they come, empty at its end."""
+        ...
+
+    async def read(self, most: int) -> bytes:
+        """All of the body. Raises `Closed` where that is more than `most` bytes."""
+        ...
+
+
+class Client(Protocol):
+    """GETs on behalf of one source. It goes only to http and https, and only where that source may lead to."""
+
+    def get(
+        self,
+        url: str,
+        base: str = "",
+        *,
+        seconds: float | None = None,
+        byte_range: tuple[int, int] | None = None,
+    ) -> AbstractAsyncContextManager[Response]:
+        """The response at `url`, which may be relative to `base`; redirects are followed. `byte_range` is an offset and a length.
+
+        All of the time that is waited for the peer is at most `seconds`. Raises `Closed` where there is none, or its
+        status is no success.
+        """
+        ...
+
+
+@frozen
+class HttpPull:
+    """A source that is to be pulled: its response, and how to get more."""
+
+    server: Server
+    session: Session
+    publish: Callable[[Session], Publisher]
+    """As for `Scheme.pull`."""
+    response: Response
+    client: Client
+
+
+@frozen
+class HttpSource:
+    """A kind of thing that can be pulled over HTTP: told by its content type, or by how the path of its URL ends."""
+
+    content_types: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    pull: Callable[[HttpPull], Awaitable[None]]
+    """Runs until the source ends; what it raises is the session's end, and the relay tries again."""
+
+
 class HttpSpecs:
     """The hooks that the HTTP port adds to the kernel's."""
 
     @hookspec
     def http_routes(self, server: Server, config: Any) -> Iterable[Route]:  # type: ignore[empty-body]
         """The routes of a plugin, asked for once it is enabled; they are gone when it is disabled."""
+
+    @hookspec
+    def http_sources(self, server: Server, config: Any) -> Iterable[HttpSource]:  # type: ignore[empty-body]
+        """What a plugin can pull from ``http`` and ``https`` URLs."""
 
     @hookspec
     def asgi_servers(self, server: Server, config: Any) -> Mapping[str, AsgiServer]:  # type: ignore[empty-body]

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from penstock.hooks import Plugin, Service, hookimpl
+from penstock.hooks import Plugin, Scheme, Service, hookimpl
 from penstock.server import Server
 from penstock_http.api import AsgiServer, HttpSpecs
 from penstock_http.app import app_of
+from penstock_http.client import HttpScheme
 from penstock_http.config import HttpConfig
 from penstock_http.server import HttpService
 
 
 class HttpPlugin(Plugin):
-    """One HTTP port for all plugins, or an ASGI application in somebody else's project."""
+    """One HTTP port for all plugins, or an ASGI application in somebody else's project; and sources over HTTP."""
 
     name = "http"
     version = version("penstock")
@@ -30,6 +31,11 @@ class HttpPlugin(Plugin):
         if config.listen_tls and server.has_tls:
             found.append(HttpService(server, config, secure=True))
         return found
+
+    @hookimpl
+    def schemes(self, server: Server) -> Mapping[str, Scheme]:
+        scheme = HttpScheme(server)
+        return {"http": scheme, "https": scheme}
 
     @hookimpl
     def asgi(self, server: Server, config: HttpConfig) -> Any:

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import Registry
 from penstock_formats.flv.script import register_script
-from penstock_http.api import Route
+from penstock_http.api import HttpSource, Route
+from penstock_progressive.client import pull
 from penstock_progressive.container import CONTAINERS
 from penstock_progressive.player import play
 from penstock_progressive.recorder import record
@@ -37,6 +38,10 @@ class ProgressivePlugin(Plugin):
                 found.append(Route(pattern, partial(play, container), websocket=True))
                 found.append(Route(pattern, partial(record, container), methods=("POST", "PUT")))
         return found
+
+    @hookimpl(optionalhook=True)
+    def http_sources(self) -> Iterable[HttpSource]:
+        return [HttpSource((c.content_type,), (f".{c.name}",), partial(pull, c)) for c in CONTAINERS]
 
 
 plugin = ProgressivePlugin()

@@ -17,7 +17,7 @@ from penstock_formats.isobmff.sample import Sample
 from penstock_formats.isobmff.track import MovieTrack
 
 if TYPE_CHECKING:
-    from penstock.publisher import Publisher
+    from penstock.publisher import TrackWriter
 
 VIDEO_CLOCK = 90_000
 MAX_BAD_FRAMES = 100
@@ -42,7 +42,7 @@ class Ingest:
     call the publisher's `flush`.
     """
 
-    def __init__(self, publisher: Publisher, registry: Registry, *, whole: bool = True) -> None:
+    def __init__(self, publisher: TrackWriter, registry: Registry, *, whole: bool = True) -> None:
         self._publisher = publisher
         self._registry = registry
         self._whole = whole

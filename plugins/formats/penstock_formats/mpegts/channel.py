@@ -103,6 +103,11 @@ class Channel:
     def end(self) -> None:
         """No more packets come."""
 
+    def restart(self) -> None:
+        """After `end`: the next packet may have any counter."""
+        self.expected = -1
+        self._next = None
+
 
 class SectionChannel(Channel):
     """A PID of sections, each of which `found` is given."""

@@ -105,6 +105,13 @@ class Demuxer:
         for channel in self._channels.values():
             channel.end()
 
+    def start_segment(self) -> None:
+        """What comes next is another file of the same program, such as a segment of HLS, whose counters may begin anew."""
+        self.end()
+        self._alignment = Alignment()
+        for channel in self._channels.values():
+            channel.restart()
+
     def next_event(self) -> TsEvent | None:
         """The next event, None where more data is needed."""
         return self._events.popleft() if self._events else None

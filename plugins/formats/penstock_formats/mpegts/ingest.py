@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from penstock.media import CodecConfig, Kind, Track
-from penstock.publisher import Publisher
+from penstock.publisher import TrackWriter
 from penstock.registry import INFO, AudioInfo
 from penstock.server import Server
 from penstock_formats.mpegts.binding import CLOCK_RATE
@@ -25,13 +25,18 @@ class _Input:
 class Ingest:
     """What one publisher sends as a transport stream. After each `receive`, call the publisher's `flush`."""
 
-    def __init__(self, publisher: Publisher, server: Server) -> None:
+    def __init__(self, publisher: TrackWriter, server: Server) -> None:
         self._publisher = publisher
         self._server = server
         self._demuxer = Demuxer(server.registry)
         self._inputs: dict[int, _Input] = {}
         self._faults = 0
         self._told = False
+
+    def start_segment(self) -> None:
+        """What is received next is another file: what is in hand comes out, and counters begin anew."""
+        self._demuxer.start_segment()
+        self._deliver()
 
     def receive(self, data: bytes) -> None:
         """Take the next bytes. Raises `ProtocolViolation` where there is no MPEG-TS, or nothing but faults."""
