@@ -23,6 +23,7 @@ IO_FILES = {
     "plugin.py", "config.py", "server.py", "client.py", "session.py", "ingest.py", "player.py", "muxer.py",
     "recorder.py", "udp.py", "multicast.py", "tunnelled.py", "credentials.py", "channels.py", "date.py",
     "methods.py", "shared.py", "viewer.py", "writer.py", "directory.py",
+    "pacer.py", "fetch.py", "body.py",
 }  # fmt: skip
 """Files of protocol plugins that do I/O, look at the clock or hold kernel objects; all others are nouns of the
 specification and do none."""

@@ -224,8 +224,10 @@ class Pacer:
         timeline.offset = -((timeline.low - self._high) // GRID) * GRID
         first = timeline.waiting[0]
         seam = _Step(first.input, first.held, None, 0, lambda _: self.publisher.stream.new_epoch())
-        self._push(timeline.low + timeline.offset, seam, 0)
+        begins = timeline.low + timeline.offset
+        self._push(begins, seam, 0)
         for step in timeline.waiting:
+            step.held.last = max(step.held.last, begins)
             self._place(step, timeline.offset)
         timeline.waiting.clear()
 
