@@ -102,6 +102,7 @@ ROWS = {
     "H4": "odd ranges, conditions, lengths and chunks",
     "H5": "clients that read very slowly",
     "H7": "other origins, hosts and credentials",
+    "H6": "sources over HTTP: playlists that are no good, and what leads elsewhere",
     "X1": "a second publisher",
     "X2": "random names",
     "X3": "hours of one kind of track",

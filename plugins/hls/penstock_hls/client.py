@@ -82,7 +82,11 @@ async def pull(source: HttpPull) -> None:
 
 
 async def _read(response: Response) -> Playlist:
-    data = await response.read(MAX_BYTES)
+    data: bytes | None = None
+    with anyio.move_on_after(PATIENCE):
+        data = await response.read(MAX_BYTES)
+    if data is None:
+        raise Closed(f"a playlist did not come within {PATIENCE:g} s")
     if len(data) <= IN_THREAD:
         return parse_playlist(data)
     return await anyio.to_thread.run_sync(parse_playlist, data)
