@@ -1,0 +1,124 @@
+"""Sources over HTTP: what FFmpeg writes as HLS, and what another penstock serves, played from the relay frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from attrs import frozen
+
+from .binaries import path_of, require
+from .clients import FFmpegPublisher, Publisher, player, publisher
+from .clips import CLIPS
+from .crossing import Outcome, cross_command
+from .server import Penstock, penstock
+
+CLIP = CLIPS["h264b-aac44"]
+PATIENT = "[server]\nwait_for_stream = 20\nsegment_seconds = 1.0\nreconnect_grace = 0\n"
+LIVE = "-hls_time 1 -hls_list_size 4 -hls_flags delete_segments+independent_segments+temp_file".split()
+
+
+@frozen
+class HlsWriter(FFmpegPublisher):
+    """FFmpeg as an origin: a sliding window of segments in a folder."""
+
+    def container(self, clip: object) -> str:
+        # An edit list's times are not those that it writes.
+        return "plain.mp4"
+
+    def argv(self, clip: object, url: str, work: Path) -> list[str]:
+        return [
+            path_of(self.needs[0]), "-nostdin", "-v", "warning", "-re", "-i", str(CLIP.file(self.container(clip))),
+            "-c", "copy", "-f", "hls", *LIVE, *self.options, url,
+        ]  # fmt: skip
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def files(work: Path) -> Iterator[tuple[Path, str]]:
+    """A folder, and Python's HTTP server in front of it."""
+    folder = work / "files"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def other(work: Path) -> Iterator[Penstock]:
+    """Another penstock, which is pulled from."""
+    require("ffmpeg-new")
+    with penstock(work / "other", config=PATIENT) as running, running.explained():
+        yield running
+
+
+def _relay(folder: Path, sources: Sequence[tuple[str, str, Publisher, str]]) -> list[Outcome]:
+    """Each source by name, with who publishes it and where to: all at once through one relay, over RTMP and RTSP."""
+    players = [player("ffmpeg new rtmp"), player("ffmpeg new rtsp-tcp")]
+    config = PATIENT + "".join(
+        f'[streams."pull/{name}"]\nsource = "{source}"\nsource_on_demand = true\n'
+        for name, source, _, _ in sources
+    )
+    for _, _, client, _ in sources:
+        CLIP.frames(client.container(CLIP))
+    with penstock(folder / "relay", config=config) as relay, relay.explained():
+
+        def run(entry: tuple[str, str, Publisher, str]) -> list[Outcome]:
+            name, _, client, url = entry
+            own = folder / name
+            return cross_command(
+                relay.endpoints,
+                client.argv(CLIP, url, own),
+                lambda: client.sent(CLIP, own),
+                CLIP,
+                players,
+                f"pull/{name}",
+                own,
+                same_dts=True,
+                # What has been fetched ahead is still played when the publisher has ended.
+                grace=8.0,
+            )
+
+        with ThreadPoolExecutor(len(sources)) as lanes:
+            return [outcome for some in lanes.map(run, sources) for outcome in some]
+
+
+def _assert_exact(outcomes: list[Outcome], number: int) -> None:
+    assert len(outcomes) == number
+    assert all(outcome.report.ok for outcome in outcomes), "\n".join(map(str, outcomes))
+
+
+def test_hls_that_ffmpeg_writes_is_pulled(files: tuple[Path, str], folder: Path) -> None:
+    root, url = files
+    require("ffmpeg-new")
+    for name in ("ts", "fmp4"):
+        (root / name).mkdir()
+    ts = HlsWriter("ffmpeg new", "hls", ("ffmpeg-new",), frozenset({"h264", "aac"}))
+    fmp4 = HlsWriter("ffmpeg new", "hls", ("ffmpeg-new",), ts.codecs, options=("-hls_segment_type", "fmp4"))
+    sources = [
+        (name, f"{url}/{name}/live.m3u8", client, str(root / name / "live.m3u8"))
+        for name, client in (("ts", ts), ("fmp4", fmp4))
+    ]
+    _assert_exact(_relay(folder, sources), 4)
+
+
+def test_what_another_penstock_serves_is_pulled(other: Penstock, folder: Path) -> None:
+    endpoints = other.endpoints
+    client = publisher("ffmpeg new rtmp")
+    sources = [
+        (name, endpoints.url("http", f"live/{name}{ending}"), client, endpoints.url("rtmp", f"live/{name}"))
+        for name, ending in (("ll", ".m3u8"), ("hls", ".m3u8?variant=ts"), ("flv", ".flv"), ("mp4", ".mp4"))
+    ]
+    _assert_exact(_relay(folder, sources), 8)
