@@ -15,7 +15,9 @@ from .rig import Rig, rig
 from .server import MIB
 
 HEAD = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n"
-SEGMENTS = b"".join(b"#EXTINF:1,\n/segment%d\n" % n for n in range(5))
+END = b"#EXT-X-ENDLIST\n"
+"""So that they are taken from the first on."""
+SEGMENTS = b"".join(b"#EXTINF:1,\n/segment%d\n" % n for n in range(5)) + END
 METADATA = "http://169.254.169.254/latest/meta-data/"
 HERE_ONLY = "from a source on a private network only that host is followed"
 HTTP_ONLY = "only http and https URLs are followed"
@@ -24,7 +26,7 @@ MASTER = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n%s\n"
 
 def times(uri: str) -> bytes:
     """A playlist of five segments at one address."""
-    return HEAD + f"#EXTINF:1,\n{uri}\n".encode() * 5
+    return HEAD + f"#EXTINF:1,\n{uri}\n".encode() * 5 + END
 
 
 def key(text: str) -> bytes:

@@ -105,7 +105,6 @@ def cross_command(
     same_dts: bool,
     unsent_sound: int = 0,
     join_after: float = JOIN_AFTER,
-    grace: float = GRACE,
 ) -> list[Outcome]:
     """The same for any publishing command; `source` is what it sends, or tells so afterwards."""
     work.mkdir(parents=True, exist_ok=True)

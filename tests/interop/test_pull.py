@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .binaries import path_of, require
 from .clients import FFmpegPublisher, Publisher, player, publisher
@@ -20,7 +20,8 @@ from .server import Penstock, penstock
 
 CLIP = CLIPS["h264b-aac44"]
 PATIENT = "[server]\nwait_for_stream = 20\nsegment_seconds = 1.0\nreconnect_grace = 0\n"
-LIVE = "-hls_time 1 -hls_list_size 4 -hls_flags delete_segments+independent_segments+temp_file".split()
+FLAGS = "delete_segments+independent_segments+temp_file"
+LIVE = ("-hls_time", "1", "-hls_list_size", "4", "-hls_flags", FLAGS)
 
 
 @frozen
@@ -66,7 +67,8 @@ def other(work: Path) -> Iterator[Penstock]:
 
 def _relay(folder: Path, sources: Sequence[tuple[str, str, Publisher, str]]) -> list[Outcome]:
     """Each source by name, with who publishes it and where to: all at once through one relay, over RTMP and RTSP."""
-    players = [player("ffmpeg new rtmp"), player("ffmpeg new rtsp-tcp")]
+    # What has been fetched ahead is still played when the publisher has ended.
+    players = [evolve(player(name), patience=8.0) for name in ("ffmpeg new rtmp", "ffmpeg new rtsp-tcp")]
     config = PATIENT + "".join(
         f'[streams."pull/{name}"]\nsource = "{source}"\nsource_on_demand = true\n'
         for name, source, _, _ in sources
@@ -87,8 +89,6 @@ def _relay(folder: Path, sources: Sequence[tuple[str, str, Publisher, str]]) -> 
                 f"pull/{name}",
                 own,
                 same_dts=True,
-                # What has been fetched ahead is still played when the publisher has ended.
-                grace=8.0,
             )
 
         with ThreadPoolExecutor(len(sources)) as lanes:
