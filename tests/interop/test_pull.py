@@ -119,6 +119,6 @@ def test_what_another_penstock_serves_is_pulled(other: Penstock, folder: Path) -
     client = publisher("ffmpeg new rtmp")
     sources = [
         (name, endpoints.url("http", f"live/{name}{ending}"), client, endpoints.url("rtmp", f"live/{name}"))
-        for name, ending in (("ll", ".m3u8"), ("hls", ".m3u8?variant=ts"), ("flv", ".flv"), ("mp4", ".mp4"))
+        for name, ending in (("ll", ".m3u8"), ("plain", ".m3u8?variant=ts"), ("flv", ".flv"), ("mp4", ".mp4"))
     ]
     _assert_exact(_relay(folder, sources), 8)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 import httpcore2
@@ -32,11 +32,12 @@ class Spending(Protocol):
     def spend(self, since: float) -> None: ...
 
 
-class _Backend(httpcore2.AnyIOBackend):
+class _Backend(httpcore2.AsyncNetworkBackend):
     """Connects to what a name means once that is found to be allowed, so that it cannot mean something else then."""
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
+        self._backend = cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
 
     async def connect_tcp(
         self,
@@ -46,6 +47,7 @@ class _Backend(httpcore2.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
+        found: Sequence[tuple[Any, ...]] = ()
         with anyio.move_on_after(timeout) as deadline:
             try:
                 found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -57,7 +59,7 @@ class _Backend(httpcore2.AnyIOBackend):
         error: Exception | None = None
         for address in addresses:
             try:
-                return await super().connect_tcp(address, port, timeout, local_address, socket_options)
+                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as e:
                 error = e
         raise error or Closed(f"{host} has no address")
