@@ -49,6 +49,9 @@ BROAD = {
 
 NARROW = {
     "penstock_codecs.aac.rtp": {"ValueError": "bytes.fromhex alone is tried, and it has no error of its own"},
+    "penstock_http.location": {
+        "ValueError": "urlsplit, its port and the codec idna have no error of their own"
+    },
 }
 """Catches of `BROAD` that wrap one call of the standard library which has no narrower error."""
 

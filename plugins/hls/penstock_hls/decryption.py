@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from penstock.errors import Closed, ProtocolViolation
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 BLOCK = 16
 KEY_SIZE = 16
+_IV = re.compile(r"0[xX]([0-9a-fA-F]{1,32})")
 CLAUSE = "RFC 8216bis 4.4.4.4"
 
 
@@ -30,13 +32,10 @@ def initialization_vector(key: Key, number: int) -> bytes:
     """The IV of a segment: the key's own, else its media sequence number (5.2)."""
     if key.iv is None:
         return number.to_bytes(BLOCK, "big")
-    digits = key.iv[2:]
-    if key.iv[:2].lower() != "0x" or not 0 < len(digits) <= 2 * BLOCK or not digits.isalnum():
+    match = _IV.fullmatch(key.iv)
+    if match is None:
         raise ProtocolViolation(f"an IV of {key.iv[:40]!r}", CLAUSE)
-    try:
-        return int(digits, 16).to_bytes(BLOCK, "big")
-    except ValueError:
-        raise ProtocolViolation(f"an IV of {key.iv[:40]!r}", CLAUSE) from None
+    return int(match[1], 16).to_bytes(BLOCK, "big")
 
 
 class Decryption:
@@ -53,19 +52,20 @@ class Decryption:
             raise ProtocolViolation(f"a key of {len(key)} bytes", CLAUSE)
         self._cipher: CipherContext = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
         self._last = b""
+        self._size = 0
 
     def update(self, data: bytes) -> bytes:
         """What is known to be plain text by now."""
+        self._size += len(data)
         found = self._last + self._cipher.update(data)
         self._last = found[-BLOCK:]
         return found[:-BLOCK]
 
     def finish(self) -> bytes:
         """The rest, without its padding. Raises `ProtocolViolation` where there is none."""
-        try:
-            found = self._last + self._cipher.finalize()
-        except ValueError:
-            raise ProtocolViolation("an encrypted segment that is not whole blocks", CLAUSE) from None
+        if self._size % BLOCK:
+            raise ProtocolViolation("an encrypted segment that is not whole blocks", CLAUSE)
+        found = self._last + self._cipher.finalize()
         padding = found[-1] if found else 0
         if not 0 < padding <= BLOCK or found[-padding:] != bytes((padding,)) * padding:
             raise ProtocolViolation(

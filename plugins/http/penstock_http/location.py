@@ -48,18 +48,18 @@ def locate(url: str, base: str = "") -> Location:
         raise Closed(f"the source leads to a URL of more than {MAX_URL} characters")
     try:
         parts = urlsplit(urljoin(base, url))
-        host = (
-            (parts.hostname or "").encode("idna").decode()
-            if ":" not in (parts.hostname or "")
-            else parts.hostname
-        )
-        if parts.scheme not in PORTS:
-            raise Closed(f"the source leads to {shown}: only http and https URLs are followed")
-        if not host:
-            raise Closed(f"the source leads to {shown}, which has no host")
-        port = PORTS[parts.scheme] if parts.port is None else parts.port
+        port = parts.port
+        # An IPv6 address is as it is.
+        name = parts.hostname or ""
+        host = name if ":" in name else name.encode("idna").decode()
     except ValueError:
         raise Closed(f"the source leads to {shown}, which is no URL") from None
+    if parts.scheme not in PORTS:
+        raise Closed(f"the source leads to {shown}: only http and https URLs are followed")
+    if not host:
+        raise Closed(f"the source leads to {shown}, which has no host")
+    if port is None:
+        port = PORTS[parts.scheme]
     target = quote(parts.path or "/", safe=_SAFE.replace("?", "")) + (
         f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""
     )
