@@ -103,15 +103,22 @@ def _assert_exact(outcomes: list[Outcome], number: int) -> None:
 def test_hls_that_ffmpeg_writes_is_pulled(files: tuple[Path, str], folder: Path) -> None:
     root, url = files
     require("ffmpeg-new")
-    for name in ("ts", "fmp4"):
+    for name in ("ts", "fmp4", "aes"):
         (root / name).mkdir()
+    (root / "aes" / "key").write_bytes(bytes(range(16)))
+    info = root / "aes" / "info"
+    info.write_text(f"key\n{root / 'aes' / 'key'}\n")
     ts = HlsWriter("ffmpeg new", "hls", ("ffmpeg-new",), frozenset({"h264", "aac"}))
-    fmp4 = HlsWriter("ffmpeg new", "hls", ("ffmpeg-new",), ts.codecs, options=("-hls_segment_type", "fmp4"))
+    writers = {
+        "ts": ts,
+        "fmp4": evolve(ts, options=("-hls_segment_type", "fmp4")),
+        "aes": evolve(ts, options=("-hls_key_info_file", str(info))),
+    }
     sources = [
-        (name, f"{url}/{name}/live.m3u8", client, str(root / name / "live.m3u8"))
-        for name, client in (("ts", ts), ("fmp4", fmp4))
+        (name, f"{url}/{name}/live.m3u8", writer, str(root / name / "live.m3u8"))
+        for name, writer in writers.items()
     ]
-    _assert_exact(_relay(folder, sources), 4)
+    _assert_exact(_relay(folder, sources), 6)
 
 
 def test_what_another_penstock_serves_is_pulled(other: Penstock, folder: Path) -> None:
