@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -45,27 +46,31 @@ def served(work: Path) -> Generator[Penstock]:
 
 def play(
     gop: str, players: Iterable[str], seconds: float, work: Path, screenshots: Path | None
-) -> dict[str, Shown]:
-    """All `players` side by side for `seconds`, of a stream with that GOP."""
+) -> tuple[dict[str, Shown], float]:
+    """What all `players` show side by side for `seconds` of a stream with that GOP, and the seconds for which the page was
+    held up at most.
+    """
     with served(work) as server, chromium() as browser:
         url = server.endpoints.url("rtmp", "live/stream")
         with publishing(url, work, *GOPS[gop], audio=SOUND):
             wall = Wall(browser, origin(server), "live/stream", tuple(players))
             wall.wait(PATIENCE[gop])
             shown = wall.watch(seconds, settle=SETTLE)
-            sys.stderr.write(f"{gop}: the page was held up for {wall.late:.2f} s at most\n")
             if screenshots is not None:
                 screenshots.mkdir(parents=True, exist_ok=True)
                 name = "".join(c if c.isalnum() else "-" for c in gop)
                 wall.page.screenshot(path=screenshots / f"wall-{name}.png", full_page=True)
             for line in wall.words:
                 sys.stderr.write(f"console: {line}\n")
-        return shown
+        return shown, wall.late
 
 
-def table(gop: str, seconds: float, shown: dict[str, Shown]) -> list[str]:
+def table(gop: str, seconds: float, shown: dict[str, Shown], late: float) -> list[str]:
     lines = [
         f"### Key frames each {gop}, {seconds:g} s",
+        "",
+        f"The page was held up for {late:.2f} s at most; the load of the machine was {os.getloadavg()[0]:.0f} on"
+        f" {os.cpu_count()} cores.",
         "",
         "| player | begun after | frames shown | decoded | dropped | stalls | longest gap | delay: median | worst |"
         " colours off by | sound | seen wrong |",
@@ -97,8 +102,8 @@ def main(argv: list[str] | None = None) -> int:
     wrong = 0
     for gop in options.gops:
         with tempfile.TemporaryDirectory(prefix="penstock-browser-") as work:
-            shown = play(gop, options.players, options.seconds, Path(work), options.screenshots)
-        lines += table(gop, options.seconds, shown)
+            shown, late = play(gop, options.players, options.seconds, Path(work), options.screenshots)
+        lines += table(gop, options.seconds, shown, late)
         wrong += sum(bool(s.faults(RATE)) for s in shown.values())
     head = HEAD.format(date=time.strftime("%-d %B %Y"), version=version)
     text = head + "\n".join(lines)
@@ -117,7 +122,12 @@ All players of a table run side by side in one page, from one publisher: FFmpeg 
 frames a second with AAC. Each frame has its number and the time of its making drawn into it as black and white
 blocks, over bars of known colours: what a player shows is drawn into a canvas and read back, so *delay* is from the
 making of a frame to its showing, with the encoder's and the browser's share, and *frames shown* are those that were
-read. Sound is a tone of 1000 Hz; what is heard is measured by Web Audio. A *stall* is a `waiting` event.
+read. Sound is a tone of 1000 Hz; what is heard is measured by Web Audio. A *stall* is a `waiting` event. Where the page
+was held up for more than a quarter of a second, the machine was too busy to play all that: gaps and stalls then say
+little of the server.
+
+Chromium's own HLS loads at most 10 s before it plays, takes its beginning for the end of a pause, and gives up where
+the list then brings nothing new (`Segment queue never had any data`): it is started when the list has seven segments.
 
 """
 
