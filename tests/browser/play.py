@@ -127,7 +127,8 @@ was held up for more than a quarter of a second, the machine was too busy to pla
 little of the server.
 
 Chromium's own HLS loads at most 10 s before it plays, takes its beginning for the end of a pause, and gives up where
-the list then brings nothing new (`Segment queue never had any data`): it is started when the list has seven segments.
+the list then brings nothing new (`Segment queue never had any data`): it is started when the list has more than
+that. What it shows of separate sound and picture (fMP4) stands still for seconds now and then on a busy machine.
 
 """
 

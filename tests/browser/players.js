@@ -43,7 +43,7 @@ async function shakaPlayer(video, url) {
 // Chromium 156's own HLS loads all segments that it may before it plays at all, up to 10 s, takes the beginning for the end of a
 // pause, and gives up where the list then brings nothing new: "Segment queue never had any data". So it is started when there
 // is more than that, and again where it failed all the same. Once it shows pictures nothing may go wrong.
-const ENOUGH = 7;
+const ENOUGH = 14; // seconds
 
 async function native(video, url) {
   video.addEventListener("error", () => {
@@ -52,8 +52,10 @@ async function native(video, url) {
   if (url.includes(".m3u8")) {
     const variants = await (await fetch(url)).text();
     const playlist = new URL(variants.match(/^[^#].*$/gm).at(-1), new URL(url, location.href));
-    while (((await (await fetch(playlist)).text()).match(/#EXTINF/g) ?? []).length < ENOUGH) {
+    for (let listed = 0; listed < ENOUGH; ) {
       await new Promise((resolve) => setTimeout(resolve, 500));
+      const text = await (await fetch(playlist)).text();
+      listed = [...text.matchAll(/#EXTINF:([\d.]+)/g)].reduce((sum, [, seconds]) => sum + Number(seconds), 0);
     }
   }
   video.src = url;
