@@ -100,7 +100,7 @@ def test_what_it_says_of_the_delay_is_what_the_picture_says(page: Page, live: st
         page.evaluate(watch_script() + "; window.watcher = new Watcher(document.querySelector('video'))")
         page.wait_for_timeout(2500)
         page.evaluate("watcher.begin()")
-        page.wait_for_timeout(1500)
+        until(page, "watcher.frames.length > 20")
         seen = page.evaluate("watcher.report().delay")
         said = page.evaluate("penstock.run.engine.delay(penstock.info.now, penstock.info.stream.origin)")
         # What it says begins where the server gets a frame, and leaves out the encoder.

@@ -30,7 +30,7 @@ def shown(server: Penstock, work: Path) -> Iterator[dict[str, Shown]]:
     with chromium() as browser, publishing(server.endpoints.url("rtmp", "live/wall"), work, *GOPS["1 s"]):
         wall = Wall(browser, origin(server), "live/wall", STEADY)
         wall.wait(START_LIMIT)
-        found = wall.watch(SECONDS, attempts=4)
+        found = wall.watch(SECONDS, attempts=6)
     with server.explained():
         yield found
 
