@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from . import log
 from .origin import Fault, endless, origin, raw, redirect
 from .rig import Rig, rig
 from .server import MIB
+from .test_progressive import CONFIG, tag
 
 HEAD = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n"
 END = b"#EXT-X-ENDLIST\n"
@@ -61,7 +64,33 @@ CASES: dict[str, tuple[Fault, str]] = {
     "length": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"), "the connection to"),
     "noise": (raw(b"\x16\x03\x01\x02\0\r\n\r\n"), "the connection to"),
 }  # fmt: skip
-SEGMENT_FAULTS: dict[str, Fault] = {"/zeros": endless(bytes(60_000)), "/empty": b"\x47\x1f\xff\x10" * 47}
+PICTURE = tag(9, b"\x17\1\0\0\0\0\0\0\x04\x65\x88\x84\0")
+
+
+class Restarting:
+    """An origin that is down, then sends a stream, and breaks off when it is told to."""
+
+    def __init__(self) -> None:
+        self.up = threading.Event()
+        self.stop = threading.Event()
+
+    def __call__(self, handler: BaseHTTPRequestHandler) -> None:
+        if not self.up.is_set():
+            handler.send_error(503)
+            return
+        handler.send_response(200)
+        handler.send_header("Content-Type", "video/x-flv")
+        handler.end_headers()
+        handler.wfile.write(CONFIG + PICTURE)
+        self.stop.wait(10)
+
+
+ORIGIN = Restarting()
+SEGMENT_FAULTS: dict[str, Fault] = {
+    "/zeros": endless(bytes(60_000)),
+    "/empty": b"\x47\x1f\xff\x10" * 47,
+    "/again.flv": ORIGIN,
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +104,7 @@ def pulling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
             for name in CASES
         )
         config += f'[streams."always/page"]\nsource = "http://127.0.0.1:{port}/page.m3u8"\n'
+        config += f'[streams."always/again"]\nsource = "http://127.0.0.1:{port}/again.flv"\n'
         with rig(work, config=config) as running:
             yield running
 
@@ -105,3 +135,26 @@ def test_H6_a_source_is_tried_again_after_pauses_that_grow(pulling: Rig) -> None
     moments = [str(line["timestamp"]) for line in ends(pulling, "always/page")]
     assert moments == sorted(moments)
     assert len(moments) < 12
+
+
+def published(faults: Rig, path: str) -> int:
+    lines = faults.server.log()
+    return sum(line["event"] == "stream published" and line.get("path") == path for line in lines)
+
+
+def test_H6_a_source_whose_server_is_started_again_is_published_again(pulling: Rig) -> None:
+    for number in (1, 2):
+        ORIGIN.up.set()
+        deadline = time.monotonic() + 15
+        while published(pulling, "always/again") < number:
+            assert time.monotonic() < deadline, "it was not published"
+            time.sleep(0.05)
+        with pulling.peer("http") as viewer:
+            viewer.send(b"GET /always/again.flv HTTP/1.1\r\nHost: h\r\n\r\n")
+            viewer.until(b"FLV\x01")
+        ORIGIN.up.clear()
+        ORIGIN.stop.set()
+        while len([e for e in ends(pulling, "always/again") if e["reason"] == "the response ended"]) < number:
+            assert time.monotonic() < deadline, "its end was not noticed"
+            time.sleep(0.05)
+        ORIGIN.stop.clear()
