@@ -204,6 +204,20 @@ def test_m3_an_announced_gap_before_a_start_keeps_what_is_whole() -> None:
     assert not faults(events)
 
 
+def test_counters_may_begin_anew_in_each_segment() -> None:
+    """Segments of HLS that another program made each: all frames come, the last of a segment with its end."""
+    demuxer = Demuxer(registry())
+    for _ in range(3):
+        demuxer.start_segment()
+        demuxer.receive_data(REAL)
+        demuxer.end()
+        events = list(iter(demuxer.next_event, None))
+        assert units(events) == ALL
+        assert not faults(events)
+    # Without being told, it takes that for a loss.
+    assert faults(demux(REAL + REAL))
+
+
 def test_m4_a_pes_packet_that_never_ends_is_given_up() -> None:
     made = Made().pes(0x100, VIDEO)
     head = Made().pes(0x100, bytes(MAX_PES + 1000), length=0).data[2 * SIZE :]
