@@ -84,3 +84,10 @@ async def test_a_kick_ends_its_work(early: bool) -> None:
     assert ended
     assert one.reason == ("early" if early else "late")
     one.kick("after the end")
+
+
+def test_a_track_that_is_left_out_is_told_with_its_reason() -> None:
+    one = session()
+    one.leave_out(1, "its config never came")
+    one.leave_out(2, "no such codec here")
+    assert one.info["left_out"] == {1: "its config never came", 2: "no such codec here"}
