@@ -211,7 +211,9 @@ def test_counters_may_begin_anew_in_each_segment() -> None:
         demuxer.start_segment()
         demuxer.receive_data(REAL)
         demuxer.end()
-        events = list(iter(demuxer.next_event, None))
+        events: list[TsEvent] = []
+        while (event := demuxer.next_event()) is not None:
+            events.append(event)
         assert units(events) == ALL
         assert not faults(events)
     # Without being told, it takes that for a loss.
