@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import MutableMapping
+from typing import Any
 from urllib.parse import quote
 
 import anyio
@@ -137,10 +139,15 @@ async def test_a_stream_that_comes_while_it_is_asked_for() -> None:
         assert statuses == [200]
 
 
-async def test_a_stream_that_never_comes_is_404() -> None:
+async def test_a_stream_that_never_comes_is_404(logs: list[MutableMapping[str, Any]]) -> None:
     async with serving() as server:
         answer = await get(server, "/live/none.mpd")
         assert (answer.status, answer.body) == (404, b"nobody publishes live/none\n")
+        with anyio.fail_after(1):
+            while len(server.sessions):
+                await anyio.lowlevel.checkpoint()
+    closed = [line["reason"] for line in logs if line["event"] == "session closed"]
+    assert closed == ["nobody publishes live/none"], "no viewer stays"
 
 
 async def test_a_group_of_pictures_of_ten_seconds() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 
 import anyio
@@ -103,6 +104,20 @@ async def test_viewers_are_bounded() -> None:
         stream.write(60)
         for status in (200, 200, 403):
             assert (await get(server, "/live/one.m3u8")).status == status
+
+
+@pytest.mark.parametrize("ending", [".m3u8", "/hls/ll-v1.m3u8"])
+async def test_who_asks_for_what_nobody_publishes_is_no_viewer(
+    ending: str, logs: list[MutableMapping[str, Any]]
+) -> None:
+    async with serving({"wait_for_stream": 0.01}, max_viewers=1) as server:
+        for _ in range(2):
+            assert (await get(server, f"/live/none{ending}")).status == 404
+            with anyio.fail_after(1):
+                while viewers(server):
+                    await anyio.lowlevel.checkpoint()
+    closed = [line["reason"] for line in logs if line["event"] == "session closed"]
+    assert closed == ["nobody publishes live/none"] * 2
 
 
 async def test_viewers_count_as_readers_of_the_stream() -> None:

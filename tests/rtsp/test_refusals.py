@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 
+import anyio
 import pytest
 
 from penstock.hooks import Plugin, hookimpl
@@ -50,6 +51,25 @@ async def test_without_a_reason_credentials_are_asked_for_again() -> None:
     async with serving(Door(False)) as server, talking(server) as peer:
         await publish(server)
         assert (await peer.ask("DESCRIBE", "", basic("bert"))).status == 401
+
+
+async def test_who_leaves_for_want_of_a_stream_is_told_of_as_such() -> None:
+    ended: list[str] = []
+
+    class Watcher(Plugin):
+        name = "watcher"
+
+        @hookimpl
+        def session_closed(self, session: Session, reason: str) -> None:
+            ended.append(reason)
+
+    async with serving(Watcher()) as server:
+        async with talking(server, "live/none") as peer:
+            assert (await peer.ask("DESCRIBE")).status == 404
+        with anyio.fail_after(2):
+            while not ended:
+                await anyio.sleep(0.01)
+    assert ended == ["nobody publishes live/none"]
 
 
 async def test_limits_and_publishers_are_named() -> None:

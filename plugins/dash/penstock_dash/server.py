@@ -63,7 +63,7 @@ class DashRoutes:
     async def _description(self, request: Request) -> None:
         path = _path(request)
         viewer = await self.viewers.admit(request, path)
-        store = await self._store(path)
+        store = await self._store(viewer, path)
         await self._ready(store)
         presentation = self._presentation(store.stream)
         name = quote(path.rpartition("/")[2], safe="")
@@ -76,14 +76,18 @@ class DashRoutes:
         body = body.replace(QUERY.encode(), query.encode()).replace(CLOCK.encode(), now.encode())
         await self._answer(request, viewer, body, MPD_TYPE, "no-cache")
 
-    async def _store(self, path: StreamPath) -> SegmentStore:
+    async def _store(self, viewer: Viewer, path: StreamPath) -> SegmentStore:
         """Of the stream that is there, or has been until a moment ago, or comes while we wait. Raises `NotFound`."""
         streams = self._server.streams
         stream = streams.get(path)
         if stream is None or not (stream.is_ready or stream.stores):
             stream = streams.past(path)
         if stream is None:
-            stream = await streams.wait(path, self._server.config.server.wait_for_stream)
+            try:
+                stream = await streams.wait(path, self._server.config.server.wait_for_stream)
+            except NotFound as e:
+                self.viewers.dismiss(viewer, str(e))
+                raise
         return stream.segments(FORMAT)
 
     def _presentation(self, stream: Stream) -> Presentation:
@@ -116,7 +120,7 @@ class DashRoutes:
             raise NotFound(str(e)) from None
         path = _path(request)
         viewer = await self.viewers.admit(request, path)
-        store = await self._store(path)
+        store = await self._store(viewer, path)
         rendition = store.renditions.get(resource.rendition)
         presentation = self._presentations.get(store.stream)
         if rendition is None or presentation is None or presentation.id != resource.presentation:

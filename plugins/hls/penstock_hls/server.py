@@ -95,7 +95,11 @@ class HlsRoutes:
         past = streams.past(path)
         if past is not None:
             return past
-        return await streams.wait(path, self._server.config.server.wait_for_stream)
+        try:
+            return await streams.wait(path, self._server.config.server.wait_for_stream)
+        except NotFound as e:
+            self.viewers.dismiss(viewer, str(e))
+            raise
 
     async def _ready(self, store: SegmentStore) -> None:
         """Wait for a segment that is complete: players that know nothing of parts give up a list without, and hls.js does.

@@ -119,6 +119,11 @@ class Viewers:
         server.spawn(lambda: self._stay(viewer))
         return viewer
 
+    def dismiss(self, viewer: Viewer, reason: str) -> None:
+        """There is nothing to view: its session ends at once, and who asks again is another."""
+        self._forget(viewer)
+        viewer.session.kick(reason)
+
     async def _stay(self, viewer: Viewer) -> None:
         """Until the viewer has left, or is kicked: then it is refused for as long as it takes to have left."""
         server, limit = self._server, self._timeout
@@ -137,7 +142,7 @@ class Viewers:
                         "reader_left", stream=stream, session=session, reason=session.reason
                     )
                 server.close_session(session)
-            if session.reason != "the viewer left":
+            if session.reason != "the viewer left" and viewer.token in self._by_token:
                 viewer.asked = time.monotonic()
                 await self._idle(viewer, limit)
         finally:

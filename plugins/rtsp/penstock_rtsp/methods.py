@@ -57,6 +57,8 @@ class Methods:
         self._authorized: set[tuple[str, StreamPath]] = set()
         self.player: Player | None = None
         self.recorder: Recorder | None = None
+        self.missing = ""
+        """Why the last request found no stream; who leaves then leaves for that."""
 
     async def answer(self, asked: Asked) -> None:
         """Do what is asked, and reply."""
@@ -68,7 +70,8 @@ class Methods:
             reply = self._reply(request, refusal.status, *refusal.headers, why=refusal.why)
         except Denied as denied:
             reply = self._reply(request, 403, why=str(denied))
-        except NotFound:
+        except NotFound as error:
+            self.missing = str(error)
             reply = self._reply(request, 404)
         except AlreadyPublished as error:
             self._connection.sink.control(self._reply(request, 403, why=str(error)))
@@ -80,11 +83,13 @@ class Methods:
             self._log_refused(request, violation)
             reply = self._reply(request, 400)
         else:
+            if request.method != "TEARDOWN":
+                self.missing = ""
             self._rtsp.state.advance(request.method)
         if reply:
             self._connection.sink.control(reply)
         if request.method == "TEARDOWN":
-            raise Closed("the peer left")
+            raise Closed(self.missing or "the peer left")
 
     def _log_refused(self, request: Request, error: Exception) -> None:
         self._server.log_peer(self._session, "request refused", method=request.method, reason=str(error))

@@ -90,6 +90,7 @@ class RtspSession:
             self._connection.patient = player is not None and player.playing
             data = await self._receive(RECEIVE if began is not None else PLAYER_RECEIVE)
             if not data:
+                self._session.reason = self._session.reason or self._methods.missing
                 return
             self._channels.alive = time.monotonic()
             now = time.monotonic_ns()
