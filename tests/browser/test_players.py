@@ -18,8 +18,8 @@ from .wall import PLAYERS, Shown, Wall
 
 SECONDS = 6.0
 UNSTEADY = ("native m3u8 fmp4", "shaka m3u8")
-"""Chromium 156's own HLS of separate sound and picture, and shaka-player's HLS, stand still now and then where all the others play
-the same segments; `tests.browser.play` shows what they do.
+"""Chromium 156's own HLS of separate sound and picture, and shaka-player's HLS, stand still now and then where all the
+others play the same segments; `tests.browser.play` shows what they do.
 """
 STEADY = tuple(player for player in PLAYERS if player not in UNSTEADY)
 START_LIMIT = 60.0
