@@ -18,6 +18,7 @@ from penstock.errors import (
     UserError,
 )
 from penstock.feed import Cursor, Feed, Muxer, Reader
+from penstock.fixed_tracks import FixedTracks
 from penstock.hooks import API_VERSION, Action, Endpoint, Plugin, Scheme, Service, hookimpl, hookspec, option
 from penstock.listener import TcpService
 from penstock.media import (
@@ -73,6 +74,7 @@ __all__ = [
     "Epoch",
     "Event",
     "Feed",
+    "FixedTracks",
     "Frame",
     "Init",
     "Kind",

@@ -290,7 +290,8 @@ class Feed:
         self.lanes: list[Lane] = []
         self.readers: set[Reader] = set()
         self._flushing = False
-        self._closed = ""
+        self.end_reason = ""
+        """Why its readers were let go, once they were."""
         self._counts: dict[int, int] = {}
         self._generation = 0
 
@@ -455,7 +456,7 @@ class Feed:
 
     def end(self, reason: str) -> None:
         """The stream is over for all readers."""
-        self._closed = reason
+        self.end_reason = reason
         for reader in tuple(self.readers):
             reader.sink.source = None
             reader.ended(reason)

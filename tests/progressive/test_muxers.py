@@ -17,7 +17,7 @@ from penstock_progressive.container import CONTAINERS, Container
 from penstock_progressive.websocket import Carrier, WebSocketMuxer, frame_header
 from tests.formats.isobmff import captures
 from tests.kernel import stage
-from tests.progressive.reading import received, republished, server, watched
+from tests.progressive.reading import received, republished, server, stream, watched
 
 FLV, TS, MP4 = CONTAINERS
 CLIPS = {
@@ -255,3 +255,31 @@ def test_tracks_come_and_go_in_a_transport_stream() -> None:
     assert unit.key
     assert unit.video
     assert muxer.config(picture.track, 0) is None
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=lambda c: c.name)
+def test_another_codec_of_the_next_publisher(container: Container) -> None:
+    """FLV and MP4 viewers are let go, to ask anew; a transport stream tells it, and goes on."""
+    made = stream()
+    queue = stage.with_queue(made)
+    first, second = (
+        next(f for f in _clip(name)[1] if f.track.kind is Kind.VIDEO and f.key)
+        for name in ("ffmpeg5-h264-aac", "ffmpeg9-hevc-opus")
+    )
+    feed = None
+    for frame in (first, second):
+        publisher = stage.publish(made)
+        id = publisher.add_track(frame.track.codec, frame.track.clock_rate, frame.track.config).id
+        publisher.tracks_complete()
+        publisher.write(id, frame.units, pts=frame.pts, dts=frame.dts, key=True)
+        feed = feed or made.feed(_muxer(container, made))
+        publisher.close()
+    assert feed is not None
+    seen = [type(e).__name__ for e in stage.events(queue)]
+    assert seen.index("TrackRemoved") > seen.index("TrackAdded")
+    if container is TS:
+        assert feed in made.feeds
+        assert feed.ring[feed.ring.end - 1].key
+    else:
+        assert feed not in made.feeds
+        assert feed.end_reason == "the stream's codec changed to h265"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from penstock.media import NS, Frame, Track, TrackAdded, TrackChanged
+import pytest
+
+from penstock.errors import Closed
+from penstock.media import NS, Frame, Track, TrackAdded, TrackChanged, TrackRemoved
 from penstock.registry import Registry
-from penstock_codecs import aac
+from penstock_codecs import aac, opus
 from penstock_codecs.aac.config import AAC, AacConfig
+from penstock_codecs.opus.config import OPUS, OpusConfig
 from penstock_formats.flv.script import SCRIPT, ScriptConfig
 from penstock_rtmp.message import MessageType
 from penstock_rtmp.muxer import RtmpMuxer
@@ -48,3 +52,16 @@ def test_late_tracks_that_the_reader_does_not_take_have_a_reason() -> None:
     for track in (one, two):
         muxer.mux(TrackAdded(track))
     assert muxer.left_out == {2: "the reader takes one track of a kind"}
+
+
+@pytest.mark.parametrize("multitrack", [False, True])
+def test_players_are_let_go_where_the_codec_changes(multitrack: bool) -> None:
+    registry = Registry()
+    for codec in (aac, opus):
+        codec.plugin.register(registry=registry)
+    before = Track(1, AAC, 48_000, AacConfig.lc(48_000, 2))
+    after = Track(2, OPUS, 48_000, OpusConfig(2))
+    muxer = RtmpMuxer(registry, [before], stream_id=1, chunk_size=4096, multitrack=multitrack)
+    assert not muxer.mux(TrackAdded(after))
+    with pytest.raises(Closed, match="codec changed to opus"):
+        muxer.mux(TrackRemoved(before))

@@ -9,6 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from penstock.media import Track
+from penstock_codecs.g711 import PCMA, G711Config
+from penstock_codecs.h265.config import H265, H265Config
 from penstock_formats.rtcp import (
     FullIntraRequest,
     PictureLoss,
@@ -21,6 +23,7 @@ from penstock_formats.rtp.packet import RtpPacket
 from penstock_rtsp.muxer import LATE
 from penstock_rtsp.player import BEGIN_SECONDS
 from penstock_rtsp.rtp_info import parse_rtp_info
+from tests.codecs.test_h265 import PPS, SPS, VPS
 from tests.faults.rtsp import H264 as VIDEO
 from tests.faults.rtsp import IDR, Reply, rtp, sdp
 from tests.rtsp.served import PATH, datagram, port, publish, serving, talking
@@ -222,3 +225,32 @@ async def test_peers_with_feedback_are_taken_as_such() -> None:
         await publisher.send(0, rtp(1, 3600, IDR + b"x"))
         reply = await player.ask("SETUP", "/trackID=1", way)
         assert reply.header("Transport") == "RTP/AVPF/TCP;unicast;interleaved=0-1"
+
+
+@pytest.mark.parametrize("over", ["tcp", "udp"])
+async def test_a_player_is_let_go_where_the_next_publisher_has_another_codec(over: str) -> None:
+    """Its description is fixed: it asks anew, and is told of the new codec."""
+    async with serving() as server, talking(server) as peer, talking(server) as again:
+        source = await publish(server)
+        await source.picture(key=True)
+        await source.sound()
+        if over == "tcp":
+            await peer.play(1, 2)
+        else:
+            await peer.play_udp(1)
+        (session,) = [s for s in server.sessions if s.protocol == "rtsp" and s.path]
+        source.publisher.close()
+        reasons = [session.reason]
+        publisher = await server.streams.publish(server.sessions.add("test", "127.0.0.1:1"), PATH)
+        publisher.add_track(H265, 90_000, H265Config((VPS,), (SPS,), (PPS,)))
+        publisher.add_track(PCMA, 8000, G711Config())
+        reasons.append(session.reason)
+        publisher.tracks_complete()
+        reasons.append(session.reason)
+        assert reasons == ["", "", "the stream's codec changed to h265"]
+        with anyio.fail_after(2):
+            async for _ in peer.tcp:
+                pass
+        described = await again.ask("DESCRIBE")
+        assert b"H265/90000" in described.body
+        assert b"H264" not in described.body

@@ -6,7 +6,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from penstock.errors import Closed
 from penstock.feed import Cursor
-from penstock.media import NS, Event, Frame, Kind, Track, TrackChanged
+from penstock.fixed_tracks import FixedTracks
+from penstock.media import NS, Event, Frame, Kind, Track, TrackAdded, TrackChanged
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.isobmff import FragmentMuxer
@@ -28,6 +29,7 @@ class Mp4Muxer:
         self._muxer = FragmentMuxer(registry, tracks)
         self._picture = next((track.id for track in self._muxer.tracks if track.kind is Kind.VIDEO), None)
         self._ids = frozenset(track.id for track in self._muxer.tracks)
+        self._fixed = FixedTracks(self._muxer.tracks)
         self._frames: list[Frame] = []
         """Sound that waits for a picture."""
 
@@ -44,6 +46,10 @@ class Mp4Muxer:
         return {track.kind for track in self._muxer.tracks}
 
     def mux(self, event: Event) -> Sequence[Unit]:
+        if not isinstance(event, Frame):
+            self._fixed.note(event)
+        if isinstance(event, TrackAdded) and event.track.kind is not Kind.DATA:
+            self._muxer.left_out[event.track.id] = "viewers of MP4 know the tracks of its beginning only"
         if not isinstance(event, Frame | TrackChanged) or event.track.id not in self._ids:
             return ()
         track = event.track

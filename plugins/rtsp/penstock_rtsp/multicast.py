@@ -108,7 +108,7 @@ class Multicast:
             own = self._server.sessions.add("rtsp-multicast", address)
             own.path, own.direction = stream.path, "read"
             reader = stream.feed(muxer, self._backlog).attach(
-                sink, own, start="live", on_end=lambda _: self._end(stream.path)
+                sink, own, start="live", on_end=lambda reason: self._end(stream.path, reason)
             )
             group = self._groups[stream.path] = Group(address, stream, reader, own)
         group.members.add(session)
@@ -125,9 +125,9 @@ class Multicast:
                 group.reader.detach()
                 self._end(path)
 
-    def _end(self, path: StreamPath) -> None:
+    def _end(self, path: StreamPath, reason: str = "the stream ended") -> None:
         group = self._groups.pop(path, None)
         if group is not None:
             self._server.sessions.remove(group.session)
             for member in group.members:
-                member.kick("the stream ended")
+                member.kick(reason)

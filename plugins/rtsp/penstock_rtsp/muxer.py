@@ -11,6 +11,7 @@ from attrs import define
 from penstock.clock import StreamClock
 from penstock.errors import ProtocolViolation
 from penstock.feed import Cursor
+from penstock.fixed_tracks import FixedTracks
 from penstock.media import NS, Epoch, Event, Frame, Kind, Track, TrackAdded, to_ns, to_ticks
 from penstock.registry import Registry
 from penstock.ring import Unit
@@ -117,7 +118,7 @@ class RtpMuxer:
                 channels[track.id] if channels is not None else -1,
                 ticks=packetizer.ticks if isinstance(packetizer, SampledPacketizer) else None,
             )
-
+        self._fixed = FixedTracks(sender.track for sender in self._senders.values())
         # Readers join at its key frames: at those of another picture it would begin in the middle.
         self._leader = next((i for i, s in self._senders.items() if s.track.kind is Kind.VIDEO), -1)
 
@@ -138,6 +139,7 @@ class RtpMuxer:
         if isinstance(event, TrackAdded) and event.track.kind is not Kind.DATA:
             self.left_out[event.track.id] = LATE
         if not isinstance(event, Frame):
+            self._fixed.note(event)
             return ()
         sender = self._senders.get(event.track.id)
         if sender is None:

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define, field
 
 from penstock.feed import Cursor
+from penstock.fixed_tracks import FixedTracks
 from penstock.media import CodecConfig, Event, Frame, Kind, Track, TrackAdded, TrackChanged, to_ticks
 from penstock.registry import INFO, AudioInfo, Registry, VideoInfo
 from penstock.ring import Unit
@@ -38,6 +39,9 @@ class FlvMuxer:
     """A feed's muxer of tags; how one is wrapped its carrier says. `left_out` says which tracks are not there, and why.
 
     `fourccs` is what the reader announced: None where it announced nothing, and is then sent everything.
+
+    A late track of a kind that the reader does not have yet is added. Of another codec in place of the one it has its
+    tags could tell, but FFmpeg's demuxer makes a second stream of that, which players do not show: it is let go.
     """
 
     carrier = "FLV"
@@ -56,8 +60,9 @@ class FlvMuxer:
         self._slots: dict[int, _Slot | None] = {}
         self._time = 0
         self.left_out: dict[int, str] = {}
+        self._fixed = FixedTracks(())
         for track in tracks:
-            self._slot(track)
+            self._add(track)
 
     @property
     def key(self) -> Hashable:
@@ -72,6 +77,12 @@ class FlvMuxer:
     def kinds(self) -> set[Kind]:
         """What there is of sound and picture."""
         return {slot.kind for slot in self._slots.values() if slot is not None}
+
+    def _add(self, track: Track) -> None:
+        slot = self._slot(track)
+        # Readers begin at key frames of the first of a kind: without it they have nothing to begin with.
+        if slot is not None and not slot.number:
+            self._fixed.add(track)
 
     def _slot(self, track: Track) -> _Slot | None:
         if track.id in self._slots:
@@ -111,8 +122,9 @@ class FlvMuxer:
     def mux(self, event: Event) -> Sequence[Unit]:
         if isinstance(event, Frame):
             return self._frame(event)
+        self._fixed.note(event)
         if isinstance(event, TrackAdded):
-            self._slot(event.track)
+            self._add(event.track)
         if isinstance(event, TrackAdded | TrackChanged) and event.track.codec is SCRIPT:
             config = event.track.config
             if isinstance(config, ScriptConfig) and config.metadata:
