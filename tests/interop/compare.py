@@ -116,7 +116,7 @@ def _compare_frames(
     if rules.from_start and joined:
         problems.append(f"{kind}: {joined} frames are missing at the start")
     same = _run(frames, theirs, joined)
-    if same < len(theirs) and joined + same < len(frames):
+    if same < len(theirs):
         problems.append(_first_mismatch(kind, frames, theirs, joined, same))
     missing = len(frames) - joined - len(theirs)
     tail = rules.tail + (rules.unsent_sound if kind == "audio" else 0)

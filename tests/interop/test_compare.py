@@ -112,6 +112,12 @@ def test_a_frame_sent_twice_is_seen(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["video", "audio"])
+def test_what_is_sent_again_after_the_end_is_seen(kind: str) -> None:
+    f = getattr(_source(), kind).frames
+    assert "should be nothing" in str(compare(_source(), _edit(_source(), kind, (*f, *f[:10]))))
+
+
+@pytest.mark.parametrize("kind", ["video", "audio"])
 def test_one_changed_byte_is_seen(kind: str) -> None:
     f = getattr(_source(), kind).frames
     changed = evolve(f[30], digest="0" * 32)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from weakref import WeakKeyDictionary
 
 import anyio
 
-from penstock import Closed, PenstockError, ProtocolViolation
+from penstock import Closed, PenstockError, ProtocolViolation, Server, StreamPath
 from penstock.net import slices
 from penstock_formats import isobmff, mpegts
 from penstock_hls.decryption import KEY_SIZE, Decryption, check_key, initialization_vector
@@ -39,8 +40,19 @@ PATIENCE = 10.0
 Ingest = mpegts.Ingest | isobmff.Ingest
 
 
+_Newest = tuple[int, str]
+_played: WeakKeyDictionary[Server, dict[StreamPath | None, _Newest | None]] = WeakKeyDictionary()
+"""By path, the last segment of the live playlist that ended last: it may stay where it is for long."""
+
+
 async def pull(source: HttpPull) -> None:
-    """Publish what a playlist leads to, until it ends."""
+    """Publish what a playlist leads to, until it ends; a live one that ended is not played a second time."""
+    played, path = _played.setdefault(source.server, {}), source.session.path
+    played[path] = await _pull(source, played.get(path))
+
+
+async def _pull(source: HttpPull, played: _Newest | None) -> _Newest | None:
+    """As `pull`; returns the last segment of a playlist that was live, None for a recording."""
     url = source.response.url
     playlist = await _read(source.response)
     pacer = Pacer(source.publish, source.session)
@@ -52,10 +64,10 @@ async def pull(source: HttpPull) -> None:
         }
         variant, renditions = select(playlist, known)
         source.session.info["variant"] = variant.uri
-        ways = [_Way(source, pacer, variant.uri, url)]
+        ways = [_Way(source, pacer, variant.uri, url, played=played)]
         ways += [_Way(source, pacer, r.uri or "", url, r.language) for r in renditions]
     else:
-        ways = [_Way(source, pacer, url)]
+        ways = [_Way(source, pacer, url, played=played)]
         ways[0].loaded(playlist, url, time.monotonic())
     errors: list[PenstockError] = []
 
@@ -79,6 +91,7 @@ async def pull(source: HttpPull) -> None:
     if errors:
         raise errors[0]
     source.session.reason = source.session.reason or "the playlist ended"
+    return ways[0].played
 
 
 async def _read(response: Response) -> Playlist:
@@ -96,7 +109,14 @@ class _Way:
     """One media playlist: from its URL to the frames of its segments."""
 
     def __init__(
-        self, source: HttpPull, pacer: Pacer, url: str, base: str = "", language: str | None = None
+        self,
+        source: HttpPull,
+        pacer: Pacer,
+        url: str,
+        base: str = "",
+        language: str | None = None,
+        *,
+        played: _Newest | None = None,
     ) -> None:
         self._source = source
         self._pacer = pacer
@@ -109,7 +129,13 @@ class _Way:
         self._map: tuple[Map, bytes] | None = None
         self._key: tuple[str, bytes] | None = None
         self._failures = 0
-        self._known = False
+        self._known = self._live = False
+        self._played = played
+
+    @property
+    def played(self) -> _Newest | None:
+        """The last segment of a playlist that was live when we came, None where it was ended then."""
+        return self._follower.newest if self._live else None
 
     def loaded(self, playlist: Playlist, url: str, began: float) -> None:
         """What `url` had when it was loaded at `began`."""
@@ -117,9 +143,12 @@ class _Way:
             raise ProtocolViolation(
                 "a multivariant playlist in a multivariant playlist", "RFC 8216bis 4.4.6.2"
             )
-        self._known = True
         self._base = url
         self._follower.loaded(playlist, began)
+        if not self._known and playlist.end and self._played and self._follower.newest == self._played:
+            raise Closed("the playlist ended, and what it has was played")
+        self._known = True
+        self._live = self._live or not playlist.end
 
     async def run(self) -> None:
         """Until the playlist ends. Raises `Closed` or `ProtocolViolation` where it cannot be followed."""

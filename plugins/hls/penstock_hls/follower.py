@@ -55,6 +55,13 @@ class Follower:
         return self._ended and not self._wanted
 
     @property
+    def newest(self) -> tuple[int, str] | None:
+        """Number and name of the playlist's last segment."""
+        if not self._segments:
+            return None
+        return self._first + len(self._segments) - 1, _name(self._segments[-1])
+
+    @property
     def ahead(self) -> float:
         """Seconds of segments that are there and have not been given out."""
         return sum(wanted.segment.duration for wanted in self._wanted) / NS
