@@ -313,10 +313,10 @@ class Feed:
     def _added(self, track: Track) -> None:
         """A late track is left out with a reason, or not at all."""
         reason = self.muxer.left_out.get(track.id) if isinstance(self.muxer, Selective) else None
-        if reason is not None:
+        if reason is not None and not track.codec.incidental:
             for reader in self.readers:
                 reader.session.leave_out(track.id, reason)
-            self.stream.left_out(track, reason)
+            self.stream.left_out(self, track, reason)
 
     @property
     def due_at(self) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple, Self
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 NS = 1_000_000_000
 """Nanoseconds in a second: the unit of every time outside wire formats."""
@@ -25,6 +25,8 @@ class Codec:
 
     name: str
     kind: Kind
+    incidental: bool = field(default=False, eq=False)
+    """What its own carrier says beside the media: no line tells that another leaves it out."""
 
 
 class CodecConfig:

@@ -49,6 +49,8 @@ class SegmentStore:
         self.bounds = bounds
         self.renditions: dict[str, Rendition] = {}
         self.left_out: dict[int, str] = {}
+        self._told: dict[int, str] = {}
+        """What the log has of it."""
         """Why tracks are not there, by id."""
         self.ended = False
         self.asked = time.monotonic()
@@ -193,6 +195,7 @@ class SegmentStore:
             self._group()
             if self._lead is not rendition:
                 return True
+        self._tell()
         cut = Cut(self._number, frame.pts, frame.dts, self._broken)
         self._number += 1
         self._broken = False
@@ -237,7 +240,8 @@ class SegmentStore:
             self.bytes -= sum(s.size for s in rendition.segments)
         # In the order in which they are to be offered, whatever came first.
         self.renditions = {name: self.renditions[name] for name in groups if name in self.renditions}
-        self._tell(left_out)
+        self.left_out = left_out
+        self._tell()
         self._by_track = {t.id: r for r in self.renditions.values() for t in r.tracks}
         self._choose_lead()
 
@@ -248,10 +252,15 @@ class SegmentStore:
             left_out.update(dict.fromkeys((t.id for t in tracks), str(e)))
             return None
 
-    def _tell(self, left_out: dict[int, str]) -> None:
-        for id, reason in left_out.items():
-            if self.left_out.get(id) != reason:
-                track = self._tracks[id]
+    def _tell(self) -> None:
+        """Log what is left out, once the stream is ready: before that, tracks of an earlier publisher may be in the way."""
+        if self._told == self.left_out or not (self.stream.is_ready or self.stream.ended):
+            return
+        for id, reason in sorted(self.left_out.items()):
+            track = self._tracks.get(id)
+            if track is None or track.codec.incidental:
+                continue
+            if self._told.get(id) != reason:
                 structlog.get_logger("penstock").info(
                     "track left out",
                     path=self.stream.path,
@@ -260,7 +269,7 @@ class SegmentStore:
                     codec=track.codec.name,
                     reason=reason,
                 )
-        self.left_out = left_out
+        self._told = dict(self.left_out)
 
     def _choose_lead(self) -> None:
         every = self.renditions.values()

@@ -74,8 +74,8 @@ class StreamHost(Protocol):
         """The stream has neither publisher nor anybody who waits for one."""
         ...
 
-    def left_out(self, stream: Stream, track: Track, reason: str) -> None:
-        """Some readers do not get a track that was added while they read."""
+    def left_out(self, feed: Feed, track: Track, reason: str) -> None:
+        """The readers of `feed` do not get a track that was added while they read."""
         ...
 
     def awake(self) -> None:
@@ -117,7 +117,6 @@ class Stream:
         self._ready = anyio.Event()
         self._ended = anyio.Event()
         self._key_requests: dict[int, int] = {}
-        self._left_out: set[tuple[int, str]] = set()
         self.has_frames = False
         self.frames_in = 0
         self.bytes_in = 0
@@ -459,11 +458,9 @@ class Stream:
     def joined(self, feed: Feed, reader: Reader) -> None:
         self._host.changed("reader_joined", stream=self, session=reader.session)
 
-    def left_out(self, track: Track, reason: str) -> None:
-        """A feed does not carry a track that was added since its readers came; told once for each reason."""
-        if (track.id, reason) not in self._left_out:
-            self._left_out.add((track.id, reason))
-            self._host.left_out(self, track, reason)
+    def left_out(self, feed: Feed, track: Track, reason: str) -> None:
+        """A feed does not carry a track that was added since its readers came."""
+        self._host.left_out(feed, track, reason)
 
     def skipped(self, reader: Reader, frames: int) -> None:
         self._host.changed("reader_skipped", stream=self, session=reader.session, frames=frames)

@@ -236,16 +236,20 @@ class Streams:
             assert isinstance(stream, Stream)
             self._server.relay.changed(stream)
 
-    def left_out(self, stream: Stream, track: Track, reason: str) -> None:
-        if (publisher := stream.publisher) is not None:
-            self._log(
-                "late track left out",
-                stream.path,
-                publisher.session,
-                track=track.id,
-                codec=track.codec.name,
-                reason=reason,
-            )
+    def left_out(self, feed: Feed, track: Track, reason: str) -> None:
+        path, readers = feed.stream.path, feed.readers
+        # Limited by the path: it is nobody's line, and a publisher may add tracks as often as it likes.
+        self._server.plugins.limited.write(
+            "info",
+            str(path),
+            "late track left out",
+            path=path,
+            protocol=", ".join(sorted({reader.session.protocol for reader in readers})),
+            readers=len(readers),
+            track=track.id,
+            codec=track.codec.name,
+            reason=reason,
+        )
 
     def gone(self, stream: Stream) -> None:
         if self._streams.get(stream.path) is stream:

@@ -25,6 +25,7 @@ class Lines:
     key: Hashable = "lines"
     parts: bool = True
     together: bool = False
+    one_picture: bool = False
     refused: frozenset[int] = frozenset()
 
     def group(
@@ -33,6 +34,10 @@ class Lines:
         taken = [t for t in tracks if t.kind is not Kind.DATA]
         taken.sort(key=lambda t: t.kind is not Kind.VIDEO)
         left_out = {t.id: "no lines of data" for t in tracks if t.kind is Kind.DATA}
+        if self.one_picture:
+            pictures = [t for t in taken if t.kind is Kind.VIDEO][1:]
+            left_out |= {t.id: "one picture" for t in pictures}
+            taken = [t for t in taken if t not in pictures]
         if self.together:
             return ({"main": taken} if taken else {}), left_out
         return {f"{t.kind[0]}{t.id}": [t] for t in taken}, left_out

@@ -62,8 +62,8 @@ class Host:
     def changed(self, hook: str, **arguments: object) -> None:
         self.told.append((hook, dict(arguments)))
 
-    def left_out(self, stream: Stream, track: Track, reason: str) -> None:
-        self.told.append(("left_out", {"track": track, "reason": reason}))
+    def left_out(self, feed: Feed, track: Track, reason: str) -> None:
+        self.told.append(("left_out", {"feed": feed, "track": track, "reason": reason}))
 
     def gone(self, stream: Stream) -> None:
         self.gone_streams.append(stream)

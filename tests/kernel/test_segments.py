@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from penstock.media import NS, Kind
+from penstock.media import NS, Codec, Kind
 from penstock.publisher import Publisher
 from penstock.segment import SegmentWriter
 from penstock.segments import SegmentStore
@@ -17,6 +17,10 @@ from tests.kernel.segmenting import Lines, bounds, parts, store_of, stream_with,
 from tests.kernel.stage import AUDIO, DATA, VIDEO, Host, Number, ms, publish
 
 pytestmark = pytest.mark.usefixtures("logs")
+
+
+OTHER = Codec("other-video", Kind.VIDEO)
+SCRIPT = Codec("script", Kind.DATA, incidental=True)
 
 
 class Live:
@@ -364,11 +368,12 @@ def test_what_cannot_be_carried_is_left_out_with_a_reason_that_is_logged_once(
     store = store_of(stream, refused=frozenset({2}))
     live = Live(stream)
     live.publisher.add_track(DATA, 1000, Number())
+    live.publisher.add_track(SCRIPT, 1000, Number())
     live.write(60)
-    assert store.left_out == {2: "refused", 3: "no lines of data"}
+    assert store.left_out == {2: "refused", 3: "no lines of data", 4: "no lines of data"}
     assert list(store.renditions) == ["v1"]
     told = [(line["track"], line["reason"]) for line in logs if line["event"] == "track left out"]
-    assert told == [(2, "refused"), (3, "no lines of data")]
+    assert told == [(2, "refused"), (3, "no lines of data")], "nobody misses what is incidental"
 
 
 def test_a_config_that_cannot_be_carried_any_more_ends_that_rendition() -> None:
@@ -542,3 +547,26 @@ def test_a_stream_of_nothing_that_can_be_carried_has_no_renditions() -> None:
     assert store.renditions == {}
     assert store.lead is None
     assert not store.knows_target
+
+
+def test_what_is_in_the_way_until_the_next_publisher_is_ready_makes_no_line(
+    logs: list[MutableMapping[str, Any]],
+) -> None:
+    stream = stream_with()
+    store = stream.segments(Lines(one_picture=True))
+    live = Live(stream)
+    live.write(30)
+    live.publisher.close()
+    again = publish(stream)
+    other = again.add_track(OTHER, 90_000, Number())
+    again.tracks_complete()
+    assert stream.is_ready
+    for n in range(60):
+        again.write(other.id, (b"%d" % n,), pts=ms(40 * n), key=n % 10 == 0)
+    assert list(store.renditions) == [f"v{other.id}"]
+    assert not [line for line in logs if line["event"] == "track left out"]
+    # One that it has beside is told all the same.
+    more = again.add_track(VIDEO, 90_000, Number())
+    again.write(other.id, (b"60",), pts=ms(2400), key=True)
+    told = [(line["track"], line["reason"]) for line in logs if line["event"] == "track left out"]
+    assert told == [(more.id, "one picture")]

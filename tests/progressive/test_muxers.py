@@ -8,8 +8,9 @@ import pytest
 
 from penstock.feed import Cursor
 from penstock.media import NS, Epoch, Frame, Kind, Track, TrackAdded, TrackChanged, to_ticks
+from penstock.path import StreamPath
 from penstock.registry import INFO
-from penstock.stream import Stream
+from penstock.stream import Stream, StreamOptions
 from penstock_codecs.aac.config import AAC, AacConfig
 from penstock_formats.flv.file import Demuxer, FileHeader, ScriptTag
 from penstock_formats.flv.script import SCRIPT, ScriptConfig
@@ -283,3 +284,17 @@ def test_another_codec_of_the_next_publisher(container: Container) -> None:
     else:
         assert feed not in made.feeds
         assert feed.end_reason == "the stream's codec changed to h265"
+
+
+def test_a_late_track_of_script_makes_no_line_where_other_data_does() -> None:
+    host = stage.Host()
+    made = Stream(StreamPath.parse("live/one"), server().registry, StreamOptions(window=0), host)
+    publisher = stage.publish(made)
+    sound = publisher.add_track(AAC, 48_000, AacConfig.lc(48_000, 2))
+    publisher.tracks_complete()
+    made.feed(_muxer(TS, made))
+    publisher.add_track(SCRIPT, 1000, ScriptConfig({}))
+    other = publisher.add_track(stage.DATA, 1000, stage.Number())
+    told = [values["track"] for hook, values in host.told if hook == "left_out"]
+    assert told == [other]
+    assert other.id != sound.id

@@ -100,11 +100,21 @@ async def test_a_late_track_is_left_out_with_one_line() -> None:
             described = await late.ask("DESCRIBE")
             assert described.body.count(b"m=audio") == 1
     told = [
-        (line["track"], line["codec"], line["reason"])
+        {key: line.get(key) for key in ("path", "protocol", "readers", "track", "codec", "reason", "session")}
         for line in lines
         if line["event"] == "late track left out"
     ]
-    assert told == [(2, "pcma", LATE)]
+    assert told == [
+        {
+            "path": PATH,
+            "protocol": "rtsp",
+            "readers": 2,
+            "track": 2,
+            "codec": "pcma",
+            "reason": LATE,
+            "session": None,
+        }
+    ]
 
 
 async def test_who_comes_after_a_late_track_gets_it_over_udp_too() -> None:

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from penstock.media import Codec, CodecConfig, Kind
 from penstock.registry import INFO, CodecInfo, Registry
 
-SCRIPT = Codec("amf0", Kind.DATA)
+SCRIPT = Codec("amf0", Kind.DATA, incidental=True)
 """AMF0 data messages; a frame has one unit, the body of the message."""
 
 
