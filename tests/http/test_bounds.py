@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from pathlib import Path
@@ -14,6 +15,8 @@ import penstock
 from penstock.plugins import PluginSet
 from penstock_http.api import Request, Route
 from penstock_http.plugin import plugin as http
+from penstock_http.request import AsgiRequest
+from penstock_http.uvicorn_http import MAX_PIPELINED, HttpPeer
 from tests.certificate import self_signed
 
 from .port import Answer, ask, everything, hangs, port_of, raw, says, serving
@@ -47,6 +50,8 @@ def reasons(logs: list[dict[str, Any]], event: str) -> list[str]:
         (b"GET /a HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 10000 + b"\r\n", 431, "headers"),
         (b"GET /" + b"a" * 65536 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 431, "headers"),
         (b"GET /" + b"a" * 3000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 400, "longer"),
+        (b"GET /a HTTP/2.0\r\n\r\n", 505, "HTTP/2.0"),
+        (b"GET /a\r\n\r\n", 505, "HTTP/0.9"),
         (b"GET /%ff HTTP/1.1\r\nHost: a\r\n\r\n", 400, "UTF-8"),
         (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", 400, ""),
         (b"GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n", 400, ""),
@@ -58,6 +63,55 @@ async def test_what_is_refused(data: bytes, status: int, reason: str, logs: list
         (said,) = reasons(logs, "protocol violation")
         assert reason in said
         assert (await ask(server, "GET /fine")).status == 200
+
+
+@pytest.mark.parametrize("extra", [b"", b"POST /a HTTP/1.0\r\nContent-Length: 3000\r\n\r\n" + b"/1." * 1000])
+async def test_any_number_of_requests_at_once_is_answered_and_few_wait(extra: bytes) -> None:
+    waiting = 0
+
+    async def handle(request: Request) -> None:
+        nonlocal waiting
+        assert isinstance(request, AsgiRequest)
+        assert isinstance(request.peer, HttpPeer)
+        waiting = max(waiting, len(request.peer._connection._handles))  # pyright: ignore[reportPrivateUsage]
+        await request.respond(200, request.query["n"].encode())
+
+    numbers = [b"%d" % n for n in range(3000)]
+    data = b"".join(b"GET /a?n=%s HTTP/1.1\r\nHost:\r\n\r\n" % n for n in numbers)
+    async with serving(Route("/{path}", handle)) as server:
+        answers = await raw(server, data + extra + b"GET /a?n=x HTTP/1.0\r\n\r\n")
+    assert re.findall(rb"\r\n\r\n(\d+|x)(?=HTTP|$)", answers)[: len(numbers)] == numbers
+    assert 1 < waiting <= MAX_PIPELINED
+
+
+async def test_what_came_before_what_is_no_http_is_answered() -> None:
+    async with serving(Route("/{path}", says("page"))) as server:
+        answers = await raw(server, GET * 2 + b"no HTTP\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"200", b"400"]
+
+
+@pytest.mark.parametrize("before", [b"", GET])
+@pytest.mark.parametrize("listens", [True, False])
+async def test_a_broken_chunk_size_is_answered(
+    before: bytes, listens: bool, logs: list[dict[str, Any]]
+) -> None:
+    async def take(request: Request) -> None:
+        if not listens:
+            await anyio.sleep(5)
+        async for _ in request.body():
+            pass
+
+    routes = Route("/{path}", says("page")), Route("/{path}", take, methods=("POST",))
+    head = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with serving(*routes) as server:
+        async with await anyio.connect_tcp("127.0.0.1", port_of(server)) as stream:
+            await stream.send(before + head + b"1\r\na\r\n")
+            await anyio.sleep(0.02)
+            await stream.send(b"ZZ\r\n")
+            answers = await everything(stream)
+        assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200"] * bool(before) + [b"400"]
+        assert answers.endswith(b"not HTTP/1.1: Invalid character in chunk size\n")
+        assert reasons(logs, "protocol violation") == ["not HTTP/1.1: Invalid character in chunk size"]
 
 
 async def test_a_head_that_comes_for_ever_takes_no_memory() -> None:

@@ -184,7 +184,9 @@ class HttpApp:
         """See the response to its end: what was begun is ended or broken off, what was not is answered."""
         try:
             if request.state == FRESH:
-                if error is None and request.scope.cancel_called:
+                if error is None and request.peer is not None and request.peer.broken:
+                    error = request.ending
+                elif error is None and request.scope.cancel_called:
                     # Kicked, or the server stops; where the peer left nobody hears it.
                     await request.respond(503, f"{request.reason}\n".encode(), headers=[("retry-after", "1")])
                 elif error is None:

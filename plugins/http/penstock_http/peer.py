@@ -21,6 +21,11 @@ class Peer(Protocol):
         """Why nothing more can be sent to the peer, empty while something can."""
         ...
 
+    @property
+    def broken(self) -> str:
+        """What was wrong with the request's body, so that nothing more of it can be read; empty while all is well."""
+        ...
+
     def watch(self, ended: Callable[[str], None] | None) -> None:
         """Call `ended` with a reason, at once, where the peer leaves or the response has to end."""
         ...

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import anyio
 
-from penstock import Closed, Credentials, ProtocolViolation, Server, Session
+from penstock import Closed, Credentials, PenstockError, ProtocolViolation, Server, Session
 from penstock.net import format_address
 from penstock_http.api import Headers, Message
 from penstock_http.peer import EXTENSION, Peer, RawHeaders
@@ -149,7 +149,7 @@ class AsgiRequest:
             while more:
                 message = await self._hear()
                 if message is None:
-                    raise Closed(self.reason)
+                    raise self.ending
                 text = message.get("text")
                 data: bytes = (
                     text.encode() if text is not None else message.get("body", message.get("bytes", b""))
@@ -336,6 +336,12 @@ class AsgiRequest:
     def _expect(self, state: int) -> None:
         if self.state != state:
             raise RuntimeError("the response is begun once, and ended once")
+
+    @property
+    def ending(self) -> PenstockError:
+        """Why the handler has to end."""
+        broken = self.peer.broken if self.peer is not None else ""
+        return ProtocolViolation(broken) if broken else Closed(self.reason)
 
     # -- how it ends -------------------------------------------------------
 

@@ -27,7 +27,10 @@ MAX_HEAD = 32 << 10
 """Bytes of a request's line and headers: four times what nginx and Apache take, for cookies of others on the host."""
 
 MAX_PIPELINED = 64
-"""Requests that may wait for the first to be answered: each is a task and some kilobytes. Browsers send one."""
+"""Requests in one read that may wait for the first to be answered: each is some kilobytes. Browsers send one."""
+
+PIECE = 1 << 10
+"""Bytes of a read with more of them that are parsed before it is seen whether a request waits: 64 at most fit in."""
 
 silent = logging.getLogger("penstock.http.uvicorn")
 """What uvicorn would log about peers, we do, with limits; and the loggers of its name are the embedding program's."""
@@ -53,6 +56,11 @@ class HttpConnection(HttpToolsProtocol):
         self._in_head = False
         self._head = 0
         self._refusal: tuple[int, str] | None = None
+        self._unread: memoryview[int] = memoryview(b"")
+        """What came behind a request that waits for another's answer."""
+        self._piece = 0
+        self._farewell = b""
+        """What is said to a peer that is not understood, once what it asked before is answered."""
         self._waiting: float | None = time.monotonic()
         """Since when a request's head is waited for, None while there is a request, or keep-alive sees to it."""
         self._stall = Stall()
@@ -60,14 +68,33 @@ class HttpConnection(HttpToolsProtocol):
     # -- what comes ---------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self.handover is not None:
+        if self.handover is not None or self._farewell:
             return  # nobody listens; that it is read tells us of the peer's end
         self._unset_keepalive_if_required()
+        if self._unread:
+            data = bytes(self._unread) + data
+        self._unread = memoryview(data)
+        # Every request has it in its first line.
+        self._piece = len(data) if data.count(b"/1.") < MAX_PIPELINED else PIECE
+        self._read()
+
+    def _read(self) -> None:
+        """Parse what came, until a request has to wait: what follows it is not read before it is its turn."""
+        while self._unread and not self.pipeline and not self.transport.is_closing():
+            data, self._unread = self._unread[: self._piece], self._unread[self._piece :]
+            if not self._parse(data):
+                self._unread = memoryview(b"")
+        if self.pipeline:
+            # Enough is here; one response does not make room for a buffer full of requests.
+            self.flow.pause_reading()
+
+    def _parse(self, data: memoryview) -> bool:
+        """Whether there is something to be read behind `data`."""
         first = not self._received
         self._received += len(data)
         was_in_head = self._in_head
         if self.parser is None:
-            return
+            return False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -76,18 +103,19 @@ class HttpConnection(HttpToolsProtocol):
             else:
                 # Not to another protocol that we speak: answered as if it had not been asked (RFC 9110 7.8).
                 self.cycle.keep_alive = False
-            return
+            return False
         except httptools.HttpParserError as e:
-            status, reason = self._refusal or (400, _mistaken(data) if first else "")
+            status, reason = self._refusal or (400, _mistaken(bytes(data)) if first else "")
             self._refuse(status, reason or _complaint(e))
-            return
+            return False
         if self._in_head and was_in_head:
             self._head += len(data)
             if self._head > MAX_HEAD:
                 self._refuse(431, f"more than {MAX_HEAD} bytes of headers")
-                return
+                return False
         if self._waiting is None and not self._handles and not self.transport.is_closing():
             self._waiting = time.monotonic()
+        return True
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -113,12 +141,13 @@ class HttpConnection(HttpToolsProtocol):
         if self.url.startswith(b"rtsp:"):
             self._refusal = 400, "RTSP on the HTTP port"
             raise ValueError
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if self.parser is not None and (hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1")):
-            self._refusal = 400, "not one Host header (RFC 9112 3.2)"
+        version = self.parser.get_http_version() if self.parser is not None else ""
+        if version not in ("1.0", "1.1"):
+            self._refusal = 505, f"HTTP/{version}, and 1.1 is what is spoken here"
             raise ValueError
-        if len(self._handles) >= MAX_PIPELINED:
-            self._refusal = 400, f"more than {MAX_PIPELINED} requests before the first is answered"
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and version == "1.1"):
+            self._refusal = 400, "not one Host header (RFC 9112 3.2)"
             raise ValueError
         before = self.cycle
         super().on_headers_complete()
@@ -129,26 +158,32 @@ class HttpConnection(HttpToolsProtocol):
             cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: peer}
 
     def _refuse(self, status: int, reason: str) -> None:
-        self.owner.server.plugins.limited_log(
-            "protocol violation",
-            level="warning",
-            protocol=self.owner.protocol,
-            peer=format_address(self.client or ""),
-            reason=reason,
-            offset=self._received,
-        )
+        broken = self._handles[-1] if self._handles and self._handles[-1].cycle.more_body else None
+        if broken is not None:
+            broken.broke(reason)
+        else:
+            self.owner.server.plugins.limited_log(
+                "protocol violation",
+                level="warning",
+                protocol=self.owner.protocol,
+                peer=format_address(self.client or ""),
+                reason=reason,
+                offset=self._received,
+            )
         if self.transport.is_closing():
-            return
-        if self._handles:
-            # A response is under way, of which this must not become a part.
-            self.transport.abort()
             return
         body = f"{reason}\n".encode()
         head = (
             b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
             % len(body)
         )
-        self.transport.write(b"".join((STATUS_LINE[status], head, body)))
+        self._farewell = b"".join((STATUS_LINE[status], head, body))
+        if not self._handles:
+            # Else a response is under way, of which this must not become a part.
+            self._bid_farewell()
+
+    def _bid_farewell(self) -> None:
+        self.transport.write(self._farewell)
         self.close()
 
     def handle_websocket_upgrade(self) -> None:
@@ -168,9 +203,10 @@ class HttpConnection(HttpToolsProtocol):
         if self._handles:
             self._handles.popleft()
         super().on_response_complete()
-        if self.pipeline:
-            # Enough is here; one response does not make room for a buffer full of requests.
-            self.flow.pause_reading()
+        if self._farewell and not self._handles and not self.transport.is_closing():
+            self._bid_farewell()
+            return
+        self._read()
         if self._in_head and not self._handles:
             # The next request has begun already, and now it is its turn.
             self._unset_keepalive_if_required()
@@ -202,9 +238,6 @@ class HttpConnection(HttpToolsProtocol):
             peer=format_address(self.client or ""),
             reason=reason,
         )
-        if self.pipeline:
-            # Enough is here; one response does not make room for a buffer full of requests.
-            self.flow.pause_reading()
         if self._in_head and not self._handles:
             self.transport.write(STATUS_LINE[408] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
         self.close()
@@ -275,12 +308,13 @@ class Stall:
 class HttpPeer:
     """`penstock_http.peer.Peer` of one HTTP/1.1 request."""
 
-    __slots__ = ("_connection", "_ended", "cycle")
+    __slots__ = ("_connection", "_ended", "broken", "cycle")
 
     def __init__(self, connection: HttpConnection, cycle: RequestResponseCycle) -> None:
         self._connection = connection
         self._ended: Callable[[str], None] | None = None
         self.cycle = cycle
+        self.broken = ""
 
     @property
     def gone(self) -> str:
@@ -288,6 +322,13 @@ class HttpPeer:
 
     def watch(self, ended: Callable[[str], None] | None) -> None:
         self._ended = ended
+        if self.broken:
+            self.ended(self.broken)
+
+    def broke(self, reason: str) -> None:
+        """The rest of the request's body cannot be read."""
+        self.broken = reason
+        self.ended(reason)
 
     def ended(self, reason: str) -> None:
         """The peer left, or the server stops."""
