@@ -27,6 +27,9 @@ BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_SECONDS = 10.0
 """A connection that lasted so long starts the back-off anew."""
 IDLE_CHECK_SECONDS = 0.5
+LAST_LOOK_SECONDS = 0.02
+LAST_SECONDS = 1.0
+"""For so long at most what a publisher sent last is waited for, before its pushes end."""
 
 
 class Relay:
@@ -36,6 +39,7 @@ class Relay:
         self._server = server
         self._pulling: set[StreamPath] = set()
         self._pushing: set[tuple[StreamPath, str]] = set()
+        self._pushes: dict[StreamPath, set[Session]] = {}
         self._stopped = False
 
     def check(self) -> None:
@@ -64,8 +68,15 @@ class Relay:
             self._pull(path, config)
 
     def changed(self, stream: Stream) -> None:
-        """A stream came, went, or its readers did: begin its pushes where it is published."""
-        if stream.publisher is None or self._stopped:
+        """A stream came, went, or its readers did: its pushes begin and end with its publisher.
+
+        To who is pushed to nothing is a publisher that has stalled. Whether another comes is his own affair.
+        """
+        if self._stopped:
+            return
+        if stream.publisher is None:
+            if sessions := self._pushes.pop(stream.path, None):
+                self._server.spawn(partial(self._end_pushes, stream, sessions))
             return
         for url in self._server.config.stream(stream.path).push:
             job = (stream.path, url)
@@ -154,6 +165,14 @@ class Relay:
         finally:
             self._pushing.discard((path, url))
 
+    async def _end_pushes(self, stream: Stream, sessions: set[Session]) -> None:
+        with anyio.move_on_after(LAST_SECONDS):
+            await anyio.sleep(LAST_LOOK_SECONDS)
+            while any(feed.due_at is not None for feed in stream.feeds):
+                await anyio.sleep(LAST_LOOK_SECONDS)
+        for session in sessions:
+            session.kick(stream.end_reason or "the publisher left")
+
     def _published(self, path: StreamPath) -> bool:
         stream = self._server.streams.get(path)
         return stream is not None and stream.published
@@ -170,7 +189,14 @@ class Relay:
                 return
             await self._scheme(url).push(url, stream, session)
 
-        await self._server.run_session(session, work)
+        sessions = self._pushes.setdefault(path, set())
+        sessions.add(session)
+        try:
+            await self._server.run_session(session, work)
+        finally:
+            sessions.discard(session)
+            if not sessions and self._pushes.get(path) is sessions:
+                del self._pushes[path]
 
     def _session(self, url: str) -> Session:
         parts = urlsplit(url)

@@ -202,6 +202,20 @@ async def test_a_stream_is_pushed_to_each_place_while_it_is_published() -> None:
         await until(lambda: len(wire.pushed) == 4)
 
 
+async def test_a_push_does_not_wait_for_another_publisher() -> None:
+    """What is pushed to nothing comes to: it would be a publisher that has stalled."""
+    async with serving({"live/*": {"push": ["wire://a"]}}, reconnect_grace=60.0) as (server, wire):
+        for turn in (1, 2):
+            publisher, track = await published(server)
+            await until(lambda turn=turn: len(wire.pushed) == turn and len(server.sessions) == 1)  # type: ignore[misc]
+            publisher.write(track, (b"x",), pts=0)
+            publisher.close("it has gone home")
+            await until(lambda: len(server.sessions) == 0, 2)
+            assert wire.got == turn, "its last frame was still pushed"
+            assert wire.sessions[-1].reason == "it has gone home"
+            assert len(server.streams) == 0
+
+
 async def test_a_push_that_fails_is_tried_again_while_there_is_something_to_push() -> None:
     async with serving({"live/*": {"push": ["wire://a"]}}, reconnect_grace=0.0) as (server, wire):
         wire.failures = 3
