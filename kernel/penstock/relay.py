@@ -70,7 +70,7 @@ class Relay:
     def changed(self, stream: Stream) -> None:
         """A stream came, went, or its readers did: its pushes begin and end with its publisher.
 
-        To who is pushed to nothing is a publisher that has stalled. Whether another comes is his own affair.
+        A server that is sent nothing sees a publisher that has stalled; whether to wait for another is its own affair.
         """
         if self._stopped:
             return

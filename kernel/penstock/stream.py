@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import structlog
@@ -14,6 +14,7 @@ from attrs import field, frozen
 from penstock.clock import StreamClock
 from penstock.errors import Closed
 from penstock.feed import Feed, Muxer, Reader
+from penstock.frames import Frames
 from penstock.gop import GopCache
 from penstock.media import (
     NS,
@@ -472,46 +473,3 @@ class Stream:
         self._host.changed("reader_left", stream=self, session=reader.session, reason=reason)
         if self.publisher is None and not self.in_use:
             self.end(reason)
-
-
-class Frames:
-    """What `Stream.read` gives: an asynchronous iterator that leaves the stream where its loop ends, breaks or fails."""
-
-    def __init__(self, stream: Stream, queue: FrameQueue, session: Session | None) -> None:
-        self._stream = stream
-        self._queue = queue
-        self._session = session
-        self._open = True
-        stream.join(queue, session)
-
-    @property
-    def skipped(self) -> int:
-        """Frames that it missed because it could not keep up."""
-        return self._queue.skipped
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Event:
-        try:
-            event = await self._queue.get()
-        except BaseException:
-            self.close()
-            raise
-        if event is None:
-            self.close()
-            raise StopAsyncIteration
-        return event
-
-    def close(self) -> None:
-        """Leave the stream; a second call does nothing."""
-        if self._open:
-            self._open = False
-            self._stream.leave(self._queue, self._session)
-
-    async def aclose(self) -> None:
-        """As `close`, for ``contextlib.aclosing``."""
-        self.close()
-
-    # Not an async generator: under trio one of those that a `break` leaves behind is an error.
-    __del__ = close

@@ -203,7 +203,7 @@ async def test_a_stream_is_pushed_to_each_place_while_it_is_published() -> None:
 
 
 async def test_a_push_does_not_wait_for_another_publisher() -> None:
-    """What is pushed to nothing comes to: it would be a publisher that has stalled."""
+    """The server at the other end would see one that has stalled."""
     async with serving({"live/*": {"push": ["wire://a"]}}, reconnect_grace=60.0) as (server, wire):
         for turn in (1, 2):
             publisher, track = await published(server)

@@ -11,10 +11,11 @@ import anyio
 import pytest
 import structlog
 
+from penstock.frames import Frames
 from penstock.media import NS, Event, Frame, Track
 from penstock.publisher import Publisher
 from penstock.ring import Bounds, Unit
-from penstock.stream import Frames, Stream, StreamOptions
+from penstock.stream import Stream, StreamOptions
 from tests.kernel.stage import AUDIO, VIDEO, Host, Number, ms, publish, session, stream_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
