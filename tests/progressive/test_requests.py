@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
 import penstock
@@ -262,6 +263,12 @@ BAD = {
 async def test_what_is_no_body_of_its_kind_is_refused_with_the_reason(
     container: Container, data: bytes
 ) -> None:
+    with capture_logs() as logs:
+        await refused(container, data)
+    assert not [line for line in logs if line["event"] == "stream published"]
+
+
+async def refused(container: Container, data: bytes) -> None:
     async with serving() as server:
         answer = await ask(
             server, f"POST /live/bad.{container.name}", "Content-Length: 0" if not data else "X: y", body=data
@@ -269,6 +276,37 @@ async def test_what_is_no_body_of_its_kind_is_refused_with_the_reason(
         assert answer.status == 400
         assert len(answer.body) > 20
         assert not len(server.streams)
+
+
+@pytest.mark.parametrize("data", [b"", b"FLV\x01\x05\0\0\0\x09\0\0\0\0"])
+async def test_a_body_that_does_not_come_takes_no_name(data: bytes) -> None:
+    async with (
+        serving(publisher_timeout=0.3) as server,
+        await anyio.connect_tcp("127.0.0.1", port_of(server)) as peer,
+    ):
+        await peer.send(b"POST /live/late.flv HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\n" + data)
+        with anyio.fail_after(SECONDS):
+            while not any(s.direction == "publish" for s in server.sessions):
+                await anyio.sleep(0.005)
+        await anyio.sleep(0.05)
+        assert server.streams.get("live/late") is None
+        assert (await ask(server, "PUT /live/late.flv", body=body(FLV))).status == 200
+        answer = Answer.parse(await everything(peer))
+    assert (answer.status, answer.body) == (400, b"the body has no track within 0.3 s\n")
+
+
+async def test_who_publishes_first_has_the_name() -> None:
+    """Two bodies began when nobody published; the one that says something first is the publisher."""
+    head = b"POST /live/late.flv HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    data = body(FLV)
+    async with serving() as server, await anyio.connect_tcp("127.0.0.1", port_of(server)) as slow:
+        await slow.send(head)
+        with anyio.fail_after(SECONDS):
+            while not any(s.direction == "publish" for s in server.sessions):
+                await anyio.sleep(0.005)
+        await Broadcast.of(server, "live/late")
+        await slow.send(b"%x\r\n%s\r\n" % (len(data), data))
+        assert Answer.parse(await everything(slow)).status == 409
 
 
 async def test_a_body_that_is_sent_at_once_is_taken_as_it_plays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,28 +7,28 @@ from collections.abc import AsyncIterable
 
 import anyio
 
-from penstock import Publisher
 from penstock.errors import ProtocolViolation
 from penstock.media import NS
 from penstock.net import slices
 from penstock_progressive.container import Ingest
+from penstock_progressive.late import LatePublisher
 from penstock_progressive.pace import Pace
 
 
-async def publish(publisher: Publisher, ingest: Ingest, body: AsyncIterable[bytes]) -> None:
+async def publish(late: LatePublisher, ingest: Ingest, body: AsyncIterable[bytes]) -> None:
     """Take all of `body`. Raises `ProtocolViolation` where it cannot be read or has no frame."""
-    stream, pace, before = publisher.stream, Pace(), publisher.stream.frames_in
+    pace = Pace()
     async for data in body:
         for part in slices(data):
             ingest.receive(part)
-            if stream.frames_in == before:
+            if not late.has_frames:
                 continue
-            wait = pace.wait(stream.last_time, time.monotonic_ns())
+            wait = pace.wait(late.stream.last_time, time.monotonic_ns())
             if wait:
-                await publisher.flush()
+                await late.flush()
                 await anyio.sleep(wait / NS)
-        await publisher.flush()
+        await late.flush()
     ingest.end()
-    await publisher.flush()
-    if stream.frames_in == before:
+    await late.flush()
+    if not late.has_frames:
         raise ProtocolViolation("the body has no frame that any plugin knows")

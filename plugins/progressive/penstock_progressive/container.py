@@ -8,7 +8,7 @@ from typing import Protocol
 from attrs import frozen
 
 from penstock.media import Kind, Track
-from penstock.publisher import Publisher
+from penstock.publisher import TrackWriter
 from penstock.registry import Registry
 from penstock.server import Server
 from penstock_formats import isobmff, mpegts
@@ -50,10 +50,10 @@ class Container:
     name: str
     content_type: str
     muxer: Callable[[Registry, Iterable[Track]], ContainerMuxer]
-    ingest: Callable[[Publisher, Server], Ingest]
+    ingest: Callable[[TrackWriter, Server], Ingest]
 
 
-def _read_mp4(publisher: Publisher, server: Server) -> Ingest:
+def _read_mp4(publisher: TrackWriter, server: Server) -> Ingest:
     return isobmff.Ingest(publisher, server.registry)
 
 

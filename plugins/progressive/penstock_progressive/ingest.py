@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from penstock.publisher import Publisher
+from penstock.publisher import TrackWriter
 from penstock.server import Server
 from penstock_formats.flv.file import Demuxer, FlvTag, ScriptTag
 from penstock_formats.flv.ingest import Ingest
 
 
 class FlvIngest:
-    """What one publisher sends as an FLV file. After each `receive`, call the publisher's `flush`."""
+    """What one publisher sends as an FLV file. After each `receive`, call its `flush`."""
 
-    def __init__(self, publisher: Publisher, server: Server) -> None:
+    def __init__(self, publisher: TrackWriter, server: Server) -> None:
         self._demuxer = Demuxer()
         self._ingest = Ingest(publisher, server)
 

@@ -10,7 +10,7 @@ from attrs import define
 from penstock.clock import Unwrapper
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind, Track
-from penstock.publisher import MAX_TRACKS, Publisher
+from penstock.publisher import MAX_TRACKS, TrackWriter
 from penstock.registry import INFO, AudioInfo
 from penstock.server import Server
 from penstock_formats.amf import amf0
@@ -38,7 +38,7 @@ class _Input:
 class Ingest:
     """What one publisher sends as tags, on an RTMP message stream or in an FLV file."""
 
-    def __init__(self, publisher: Publisher, server: Server) -> None:
+    def __init__(self, publisher: TrackWriter, server: Server) -> None:
         self._publisher = publisher
         self._server = server
         self._registry = registry = server.registry

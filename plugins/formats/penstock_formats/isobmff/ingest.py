@@ -75,7 +75,7 @@ class Ingest:
                 # What is not understood of one track is no reason to leave out the others.
                 self._inputs.pop(track.id, None)
                 structlog.get_logger("penstock").warning(
-                    "track left out", path=self._publisher.stream.path, reason=violation.reason
+                    "track left out", path=self._publisher.session.path, reason=violation.reason
                 )
         if not self._inputs:
             raise ProtocolViolation("no track that any plugin knows")
