@@ -25,10 +25,10 @@ commands:
   serve        serve every protocol until stopped (the default)
   plugins      list the plugins, and why one is not loaded
   config       print every configuration key with its default and meaning
-  check FILE   check a configuration file
+  check FILE   check what serve would be given: a file, with the environment and --set
 
-Every key but those of streams is also an environment variable:
-PENSTOCK_RTMP_LISTEN=":1936" is --set rtmp.listen=:1936."""
+Every key is also an environment variable: PENSTOCK_RTMP_LISTEN=":1936" is
+--set rtmp.listen=:1936, and PENSTOCK_STREAMS has all streams as an inline table of TOML."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace) -> int:
         print("\n".join(map(log.escape, describe(plugins.configs).split("\n"))), end="")
         return 0
     if options.command == "check":
-        _check(configuration.load(options.file, {}, options.overrides, plugins.configs), plugins)
+        _check(configuration.load(options.file, os.environ, options.overrides, plugins.configs), plugins)
         print(f"{log.escape(str(options.file))} is in order")
         return 0
     named = options.config or os.environ.get("PENSTOCK_CONFIG")

@@ -154,6 +154,13 @@ def test_config_and_check(box: Box) -> None:
         "penstock: bad.toml:1: ehco is no table of Penstock or its plugins; did you mean echo?",
         "penstock: bad.toml:3: echo.listen must be text in quotes, not the value 1",
     ]
+    for arguments, env in (
+        (("check", "penstock.toml"), {"PENSTOCK_ECHO_LISTNE": ":1"}),
+        (("check", "penstock.toml", "--set", "echo.listne=:1"), {}),
+    ):
+        status, out, err = box.run(*arguments, **env)
+        assert (status, out) == (2, ""), "what is checked is what would be served"
+        assert "did you mean echo.listen?" in err or "did you mean PENSTOCK_ECHO_LISTEN?" in err, err
     status, _, err = box.run("check", "none.toml")
     assert (status, err) == (2, "penstock: cannot read none.toml: No such file or directory\n")
 
