@@ -129,6 +129,35 @@ def test_what_fails_is_said_and_the_next_way_plays(page: Page, live: str) -> Non
     expect(page.locator("#note")).to_contain_text("Low-latency HLS did not work: the server answers 503")
 
 
+def test_what_a_browser_cannot_decode_is_said_in_words(page: Page, live: str) -> None:
+    junk = "#EXTM3U\n#EXT-X-TARGETDURATION:what\n"
+    page.route("**/*.m3u8*", lambda route: route.fulfill(body=junk), times=1)
+    page.goto(f"{live}?mode=native")
+    plays(page, "Low-latency HLS")
+    expect(page.locator("#note")).to_contain_text(
+        "Browser’s own HLS did not work: this browser cannot decode it"
+    )
+    expect(page.locator("#note")).not_to_contain_text("::")
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+def test_nothing_of_the_figures_is_cut_off(page: Page, live: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(live)
+    expect(page.locator("#s-audio")).to_have_text("AAC 48 kHz stereo", timeout=LIMIT)
+    page.evaluate(
+        "document.getElementById('s-audio').textContent += ', AAC 44.1 kHz stereo (not played here)'"
+    )
+    assert (
+        page.evaluate(
+            "[...document.querySelectorAll('dd')].filter(d => d.scrollWidth > d.clientWidth).length"
+        )
+        == 0
+    )
+    cut = page.evaluate("[...document.querySelectorAll('dd')].map(d => getComputedStyle(d).overflow)")
+    assert set(cut) == {"visible"}
+
+
 def test_it_waits_for_a_publisher_and_for_the_next(page: Page, server: Penstock, work: Path) -> None:
     page.goto(f"{origin(server)}/live/later")
     expect(page.locator("#veil-title")).to_have_text("Not live at the moment")

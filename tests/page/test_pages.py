@@ -197,6 +197,19 @@ async def test_only_browsers_get_a_page() -> None:
         assert (await here.get("/favicon.ico", accept="image/*,*/*;q=0.8")).status_code == 404
 
 
+@pytest.mark.parametrize(
+    "path", ["favicon.ico", "robots.txt", "live/one.FLV", "live/one.webm", "live/a.m3u9"]
+)
+async def test_what_looks_like_a_file_is_none_unless_a_stream_is_called_so(path: str) -> None:
+    async with site() as here:
+        page = await here.get(f"/{path}")
+        assert page.status_code == 404
+        assert f"There is no file {path}, and no stream of that name is live." in Document(page.text).texts
+        await here.publish(path)
+        assert Document((await here.get(f"/{path}")).text).state["path"] == path
+        assert (await here.get("/live/v1.x")).status_code == 200, "nobody's ending"
+
+
 async def test_files_are_kept_for_ever_under_their_version() -> None:
     assets = Assets.load()
     assert {"page.css", "player.js", "front.js", "hls.min.js", "mpegts.js"} <= assets.named.keys()

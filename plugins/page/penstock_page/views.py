@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -24,6 +25,9 @@ MAX_LISTED = 500
 YEAR = "public, max-age=31536000, immutable"
 OWN_WORDS = frozenset({"embed", "mode"})
 """What of a page's query is the page's own; the rest, such as a token, goes with every URL of the media."""
+
+_FILE = re.compile(r"\.[A-Za-z0-9]{2,5}$")
+"""How names of files end; streams may be called so, too."""
 
 
 class Views:
@@ -85,6 +89,11 @@ class Views:
             await self._html(request, 403, "message", heading="You may not watch this stream", reason=str(e))
             return
         stream = self._summaries.all().get(path)
+        if stream is None and _FILE.search(path):
+            # favicon.ico, robots.txt, stream.m3u9: a page that waits for it would say that it may come.
+            reason = f"There is no file {path}, and no stream of that name is live."
+            await self._html(request, 404, "message", heading="There is nothing here", reason=reason)
+            return
         query = _carried(request)
         classes = [
             "embed"

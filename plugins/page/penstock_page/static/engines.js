@@ -10,6 +10,12 @@ const EDGE_SECONDS = 0.8; // of FLV in the buffer that a jump leaves: less stall
 
 export const mediaSource = window.ManagedMediaSource ?? window.MediaSource;
 
+// What the browser says of it is for who debugs it.
+function undecodable(said) {
+  console.warn("penstock:", said);
+  return "this browser cannot decode it";
+}
+
 const loading = new Map();
 
 function library(file, name) {
@@ -64,9 +70,9 @@ export async function hls(video, url, report, { lowLatency }) {
 
 function hlsReason(data) {
   const status = data.response?.code;
-  if (status) return `the server answers ${status}`;
-  const words = data.details.replace(/([A-Z])/g, " $1").toLowerCase();
-  return data.error?.message && data.type === "mediaError" ? `${words} (${data.error.message})` : words;
+  if (status >= 400) return `the server answers ${status}`;
+  if (data.type === "mediaError") return undecodable(`${data.details} ${data.error?.message ?? ""}`);
+  return data.details.replace(/([A-Z])/g, " $1").toLowerCase();
 }
 
 export async function flv(video, url, report, { socket, tracks }) {
@@ -96,9 +102,10 @@ export async function flv(video, url, report, { socket, tracks }) {
       liveBufferLatencyMinRemain: EDGE_SECONDS,
     },
   );
-  player.on(mpegts.Events.ERROR, (_, detail, info) => {
+  player.on(mpegts.Events.ERROR, (type, detail, info) => {
     const status = info?.code > 0 ? `the server answers ${info.code}` : "";
-    report.fail(status || info?.msg || detail);
+    if (type === mpegts.ErrorTypes.MEDIA_ERROR) report.fail(undecodable(`${detail} ${info?.msg ?? ""}`));
+    else report.fail(status || info?.msg || detail);
   });
   player.on(mpegts.Events.LOADING_COMPLETE, () => report.ended());
   // Between too much in hand and too little, which stalls at the next hiccup, it is steered by the pace.
@@ -129,7 +136,10 @@ export async function flv(video, url, report, { socket, tracks }) {
 }
 
 export async function native(video, url, report) {
-  const failed = () => report.fail(video.error?.message || "the browser cannot play it");
+  const failed = () => {
+    const { code, message } = video.error ?? {};
+    report.fail(code === MediaError.MEDIA_ERR_NETWORK ? "it cannot be loaded" : undecodable(message));
+  };
   video.addEventListener("error", failed);
   video.src = url;
   return {
