@@ -48,6 +48,9 @@ async def test_methods() -> None:
         assert (await ask(server, "POST /a")).headers["allow"] == "get, options, head"
         options = await ask(server, "OPTIONS /a")
         assert (options.status, options.headers["allow"]) == (204, "get, options, head")
+        everything = await ask(server, "OPTIONS *")
+        assert (everything.status, everything.headers["allow"]) == (204, "get, options, post, put, head")
+        assert (await ask(server, "GET *")).status == 404
 
 
 @pytest.mark.parametrize(

@@ -103,11 +103,15 @@ class HttpApp:
         )
         try:
             request.url_path = _path(scope)
-            found = self._table.find(request.url_path)
-            if found is None:
-                raise NotFound("there is nothing here")
-            routes, request.values = found
-            handle = self._chosen(request, routes, origin)
+            if request.method == "OPTIONS" and request.url_path == "*":
+                # RFC 9110 9.3.7: of the server as a whole.
+                handle = self._options([r for _, routes in self._routes.values() for r in routes])
+            else:
+                found = self._table.find(request.url_path)
+                if found is None:
+                    raise NotFound("there is nothing here")
+                routes, request.values = found
+                handle = self._chosen(request, routes, origin)
             await self._run(request, handle)
         except (PenstockError, OSError) as e:
             await self._answer(request, e)
@@ -126,15 +130,9 @@ class HttpApp:
                 return route.handle
             if method in route.methods or (method == "HEAD" and "GET" in route.methods):
                 return route.handle
-        methods = sorted({m for route in routes for m in route.methods} | {"OPTIONS"})
-        if "GET" in methods:
-            methods.append("HEAD")
-        allow = [("allow", ", ".join(methods))]
-
-        async def options(request: AsgiRequest) -> None:
-            await request.respond(204, headers=allow + self._cors.preflight(request.headers, methods))
 
         async def refuse(request: AsgiRequest) -> None:
+            allow = [("allow", ", ".join(_methods(routes)))]
             await request.respond(405, b"this method is not allowed here\n", headers=allow)
 
         async def no_websocket(request: AsgiRequest) -> None:
@@ -142,7 +140,16 @@ class HttpApp:
 
         if request.websocket:
             return no_websocket
-        return options if method == "OPTIONS" else refuse
+        return self._options(routes) if method == "OPTIONS" else refuse
+
+    def _options(self, routes: Iterable[Route]) -> Callable[[Any], Awaitable[None]]:
+        methods = _methods(routes)
+
+        async def options(request: AsgiRequest) -> None:
+            allow = [("allow", ", ".join(methods))]
+            await request.respond(204, headers=allow + self._cors.preflight(request.headers, methods))
+
+        return options
 
     async def _run(self, request: AsgiRequest, handle: Callable[[Any], Awaitable[None]]) -> None:
         error: BaseException | None = None
@@ -243,6 +250,13 @@ class HttpApp:
             url=request.url_path,
             **values,
         )
+
+
+def _methods(routes: Iterable[Route]) -> list[str]:
+    methods = sorted({m for route in routes for m in route.methods} | {"OPTIONS"})
+    if "GET" in methods:
+        methods.append("HEAD")
+    return methods
 
 
 def _path(scope: Message) -> str:
