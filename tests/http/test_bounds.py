@@ -269,7 +269,9 @@ async def test_tls_and_what_is_none(tmp_path: Path, logs: list[dict[str, Any]]) 
             plain = await anyio.connect_tcp("127.0.0.1", port)
             if data:
                 await plain.send(data)
-            await everything(plain)
+            answer = await everything(plain)
+            assert answer.startswith(b"HTTP/1.1 400 ") is bool(data)
+            assert (b"this port speaks TLS" in answer) is bool(data)
             await plain.aclose()
             with anyio.fail_after(2):
                 while not reasons(logs, "connection closed"):

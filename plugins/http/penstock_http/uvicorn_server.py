@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from email.utils import formatdate
 from functools import partial
 from typing import Any
@@ -30,6 +31,14 @@ BATCH = 256
 
 FINISH_SECONDS = 1.0
 """What a response that is under way has to come to its end by itself, where the server stops."""
+
+
+_PLAIN = b"this port speaks TLS: its URLs begin with https://\n"
+USE_TLS = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%s" % (len(_PLAIN), _PLAIN)
+)
+"""The answer to plain HTTP on the TLS port."""
 
 
 async def serve(app: AsgiApp, listener: Listener) -> None:
@@ -90,6 +99,8 @@ class UvicornServer:
         loop = asyncio.get_running_loop()
         make = partial(HttpConnection, self, loop, release)
         connected = False
+        spare: socket.socket | None = None
+        """What is left of the connection for an answer where the handshake fails: the loop closes its own."""
         scope = anyio.CancelScope()
         self._pending.add(scope)
         try:
@@ -98,15 +109,21 @@ class UvicornServer:
                     return
                 tls: dict[str, Any] = {}
                 if self._listener.tls is not None:
+                    spare = sock.dup()
                     tls = {"ssl": self._listener.tls, "ssl_handshake_timeout": self.limits.handshake_timeout}
                 await loop.connect_accepted_socket(make, sock, **tls)
                 connected = True
         except (OSError, ssl.SSLError) as e:
+            if spare is not None and _is_plain_http(e):
+                with suppress(OSError):
+                    spare.send(USE_TLS)
             self.server.plugins.limited_log(
                 "connection closed", peer=net.format_address(peer), protocol=self.protocol, reason=_why(e)
             )
         finally:
             self._pending.discard(scope)
+            if spare is not None:
+                spare.close()
             if not connected:
                 sock.close()
                 release()
@@ -153,9 +170,13 @@ def _look(now: float, connection: Any) -> None:
     connection.look(now)
 
 
+def _is_plain_http(error: Exception) -> bool:
+    return isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST"
+
+
 def _why(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        if error.reason == "HTTP_REQUEST":
+        if _is_plain_http(error):
             return "plain HTTP on a TLS port: its URLs begin with https://"
         return f"TLS handshake failed: {error.reason or error}"
     return f"TLS handshake failed: {error}" if str(error) else "the peer left"
