@@ -364,6 +364,8 @@ class Server:
         finally:
             # Here also where the task was cancelled from outside: whoever was told of a session is told of its end.
             ours = self._close_session(session, error)
+            # Its traceback has this frame: all that the session had would wait for the collector, ten thousand at once.
+            error = None
         return ours
 
     def open_session(self, protocol: str, address: str) -> Session:

@@ -36,6 +36,7 @@ SETTINGS = (
     "server.stall_timeout=2",
     "server.publisher_timeout=2",
     "server.reconnect_grace=6",
+    "server.wait_for_stream=20",
     "server.max_backlog_seconds=1",
     "rtsp.session_timeout=3",
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -101,6 +104,27 @@ async def test_the_end_is_told_to_open_connections() -> None:
     with pytest.raises(anyio.EndOfStream):
         await stream.receive()
     await stream.aclose()
+
+
+async def test_what_a_session_had_is_given_back_at_its_end() -> None:
+    """And not by the collector: of ten thousand that end together it would take a tenth of a second at once."""
+    async with server_of() as server:
+        gc.collect()
+        gc.disable()
+        try:
+            async with await anyio.connect_tcp("127.0.0.1", port_of(server)) as stream:
+                await stream.send(b"x\n")
+                await stream.receive()
+                (session,) = [weakref.ref(session) for session in server.sessions]
+                await stream.send(b"more than a line may have" * 10)
+                with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                    while await stream.receive():
+                        pass
+            with anyio.fail_after(5):
+                while session() is not None:
+                    await anyio.sleep(0.01)
+        finally:
+            gc.enable()
 
 
 async def test_stop_ends_the_wait() -> None:

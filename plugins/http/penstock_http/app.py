@@ -179,7 +179,10 @@ class HttpApp:
                 logged = True
             else:
                 logged = False
-        await self._end(request, error, logged=logged)
+        try:
+            await self._end(request, error, logged=logged)
+        finally:
+            error = None  # its traceback has this frame, and would keep all that the request had
 
     async def _watched(self, request: AsgiRequest, handle: Callable[[Any], Awaitable[None]]) -> None:
         async with anyio.create_task_group() as tasks:
