@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
 from urllib.parse import urljoin
 from xml.etree import ElementTree as ET
 
 import anyio
 
 import penstock
-from penstock import Plugin
-from penstock.plugins import PluginSet
-from penstock_codecs.aac import plugin as aac
-from penstock_codecs.h264 import plugin as h264
 from penstock_dash.mpd import NAMESPACE
 from penstock_dash.plugin import plugin as dash
-from penstock_http.plugin import plugin as http
-from tests.hls.stage import Live
-from tests.http.port import Answer, ask
+from tests.hls import stage
+from tests.hls.stage import Live, get
 
 NS = {"": NAMESPACE}
 URL = "/live/one.mpd"
 
 
-@asynccontextmanager
-async def serving(
-    server: Mapping[str, Any] | None = None, *, plugins: Iterable[Plugin] = (), **config: Any
-) -> AsyncGenerator[penstock.Server]:
-    """A server with DASH, the tables ``[server]`` and ``[dash]`` (`config`): segments of 1 s, parts of 0.2 s."""
-    tables = {
-        "http": {"listen": "127.0.0.1:0"},
-        "dash": config,
-        "server": {"segment_seconds": 1.0, "wait_for_stream": 0.3, **(server or {})},
-    }
-    found = PluginSet.discover([http, dash, h264, aac, *plugins], installed=False)
-    async with penstock.Server(tables, plugins=found) as running:
-        try:
-            yield running
-        finally:
-            for session in running.sessions:
-                if session.protocol == "test":
-                    running.sessions.remove(session)  # nobody runs it, who would end it
-
-
-@asynccontextmanager
-async def live(
-    server: Mapping[str, Any] | None = None, *, config: Mapping[str, Any] | None = None, **source: Any
-) -> AsyncGenerator[tuple[penstock.Server, Live]]:
-    """A server with one stream on it."""
-    async with serving(server, **(config or {})) as running:
-        stream = Live(running, **source)
-        await stream.publish()
-        yield running, stream
-
-
-async def get(server: penstock.Server, url: str, *headers: str) -> Answer:
-    return await ask(server, f"GET {url}", *headers)
+serving = partial(stage.serving, protocol=dash)
+live = partial(stage.live, protocol=dash)
 
 
 async def watching(server: penstock.Server, stream: Live, seconds: int = 3, url: str = URL) -> Mpd:

@@ -12,8 +12,8 @@ import pytest
 
 from penstock_formats.isobmff import Demuxer, Sample
 from penstock_formats.isobmff.segments import CmafFormat
-from tests.dash.stage import description, get, live, serving, watching
-from tests.hls.stage import Live
+from tests.dash.stage import description, live, serving, watching
+from tests.hls.stage import Live, get
 from tests.http.port import port_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]

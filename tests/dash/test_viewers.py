@@ -8,8 +8,8 @@ import pytest
 
 import penstock
 from penstock import Credentials, Plugin, hookimpl
-from tests.dash.stage import URL, description, get, live, serving, watching
-from tests.hls.stage import Live
+from tests.dash.stage import URL, description, live, serving, watching
+from tests.hls.stage import Live, get
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from penstock_formats.amf import amf0 as amf0
@@ -133,3 +136,25 @@ def inter_frame(marker: bytes = b"", size: int = 100) -> bytes:
 
 def sound(size: int = 20) -> bytes:
     return b"\xaf\x01" + b"\x21" + b"s" * size
+
+
+@contextmanager
+def feeding(peer: Peer) -> Generator[None]:
+    """2 MB/s from a publisher until the end of the block: pictures of 50 kB, a key frame each second."""
+    stop = threading.Event()
+    peer.send(set_chunk_size(65_536))
+
+    def feed() -> None:
+        number = 0
+        while not stop.wait(0.025):
+            frame = inter_frame if number % 40 else key_frame
+            peer.send(video(frame(size=50_000), number * 25, size=65_536))
+            number += 1
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        feeder.join()

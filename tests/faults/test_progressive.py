@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 
 import pytest
@@ -110,44 +109,31 @@ def test_X1_body_that_is_cut_off_frees_its_name(cut: int, faults: Rig) -> None:
 @pytest.mark.parametrize("url", ["live/xh.mp4", "websocket"])
 def test_X4_viewers_that_never_read(url: str, faults: Rig) -> None:
     """Thirty of them, at a stream of 2 MB/s: each is closed for it, and memory stays that of one ring."""
-    stop = threading.Event()
     with faults.watched(rss=24 * MIB), faults.peer() as publisher:
         start(publisher, "xh")
-        publisher.send(rtmp.set_chunk_size(65_536))
-
-        def publish() -> None:
-            number = 0
-            while not stop.wait(0.025):
-                frame = rtmp.inter_frame if number % 40 else rtmp.key_frame
-                publisher.send(rtmp.video(frame(size=50_000), number * 25, size=65_536))
-                number += 1
-
-        feeder = threading.Thread(target=publish)
-        feeder.start()
         viewers: list[Peer] = []
         try:
-            source = own_address()
-            idle = faults.server.descriptors
-            for _ in range(30):
-                viewer = faults.peer("http", receive_buffer=4096, source=source)
-                if url == "websocket":
-                    viewer.send(
-                        b"GET /live/xh.flv HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-                    )
-                else:
-                    get(viewer, url)
-                viewers.append(viewer)
-            deadline = time.monotonic() + 15
-            while faults.server.descriptors < idle + 30:
-                assert time.monotonic() < deadline, "they were not let in"
-                time.sleep(0.01)
-            while faults.server.descriptors > idle:
-                assert time.monotonic() < deadline, "viewers that never read stay"
-                time.sleep(0.1)
+            with rtmp.feeding(publisher):
+                source = own_address()
+                idle = faults.server.descriptors
+                for _ in range(30):
+                    viewer = faults.peer("http", receive_buffer=4096, source=source)
+                    if url == "websocket":
+                        viewer.send(
+                            b"GET /live/xh.flv HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                        )
+                    else:
+                        get(viewer, url)
+                    viewers.append(viewer)
+                deadline = time.monotonic() + 15
+                while faults.server.descriptors < idle + 30:
+                    assert time.monotonic() < deadline, "they were not let in"
+                    time.sleep(0.01)
+                while faults.server.descriptors > idle:
+                    assert time.monotonic() < deadline, "viewers that never read stay"
+                    time.sleep(0.1)
         finally:
-            stop.set()
-            feeder.join()
             for viewer in viewers:
                 viewer.sock.close()
     # Of one address the log takes only some lines.

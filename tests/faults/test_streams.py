@@ -6,7 +6,6 @@ Row X3, and what of the others needs no socket, is in test_streams_core.py.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 
 from . import rtmp
@@ -109,35 +108,22 @@ def test_X2_random_names_leave_nothing(faults: Rig) -> None:
 
 def test_X4_readers_that_never_read_do_not_slow_the_others(faults: Rig) -> None:
     """A hundred of them, at a stream of 2 MB/s: each is closed for it, and memory stays that of one ring."""
-    stop = threading.Event()
     with faults.watched(rss=40 * MIB), faults.peer() as publisher:
         start(publisher, "x4")
-        publisher.send(rtmp.set_chunk_size(65_536))
-
-        def publish() -> None:
-            number = 0
-            while not stop.wait(0.025):
-                frame = rtmp.inter_frame if number % 40 else rtmp.key_frame
-                publisher.send(rtmp.video(frame(size=50_000), number * 25, size=65_536))
-                number += 1
-
-        feeder = threading.Thread(target=publish)
-        feeder.start()
         readers: list[Peer] = []
         try:
-            source = own_address()
-            for _ in range(100):
-                reader = faults.peer(receive_buffer=4096, source=source)
-                rtmp.playing(reader, "x4")
-                readers.append(reader)
-            before = faults.server.descriptors
-            deadline = time.monotonic() + 20
-            while faults.server.descriptors > before - 100:
-                assert time.monotonic() < deadline, "readers that never read stay"
-                time.sleep(0.1)
+            with rtmp.feeding(publisher):
+                source = own_address()
+                for _ in range(100):
+                    reader = faults.peer(receive_buffer=4096, source=source)
+                    rtmp.playing(reader, "x4")
+                    readers.append(reader)
+                before = faults.server.descriptors
+                deadline = time.monotonic() + 20
+                while faults.server.descriptors > before - 100:
+                    assert time.monotonic() < deadline, "readers that never read stay"
+                    time.sleep(0.1)
         finally:
-            stop.set()
-            feeder.join()
             for reader in readers:
                 reader.sock.close()
     reasons = [

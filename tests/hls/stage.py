@@ -85,15 +85,19 @@ class Live:
 
 @asynccontextmanager
 async def serving(
-    server: Mapping[str, Any] | None = None, *, plugins: Iterable[Plugin] = (), **config: Any
+    server: Mapping[str, Any] | None = None,
+    *,
+    plugins: Iterable[Plugin] = (),
+    protocol: Plugin = hls,
+    **config: Any,
 ) -> AsyncGenerator[penstock.Server]:
-    """A server with HLS, the tables ``[server]`` and ``[hls]`` (`config`): segments of 1 s, parts of 0.2 s."""
+    """A server with `protocol`, the tables ``[server]`` and the protocol's (`config`): segments of 1 s, parts of 0.2 s."""
     tables = {
         "http": {"listen": "127.0.0.1:0"},
-        "hls": config,
+        protocol.name: config,
         "server": {"segment_seconds": 1.0, "wait_for_stream": 0.3, **(server or {})},
     }
-    found = PluginSet.discover([http, hls, h264, aac, opus, vp8, *plugins], installed=False)
+    found = PluginSet.discover([http, protocol, h264, aac, opus, vp8, *plugins], installed=False)
     async with penstock.Server(tables, plugins=found) as running:
         try:
             yield running
@@ -105,10 +109,14 @@ async def serving(
 
 @asynccontextmanager
 async def live(
-    server: Mapping[str, Any] | None = None, *, config: Mapping[str, Any] | None = None, **source: Any
+    server: Mapping[str, Any] | None = None,
+    *,
+    config: Mapping[str, Any] | None = None,
+    protocol: Plugin = hls,
+    **source: Any,
 ) -> AsyncGenerator[tuple[penstock.Server, Live]]:
     """A server with one stream on it."""
-    async with serving(server, **(config or {})) as running:
+    async with serving(server, protocol=protocol, **(config or {})) as running:
         stream = Live(running, **source)
         await stream.publish()
         yield running, stream
