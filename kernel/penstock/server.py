@@ -363,7 +363,7 @@ class Server:
                 raise
         finally:
             # Here also where the task was cancelled from outside: whoever was told of a session is told of its end.
-            ours = self._close_session(session, error)
+            ours = self.close_session(session, error)
             # Its traceback has this frame: all that the session had would wait for the collector, ten thousand at once.
             error = None
         return ours
@@ -374,12 +374,11 @@ class Server:
         self.plugins.notify("session_opened", session=session)
         return session
 
-    def close_session(self, session: Session, error: BaseException | None = None) -> None:
-        """The end of what `open_session` began; `error` is what its work raised, and is logged by who was wrong."""
-        self._close_session(session, error)
+    def close_session(self, session: Session, error: BaseException | None = None) -> bool:
+        """The end of what `open_session` began; `error` is what its work raised, and is logged by who was wrong.
 
-    def _close_session(self, session: Session, error: BaseException | None) -> bool:
-        """Tell of a session's end; returns whether we ended it."""
+        Returns whether we ended it.
+        """
         event, level, reason, ours = "session closed", "info", "", True
         match error:
             case None:
