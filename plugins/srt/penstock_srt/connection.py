@@ -1,0 +1,243 @@
+"""One established connection, of either role: datagrams in, payloads out when they are due, and the other way."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Sequence
+
+from attrs import frozen
+
+from penstock.errors import ProtocolViolation
+from penstock_srt.keyring import Keyring
+from penstock_srt.packet import (
+    Acknowledgement,
+    ControlPacket,
+    ControlType,
+    build_drop_request,
+    parse_drop_request,
+    parse_loss_list,
+)
+from penstock_srt.receiver import MIN_NAK_INTERVAL, Receiver
+from penstock_srt.sender import Sender
+from penstock_srt.sequence import MASK
+from penstock_srt.settings import HEADERS, MS, Settings
+from penstock_srt.statistics import Statistics
+from penstock_srt.time_base import TimeBase
+
+KEEP_ALIVE = 1000 * MS
+"""Silence after which one is sent (3.2.3)."""
+TICK = 5 * MS
+"""How often a connection wants to be looked at, at most: payloads are let out that much after they are due."""
+
+
+@frozen
+class Received:
+    """Payloads that are due, in order; `dropped` packets before the last of them never came in time."""
+
+    payloads: list[bytes]
+    dropped: int
+
+
+@frozen
+class Closed:
+    """The connection is over; nothing comes after it."""
+
+    reason: str
+
+
+@frozen
+class Terms:
+    """What a handshake agreed on. Delays are in ms, times in ns: `start` is when our time stamps were 0, `peer_start`
+    when the peer's were, one way's delay included.
+    """
+
+    id: int
+    peer_id: int
+    sequence: int
+    peer_sequence: int
+    latency: int
+    peer_latency: int
+    mtu: int
+    window: int
+    start: int
+    peer_start: int
+    peer_version: int
+    keys: Keyring | None = None
+
+
+class Connection:
+    """The peer is at `address`; what comes from elsewhere, or for another socket id than `id`, is not to be given here.
+
+    All that is sent is returned: by `send` (data), and by `datagrams_to_send`, which is to be asked after each of the
+    other methods. A payload is a packet: at most `max_payload` bytes, 1316 being seven of MPEG-TS. Payloads are not
+    copied but kept until they are acknowledged, so they, and the sequence of them, may not change.
+    """
+
+    def __init__(self, terms: Terms, settings: Settings, address: Hashable, stream_id: str, now: int) -> None:
+        self.terms = terms
+        self.address = address
+        self.stream_id = stream_id
+        self.id = terms.id
+        self.max_payload = terms.mtu - HEADERS - (terms.keys.overhead if terms.keys else 0)
+        self.closed = ""
+        """Why it is over, empty while it is not."""
+        self._statistics = Statistics()
+        self._idle = settings.peer_idle_timeout * MS
+        self._sender = Sender(
+            terms.peer_id,
+            terms.sequence,
+            terms.window,
+            terms.peer_latency * MS,
+            terms.start,
+            settings.overhead,
+            terms.keys,
+            self._statistics,
+        )
+        self._receiver = Receiver(
+            terms.id,
+            terms.peer_sequence,
+            settings.window,
+            TimeBase(terms.peer_start, terms.latency * MS),
+            terms.keys,
+            self._statistics,
+            now,
+        )
+        self._events: deque[Received | Closed] = deque()
+        self._replies: list[bytes] = []
+        self._heard = self._said = self._ticked = now
+        self._farewell = False
+
+    def receive_datagrams(self, datagrams: Sequence[bytes], now: int) -> None:
+        """Take what came at once from the peer."""
+        if self.closed:
+            return
+        receiver = self._receiver
+        self._deliver(now)
+        for data in receiver.receive(datagrams, now):
+            try:
+                self._control(ControlPacket.parse(data), now)
+            except ProtocolViolation:
+                self._statistics.pktMalformed += 1
+        self._heard = now
+
+    def next_event(self) -> Received | Closed | None:
+        """What came of it, one after another; None where there is no more."""
+        return self._events.popleft() if self._events else None
+
+    def send(self, payloads: Sequence[bytes], now: int) -> list[bytes]:
+        """The datagrams of `payloads`, to be sent at once; none once it is closed."""
+        return [] if self.closed or not payloads else self._sender.send(payloads, now)
+
+    def datagrams_to_send(self, now: int) -> list[bytes]:
+        """What else is to be sent now: acknowledgements, loss reports, retransmissions."""
+        datagrams, self._replies = self._replies, []
+        if self.closed:
+            if self._farewell:
+                self._farewell = False
+                datagrams.append(self._build(ControlType.SHUTDOWN, now))
+            return datagrams
+        receiver, sender = self._receiver, self._sender
+        acknowledgement = receiver.acknowledge(now)
+        if acknowledgement is not None:
+            datagrams.append(
+                self._build(ControlType.ACK, now, acknowledgement[0], acknowledgement[1].build())
+            )
+        report = receiver.report_losses(now)
+        if report is not None:
+            datagrams.append(self._build(ControlType.NAK, now, 0, report))
+        if sender.dropped is not None:
+            first, last = sender.dropped
+            sender.dropped = None
+            body = build_drop_request(first & MASK, last & MASK)
+            datagrams.append(self._build(ControlType.DROP_REQUEST, now, 0, body))
+        datagrams += sender.retransmissions(now)
+        if datagrams:
+            self._said = now
+        elif now - max(self._said, sender.last_sent) >= KEEP_ALIVE:
+            self._said = now
+            datagrams.append(self._build(ControlType.KEEP_ALIVE, now))
+        return datagrams
+
+    def next_timeout(self) -> int | None:
+        """When `handle_timeout` is to be called, if nothing else happens before; None once it is closed."""
+        if self.closed:
+            return None
+        receiver = self._receiver
+        times = [self._heard + self._idle, max(self._said, self._sender.last_sent) + KEEP_ALIVE]
+        delivery = receiver.next_delivery
+        if delivery is not None:
+            times.append(max(delivery, self._ticked + TICK))
+        if receiver.ack_wanted:
+            times.append(receiver.next_ack)
+        if receiver.buffer.losses.next_report is not None:
+            times.append(receiver.buffer.losses.next_report)
+        if self._sender.pending:
+            times.append(self._ticked + MIN_NAK_INTERVAL)
+        return min(times)
+
+    def handle_timeout(self, now: int) -> None:
+        """The time of `next_timeout` has come."""
+        if self.closed:
+            return
+        self._ticked = now
+        self._deliver(now)
+        self._sender.drop_too_late(now)
+        if now - self._heard >= self._idle:
+            self.close(f"nothing was heard of the peer for {self._idle / 1e9:g} s")
+
+    def close(self, reason: str) -> None:
+        """End it, and tell the peer with the next datagrams; what is received and not yet due is lost."""
+        if self.closed:
+            return
+        self._end(reason)
+        self._farewell = True
+
+    def stamp(self, now: int) -> int:
+        """Our time stamp `now`."""
+        return self._sender.stamp(now)
+
+    @property
+    def statistics(self) -> Statistics:
+        """Totals, and how it is now."""
+        statistics = self._statistics
+        self._receiver.describe(statistics)
+        self._sender.describe(statistics, self._said)
+        return statistics
+
+    def _deliver(self, now: int) -> None:
+        payloads, dropped = self._receiver.deliver(now)
+        if payloads or dropped:
+            self._events.append(Received(payloads, dropped))
+
+    def _control(self, packet: ControlPacket, now: int) -> None:
+        match packet.type:
+            case ControlType.ACK:
+                self._statistics.pktRecvACK += 1
+                self._sender.acknowledged(Acknowledgement.parse(packet.body))
+                if packet.information:
+                    self._replies.append(self._build(ControlType.ACKACK, now, packet.information))
+            case ControlType.ACKACK:
+                self._receiver.acknowledged(packet, now)
+            case ControlType.NAK:
+                self._statistics.pktRecvNAK += 1
+                self._sender.requested(parse_loss_list(packet.body), now)
+            case ControlType.DROP_REQUEST:
+                self._receiver.give_up(*parse_drop_request(packet.body))
+            case ControlType.SHUTDOWN:
+                self._end("the peer closed the connection")
+            case ControlType.PEER_ERROR:
+                self._end("the peer reports an error")
+            case ControlType.KEEP_ALIVE | ControlType.HANDSHAKE | ControlType.CONGESTION_WARNING:
+                pass
+            case _:
+                self._statistics.pktMalformed += 1
+
+    def _end(self, reason: str) -> None:
+        if not self.closed:
+            self.closed = reason
+            self._events.append(Closed(reason))
+
+    def _build(self, type: ControlType, now: int, information: int = 0, body: bytes = bytes(4)) -> bytes:
+        # Those without a body have four bytes that mean nothing, as libsrt's have.
+        stamp = self._sender.stamp(now)
+        return ControlPacket(type, 0, information, stamp, self.terms.peer_id, body).build()

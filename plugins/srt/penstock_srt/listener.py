@@ -1,0 +1,338 @@
+"""The listening side of the handshake, for many peers at one socket (draft-sharabayko-srt-01 4.3.1)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import deque
+from collections.abc import Hashable
+from random import Random
+
+from attrs import define, evolve, field, frozen
+
+from penstock.errors import ProtocolViolation
+from penstock_srt.connection import Connection, Terms
+from penstock_srt.extension import LIVE, Extensions, Hello, HelloFlag
+from penstock_srt.handshake import (
+    HSREQ_FLAG,
+    KMREQ_FLAG,
+    LEGACY_VERSION,
+    MAGIC,
+    REFUSAL,
+    VERSION,
+    Handshake,
+    Kind,
+    RejectReason,
+)
+from penstock_srt.key_material import KeyMaterial
+from penstock_srt.keyring import Keyring
+from penstock_srt.packet import HEADER_SIZE, ControlPacket, ControlType
+from penstock_srt.settings import LIBRARY_VERSION, MAX_LATENCY, MS, Settings
+
+COOKIE_PERIOD = 60_000 * MS
+"""A cookie is good for the rest of such a period and the one after it."""
+MAX_REQUESTS = 256
+"""Callers that may wait for their answer."""
+ANSWER_TIMEOUT = 3000 * MS
+"""A request that is not answered by then is gone: so is its caller."""
+MAX_ID = 1 << 30
+"""Socket ids are below; groups have this bit."""
+
+Peer = tuple[Hashable, int]
+"""An address, and a socket id there."""
+
+
+@define(eq=False)
+class Request:
+    """A caller that proved its address. `encrypted` is whether it sent keys, `version` its library's (0x010501)."""
+
+    address: Hashable
+    stream_id: str
+    encrypted: bool
+    version: int
+    _listener: Listener
+    _handshake: Handshake
+    _extensions: Extensions
+    _hello: Hello
+    _arrived: int
+    _stamp: int
+    answered: bool = field(default=False, init=False)
+
+    def accept(self, now: int, passphrase: str = "", latency: int | None = None) -> None:
+        """Let it in; an `Accepted` event follows, or `Refused` where the passphrases differ.
+
+        Both sides have the same one or both have none. `latency` in ms takes the place of the settings'. Raises
+        `UserError` where a passphrase is given and the library for it is missing.
+        """
+        self._listener.accept(self, now, passphrase, latency)
+
+    def reject(self, reason: int) -> None:
+        """Refuse it for a `RejectReason`, or another number from 1000 on."""
+        self._listener.refuse(self, reason)
+
+
+@frozen
+class Requested:
+    """Somebody calls: `request` is to be answered within three seconds."""
+
+    request: Request
+
+
+@frozen
+class Accepted:
+    """A connection is made."""
+
+    connection: Connection
+
+
+@frozen
+class Refused:
+    """A caller was refused; `reason` is a `RejectReason` or another number."""
+
+    address: Hashable
+    stream_id: str
+    reason: int
+
+
+Event = Requested | Accepted | Refused
+
+
+class Listener:
+    """Takes datagrams of all peers. `connections` are by the four bytes 12 to 16 of the datagrams that are for them, so
+    that a caller with many datagrams can hand them over together; their `address` must be the datagram's.
+
+    Nothing is kept of a peer before it sends a valid cookie. A connection that is over is to be released.
+    """
+
+    def __init__(self, settings: Settings, random: Random) -> None:
+        self.settings = settings
+        self.connections: dict[bytes, Connection] = {}
+        self.malformed = 0
+        """Datagrams that were dropped without an answer."""
+        self._random = random
+        self._secret = random.randbytes(32)
+        self._events: deque[Event] = deque()
+        self._replies: list[tuple[bytes, Hashable]] = []
+        self._requests: dict[Peer, Request] = {}
+        self._answers: dict[Peer, tuple[Connection, Handshake]] = {}
+
+    def receive_datagram(self, data: bytes, addr: Hashable, now: int) -> None:
+        """Take one datagram: handshakes, or what a connection is to get."""
+        target = data[12:HEADER_SIZE]
+        if target != bytes(4):
+            connection = self.connections.get(target)
+            # S10: whoever is not the peer has no say.
+            if connection is not None and connection.address == addr:
+                connection.receive_datagrams((data,), now)
+            else:
+                self.malformed += 1
+            return
+        try:
+            packet = ControlPacket.parse(data)
+            if packet.type != ControlType.HANDSHAKE:
+                raise ProtocolViolation("first packet is no handshake", "draft-sharabayko-srt-01 4.3.1")
+            self._handshake(Handshake.parse(packet.body), packet.timestamp, addr, now)
+        except ProtocolViolation:
+            self.malformed += 1
+
+    def next_event(self) -> Event | None:
+        """What came of it; None where there is no more."""
+        return self._events.popleft() if self._events else None
+
+    def datagrams_to_send(self, now: int) -> list[tuple[bytes, Hashable]]:
+        """Answers to handshakes, and where they go. Connections have their own."""
+        replies, self._replies = self._replies, []
+        return replies
+
+    def next_timeout(self) -> int | None:
+        """When `handle_timeout` is to be called."""
+        oldest = next(iter(self._requests.values()), None)
+        return None if oldest is None else oldest._arrived + ANSWER_TIMEOUT
+
+    def handle_timeout(self, now: int) -> None:
+        """Forget requests that nobody answered."""
+        for peer, request in list(self._requests.items()):
+            if now - request._arrived < ANSWER_TIMEOUT:
+                break
+            del self._requests[peer]
+            request.answered = True
+
+    def release(self, connection: Connection) -> None:
+        """`connection` is over."""
+        self.connections.pop(connection.id.to_bytes(4, "big"), None)
+        self._answers.pop((connection.address, connection.terms.peer_id), None)
+
+    def cookie(self, addr: Hashable, period: int) -> int:
+        """What proves that a caller gets what is sent to `addr`."""
+        text = f"{period} {addr!r}".encode()
+        return int.from_bytes(hmac.digest(self._secret, text, hashlib.sha256)[:4], "big") or 1
+
+    def _handshake(self, handshake: Handshake, stamp: int, addr: Hashable, now: int) -> None:
+        period = now // COOKIE_PERIOD
+        if handshake.kind == Kind.INDUCTION:
+            # 4.3.1.1.2: version 5 and a magic number say what we speak; all else goes back as it came.
+            self._reply(
+                evolve(
+                    handshake,
+                    version=VERSION,
+                    encryption=0,
+                    extension=MAGIC,
+                    cookie=self.cookie(addr, period),
+                    extensions=b"",
+                ),
+                handshake.socket_id,
+                stamp,
+                addr,
+            )
+            return
+        if handshake.kind != Kind.CONCLUSION:
+            raise ProtocolViolation(
+                "a listener gets inductions and conclusions", "draft-sharabayko-srt-01 4.3.1"
+            )
+        if handshake.cookie not in (self.cookie(addr, period), self.cookie(addr, period - 1)):
+            raise ProtocolViolation("the cookie is not this caller's", "draft-sharabayko-srt-01 4.3.1.2")
+        peer = (addr, handshake.socket_id)
+        if peer in self._answers:
+            connection, answer = self._answers[peer]
+            self._reply(answer, handshake.socket_id, connection.stamp(now), addr)
+        elif peer not in self._requests:
+            self._conclusion(handshake, stamp, addr, now)
+
+    def _conclusion(self, handshake: Handshake, stamp: int, addr: Hashable, now: int) -> None:
+        reason = RejectReason.ROGUE
+        extensions = Extensions()
+        try:
+            handshake.check()
+            if handshake.version == VERSION:
+                extensions = Extensions.parse(handshake.extensions)
+                reason = self._check(extensions)
+            else:
+                reason = RejectReason.VERSION
+        except ProtocolViolation:
+            self.malformed += 1
+        hello = extensions.request
+        if reason or hello is None:
+            self._refuse(handshake, stamp, addr, extensions.stream_id or "", reason)
+            return
+        request = Request(
+            addr,
+            extensions.stream_id or "",
+            extensions.key_material is not None,
+            hello.version,
+            self,
+            handshake,
+            extensions,
+            hello,
+            now,
+            stamp,
+        )
+        self._requests[addr, handshake.socket_id] = request
+        self._events.append(Requested(request))
+
+    def _check(self, extensions: Extensions) -> RejectReason:
+        """Why a caller with these extensions is refused; 0 where it is not."""
+        hello = extensions.request
+        if hello is None:
+            return RejectReason.ROGUE
+        if hello.flags & HelloFlag.STREAM:
+            return RejectReason.MESSAGE_API
+        if extensions.congestion not in (None, "live"):
+            return RejectReason.CONGESTION
+        if extensions.filter is not None:
+            return RejectReason.FILTER
+        if extensions.group is not None:
+            return RejectReason.GROUP
+        if len(self._requests) >= MAX_REQUESTS:
+            return RejectReason.BACKLOG
+        return RejectReason.UNKNOWN
+
+    def accept(self, request: Request, now: int, passphrase: str, latency: int | None) -> None:
+        """See `Request.accept`."""
+        if not self._take(request):
+            return
+        handshake, hello = request._handshake, request._hello
+        keys, material = None, request._extensions.key_material
+        if material is not None or passphrase:
+            keys = self._keys(request, material, passphrase)
+            if keys is None:
+                return
+        own = self.settings.latency if latency is None else latency
+        mtu = min(self.settings.mtu, handshake.mtu)
+        delays = (
+            min(max(own, hello.sender_delay), MAX_LATENCY),
+            min(max(self.settings.peer_latency, hello.receiver_delay), MAX_LATENCY),
+        )
+        terms = Terms(
+            self._new_id(),
+            handshake.socket_id,
+            handshake.initial_sequence,
+            handshake.initial_sequence,
+            *delays,
+            mtu,
+            handshake.window,
+            now,
+            request._arrived - request._stamp * 1000,
+            hello.version,
+            keys,
+        )
+        connection = Connection(terms, self.settings, request.address, request.stream_id, now)
+        answer = evolve(
+            handshake,
+            encryption=0,
+            extension=HSREQ_FLAG | (KMREQ_FLAG if material else 0),
+            mtu=mtu,
+            window=self.settings.window,
+            socket_id=terms.id,
+            extensions=Extensions(
+                response=Hello(LIBRARY_VERSION, LIVE, *delays), key_response=material
+            ).build(),
+        )
+        self.connections[terms.id.to_bytes(4, "big")] = connection
+        self._answers[request.address, handshake.socket_id] = connection, answer
+        self._reply(answer, handshake.socket_id, 0, request.address)
+        self._events.append(Accepted(connection))
+
+    def refuse(self, request: Request, reason: int) -> None:
+        """See `Request.reject`."""
+        if self._take(request):
+            self._refuse(request._handshake, request._stamp, request.address, request.stream_id, reason)
+
+    def _keys(self, request: Request, material: bytes | None, passphrase: str) -> Keyring | None:
+        """The keys of both ways, None where the request is refused for them."""
+        reason = RejectReason.UNSECURE
+        if material is not None and passphrase:
+            try:
+                keys = Keyring.receive(passphrase, KeyMaterial.parse(material))
+                if keys is not None:
+                    return keys
+                reason = RejectReason.BAD_SECRET
+            except ProtocolViolation:
+                reason = RejectReason.ROGUE
+        self._refuse(request._handshake, request._stamp, request.address, request.stream_id, reason)
+        return None
+
+    def _take(self, request: Request) -> bool:
+        if request.answered:
+            return False
+        request.answered = True
+        del self._requests[request.address, request._handshake.socket_id]
+        return True
+
+    def _new_id(self) -> int:
+        while True:
+            made = self._random.randrange(1, MAX_ID)
+            if made.to_bytes(4, "big") not in self.connections:
+                return made
+
+    def _refuse(self, handshake: Handshake, stamp: int, addr: Hashable, stream_id: str, reason: int) -> None:
+        answer = evolve(handshake, kind=REFUSAL + reason, extensions=b"")
+        self._reply(answer, handshake.socket_id, stamp, addr)
+        if handshake.version == LEGACY_VERSION:
+            # Callers of before 1.3 do not understand a refusal: what ends them is a shutdown, as libsrt sends it.
+            packet = ControlPacket(ControlType.SHUTDOWN, 0, 0, stamp, handshake.socket_id, bytes(4))
+            self._replies.append((packet.build(), addr))
+        self._events.append(Refused(addr, stream_id, reason))
+
+    def _reply(self, handshake: Handshake, socket_id: int, stamp: int, addr: Hashable) -> None:
+        packet = ControlPacket(ControlType.HANDSHAKE, 0, 0, stamp, socket_id, handshake.build())
+        self._replies.append((packet.build(), addr))

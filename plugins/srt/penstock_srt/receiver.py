@@ -1,0 +1,264 @@
+"""The receiving half of a connection: data packets in, acknowledgements and loss reports out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock_srt.keyring import Keyring
+from penstock_srt.packet import (
+    CONTROL,
+    HEADER,
+    HEADER_SIZE,
+    KEY_SHIFT,
+    KEYS,
+    RETRANSMITTED,
+    Acknowledgement,
+    ControlPacket,
+    Range,
+    build_loss_list,
+)
+from penstock_srt.receive_buffer import ReceiveBuffer
+from penstock_srt.round_trip import RoundTrip
+from penstock_srt.sender import PACKET_BITS
+from penstock_srt.sequence import MASK, offset
+from penstock_srt.settings import MS
+from penstock_srt.statistics import Statistics
+from penstock_srt.time_base import TimeBase, unwrap
+
+ACK_INTERVAL = 10 * MS
+"""Of full acknowledgements (4.8.1)."""
+LIGHT_ACK_PACKETS = 64
+"""Packets after which a light one is sent before the next full one is due (4.8.1)."""
+MAX_AHEAD = 1_000_000
+"""Us that a time stamp may be ahead of the time: what is stamped further ahead would be held for as long."""
+MAX_GAP = 1 << 29
+"""A packet so far ahead is of no use, whatever it may be."""
+MIN_NAK_INTERVAL = 10 * MS
+
+_PLAIN_HEADER = ~RETRANSMITTED
+
+
+class Receiver:
+    """`id` is our socket id; sequence numbers are whole."""
+
+    def __init__(
+        self,
+        id: int,
+        sequence: int,
+        capacity: int,
+        time_base: TimeBase,
+        keys: Keyring | None,
+        statistics: Statistics,
+        now: int,
+    ) -> None:
+        self.id = id
+        self.buffer = ReceiveBuffer(sequence, capacity)
+        self.time_base = time_base
+        self.keys = keys
+        self.statistics = statistics
+        self.round_trip = RoundTrip()
+        self.last_stamp = time_base.stamp(now)
+        self.next_ack = now + ACK_INTERVAL
+        """When a full acknowledgement may be sent; it is, if there is something to say."""
+        self._ack_number = 0
+        self._acked = sequence
+        self._confirmed = sequence
+        self._acked_at = now
+        self._since_ack = 0
+        self._rate_at = now
+        self._rate_packets = 0
+        self._rate_bytes = 0
+        self._last_rate = (0, 0)
+        self._peak = 0
+
+    def receive(self, datagrams: Sequence[bytes], now: int) -> list[bytes]:
+        """Take data packets in; returns the control packets among `datagrams`."""
+        # What costs is per packet, so all that can be is a local name here, and a packet in order is nothing but
+        # appended.
+        control: list[bytes] = []
+        buffer, keys, own = self.buffer, self.keys, self.id
+        unpack, add_payload, add_stamp = HEADER.unpack_from, buffer.payloads.append, buffer.stamps.append
+        expected = buffer.tail & MASK
+        room = buffer.capacity - len(buffer.payloads)
+        ceiling = self.time_base.stamp(now) + MAX_AHEAD
+        last, count, size = self.last_stamp, 0, 0
+        high = last - last % (1 << 32)
+        for data in datagrams:
+            if len(data) < HEADER_SIZE:
+                self.statistics.pktMalformed += 1
+                continue
+            sequence, message, stamp, destination = unpack(data)
+            if destination != own:
+                self.statistics.pktMalformed += 1
+                continue
+            if sequence & CONTROL:
+                control.append(data)
+                continue
+            count += 1
+            size += len(data)
+            if sequence == expected and room > 0:
+                if keys is None and not message & KEYS:
+                    payload: bytes | None = data[HEADER_SIZE:]
+                else:
+                    payload = self._decrypt(sequence, message, data)
+                    if payload is None:
+                        continue
+                stamp += high
+                if not last <= stamp <= ceiling:
+                    stamp = min(max(unwrap(stamp, last), last), ceiling)
+                    high = stamp - stamp % (1 << 32)
+                add_payload(payload)
+                add_stamp(stamp)
+                last = stamp
+                expected = (expected + 1) & MASK
+                room -= 1
+            else:
+                self.last_stamp = last
+                self._irregular(sequence, message, stamp, data, now, ceiling)
+                last = self.last_stamp
+                high = last - last % (1 << 32)
+                expected = buffer.tail & MASK
+                room = buffer.capacity - len(buffer.payloads)
+        self.last_stamp = last
+        self._since_ack += count
+        self._rate_packets += count
+        self._rate_bytes += size
+        self.statistics.pktRecv += count
+        self.statistics.byteRecv += size
+        return control
+
+    def _decrypt(self, sequence: int, message: int, data: bytes) -> bytes | None:
+        cipher = self.keys.ciphers[(message & KEYS) >> KEY_SHIFT] if self.keys is not None else None
+        # S5: once encrypted, nothing in the clear is taken; and what we have no key for is not.
+        if cipher is not None:
+            header = data[:HEADER_SIZE]
+            if message & RETRANSMITTED:
+                header = header[:4] + (message & _PLAIN_HEADER).to_bytes(4, "big") + header[8:]
+            payload = cipher.decrypt(sequence, header, data[HEADER_SIZE:])
+            if payload is not None:
+                return payload
+        self.statistics.pktRcvUndecrypt += 1
+        return None
+
+    def _irregular(self, number: int, message: int, stamp: int, data: bytes, now: int, ceiling: int) -> None:
+        """A packet out of order, again, or too many."""
+        buffer, statistics = self.buffer, self.statistics
+        if message & RETRANSMITTED:
+            statistics.pktRcvRetrans += 1
+        distance = offset(number, buffer.tail)
+        sequence = buffer.tail + distance
+        if distance > MAX_GAP or distance < -MAX_GAP:
+            statistics.pktRcvDiscarded += 1
+            return
+        if distance < 0 and not buffer.misses(sequence):
+            statistics.pktRcvBelated += 1
+            return
+        if self.keys is None and not message & KEYS:
+            payload: bytes | None = data[HEADER_SIZE:]
+        else:
+            payload = self._decrypt(number, message, data)
+        if payload is None:
+            return
+        stamp = unwrap(stamp, self.last_stamp)
+        if distance < 0:
+            buffer.fill(sequence, payload, stamp)
+            return
+        stamp = min(max(stamp, self.last_stamp), ceiling)
+        missing = buffer.append(sequence, payload, stamp, now)
+        if missing is None:
+            statistics.pktRcvDiscarded += 1
+            return
+        self.last_stamp = stamp
+        statistics.pktRcvLoss += missing
+        if buffer.head == sequence:
+            statistics.pktRcvDrop += missing
+
+    def deliver(self, now: int) -> tuple[list[bytes], int]:
+        """What is due: payloads, and how many were given up between them."""
+        payloads, dropped = self.buffer.deliver(self.time_base.limit(now))
+        self.statistics.pktRcvDrop += dropped
+        return payloads, dropped
+
+    @property
+    def next_delivery(self) -> int | None:
+        """When something is due, None where there is nothing."""
+        stamps = self.buffer.stamps
+        return self.time_base.due(stamps[0]) if stamps else None
+
+    def acknowledge(self, now: int) -> tuple[int, Acknowledgement] | None:
+        """The number and body of the ACK that is due; a light one has number 0 (4.8.1)."""
+        sequence = self.buffer.acknowledged
+        if now < self.next_ack:
+            if self._since_ack < LIGHT_ACK_PACKETS or sequence == self._acked:
+                return None
+            self._since_ack = 0
+            return 0, Acknowledgement(sequence & MASK)
+        self.next_ack = now + ACK_INTERVAL
+        self._since_ack = 0
+        rate, byte_rate = self._rates(now)
+        trip = self.round_trip
+        again = self._acked_at + trip.rtt + 4 * trip.variance
+        if sequence == self._acked and (sequence == self._confirmed or now < again):
+            return None
+        self._acked, self._acked_at = sequence, now
+        self._ack_number = self._ack_number % 0xFFFFFFFF + 1
+        trip.sent(self._ack_number, now, sequence)
+        self.statistics.pktSentACK += 1
+        return self._ack_number, Acknowledgement(
+            sequence & MASK,
+            trip.rtt // 1000,
+            trip.variance // 1000,
+            max(2, self.buffer.capacity - len(self.buffer.payloads)),
+            rate,
+            self._peak,
+            byte_rate,
+        )
+
+    @property
+    def ack_wanted(self) -> bool:
+        """Whether there is something to acknowledge, or to acknowledge again."""
+        return self._confirmed != self._acked or self.buffer.acknowledged != self._acked
+
+    def _rates(self, now: int) -> tuple[int, int]:
+        elapsed = now - self._rate_at
+        if elapsed >= 100 * MS or not self._rate_packets:
+            seconds = max(elapsed, MS) / 1e9
+            self._last_rate = int(self._rate_packets / seconds), int(self._rate_bytes / seconds)
+            self._peak = max(self._peak, self._last_rate[0])
+            self._rate_at, self._rate_packets, self._rate_bytes = now, 0, 0
+        return self._last_rate
+
+    def acknowledged(self, packet: ControlPacket, now: int) -> None:
+        """An ACKACK came."""
+        answered = self.round_trip.answered(packet.information, now)
+        if answered is None:
+            return
+        sample, sequence = answered
+        self._confirmed = max(self._confirmed, sequence)
+        self.time_base.sample(now, packet.timestamp, sample)
+
+    def report_losses(self, now: int) -> bytes | None:
+        """The body of the NAK that is due, None where none is (4.8.2)."""
+        losses = self.buffer.losses
+        if losses.next_report is None or losses.next_report > now:
+            return None
+        trip = self.round_trip
+        ranges: list[Range] = losses.report(now, max(MIN_NAK_INTERVAL, (trip.rtt + 4 * trip.variance) // 2))
+        self.statistics.pktSentNAK += 1
+        return build_loss_list((first & MASK, last & MASK) for first, last in ranges)
+
+    def give_up(self, first: int, last: int) -> None:
+        """The sender has the packets of this range (of the wire) no more."""
+        tail = self.buffer.tail
+        self.buffer.give_up(tail + offset(first, tail), tail + offset(last, tail))
+
+    def describe(self, statistics: Statistics) -> None:
+        """Write how it is now."""
+        stamps, trip = self.buffer.stamps, self.round_trip
+        statistics.pktRcvBuf = len(stamps)
+        statistics.msRcvBuf = (stamps[-1] - stamps[0]) / 1000 if stamps else 0.0
+        statistics.msRcvTsbPdDelay = self.time_base.latency / MS
+        statistics.msDrift = self.time_base.drift / MS
+        statistics.mbpsRecvRate = self._last_rate[1] * 8 / 1e6
+        statistics.mbpsBandwidth = self._peak * PACKET_BITS / 1e6
+        statistics.msRTT, statistics.msRTTVariance = trip.rtt / MS, trip.variance / MS

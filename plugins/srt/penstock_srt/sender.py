@@ -1,0 +1,210 @@
+"""The sending half of a connection: data packets out, acknowledgements and loss reports in, retransmission."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock_srt.keyring import Keyring
+from penstock_srt.packet import (
+    HEADER,
+    KEY_SHIFT,
+    MESSAGE_NUMBERS,
+    RETRANSMITTED,
+    SOLO,
+    Acknowledgement,
+    Range,
+)
+from penstock_srt.round_trip import RoundTrip
+from penstock_srt.send_buffer import Run, SendBuffer
+from penstock_srt.sequence import MASK, offset
+from penstock_srt.settings import MS
+from penstock_srt.statistics import Statistics
+
+MIN_KEPT = 1000 * MS
+"""Packets are kept for at least as long, so that a peer with a shorter latency is told what is dropped (4.6)."""
+MAX_REQUESTED = 1024
+"""Packets that one NAK may ask for: what is missing beyond that is asked for again, and the budget would not allow it."""
+MIN_BUDGET = 64
+"""Packets that may be sent again at once; where much is sent, as many as the overhead allows in a second."""
+MAX_WINDOW = 1 << 16
+"""Packets that are kept for one peer at most, whatever it says."""
+PACKET_BITS = 8 * 1500
+"""Of a packet in rates that count packets, as libsrt reckons."""
+
+
+class Sender:
+    """`peer_id` is the peer's socket id, `start` the time when our time stamps were 0; sequence numbers are whole.
+
+    `latency` is the peer's, in ns: what it has not got by then is of no use to it.
+    """
+
+    def __init__(
+        self,
+        peer_id: int,
+        sequence: int,
+        window: int,
+        latency: int,
+        start: int,
+        overhead: int,
+        keys: Keyring | None,
+        statistics: Statistics,
+    ) -> None:
+        self.peer_id = peer_id
+        self.buffer = SendBuffer(sequence, min(window, MAX_WINDOW))
+        self.latency = latency
+        self.start = start
+        self.keys = keys
+        self.statistics = statistics
+        self.round_trip = RoundTrip()
+        self.window = window
+        self.peer_rate = 0
+        self.dropped: Range | None = None
+        """What a NAK asked for in vain, as whole numbers, until a drop request has said so."""
+        self.last_sent = start
+        self._number = 0
+        self._overhead = overhead / 100
+        self._budget = float(MIN_BUDGET)
+        self._budget_limit = float(MIN_BUDGET)
+        self._second_began = start
+        self._second_count = 0
+        self._second_bytes = 0
+        self._second_rate = 0.0
+        self._wanted: dict[int, None] = {}
+        self._sent_again: dict[int, int] = {}
+
+    def stamp(self, now: int) -> int:
+        """The time stamp of what is sent `now`."""
+        return (now - self.start) // 1000 & 0xFFFFFFFF
+
+    def send(self, payloads: Sequence[bytes], now: int) -> list[bytes]:
+        """The data packets of `payloads`, one each; they are kept for retransmission."""
+        self.drop_too_late(now)
+        count = len(payloads)
+        first, number, stamp, peer = self.buffer.next, self._number, self.stamp(now), self.peer_id
+        self._number = (number + count) % MESSAGE_NUMBERS
+        bits = 0 if self.keys is None else self.keys.sending << KEY_SHIFT
+        pack = HEADER.pack
+        if (first & MASK) + count <= MASK and number + count < MESSAGE_NUMBERS:
+            sequence, message = first & MASK, SOLO | bits | number + 1
+            headers = [pack(sequence + n, message + n, stamp, peer) for n in range(count)]
+        else:
+            headers = [
+                pack((first + n) & MASK, SOLO | bits | (number + n) % MESSAGE_NUMBERS + 1, stamp, peer)
+                for n in range(count)
+            ]
+        if self.keys is not None:
+            payloads = self.keys.encrypt(first, headers, payloads)
+        datagrams = [header + payload for header, payload in zip(headers, payloads, strict=True)]
+        given_up = self.buffer.append(Run(first, number, now, bits, payloads))
+        if given_up:
+            self.statistics.pktSndDrop += given_up
+            self._forget()
+        self.statistics.pktSent += count
+        size = sum(map(len, datagrams))
+        self.statistics.byteSent += size
+        self.last_sent = now
+        self._refill(count, size, now)
+        return datagrams
+
+    def _refill(self, count: int, size: int, now: int) -> None:
+        elapsed = now - self._second_began
+        if elapsed >= 1000 * MS:
+            self._budget_limit = max(MIN_BUDGET, self._second_count * self._overhead)
+            self._second_rate = self._second_bytes * 1e9 / elapsed
+            self._second_began, self._second_count, self._second_bytes = now, 0, 0
+        self._second_count += count
+        self._second_bytes += size
+        self._budget = min(self._budget + count * self._overhead, self._budget_limit)
+
+    def acknowledged(self, ack: Acknowledgement) -> None:
+        """An ACK came; one for packets that were never sent is ignored."""
+        buffer = self.buffer
+        sequence = buffer.first + offset(ack.next_sequence, buffer.first)
+        if sequence > buffer.next:
+            self.statistics.pktMalformed += 1
+            return
+        if sequence > buffer.first:
+            buffer.acknowledge(sequence)
+            self._forget()
+        if ack.rtt is not None:
+            self.round_trip.take(ack.rtt * 1000)
+            self.window = ack.available
+        if ack.packet_rate is not None:
+            self.peer_rate = ack.capacity
+
+    def requested(self, ranges: Sequence[Range], now: int) -> None:
+        """A NAK came: note what is to be sent again."""
+        buffer, wanted, again = self.buffer, self._wanted, self._sent_again
+        # What was sent again less than a round trip ago cannot be known to be lost again.
+        recent = now - max(0, self.round_trip.rtt - self.round_trip.variance)
+        room = MAX_REQUESTED
+        for first, last in ranges:
+            begin = buffer.first + offset(first, buffer.first)
+            end = min(buffer.first + offset(last, buffer.first) + 1, buffer.next)
+            if begin < buffer.first and end > begin:
+                self.dropped = (begin, min(end, buffer.first) - 1)
+            begin = max(begin, buffer.first)
+            for sequence in range(begin, min(end, begin + room)):
+                room -= 1
+                sent = again.get(sequence)
+                if sequence not in wanted and (sent is None or sent <= recent):
+                    wanted[sequence] = None
+                    self.statistics.pktSndLoss += 1
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is to be sent again."""
+        return bool(self._wanted)
+
+    def retransmissions(self, now: int) -> list[bytes]:
+        """What is to be sent again, as far as the budget goes; what would come too late is left out."""
+        if not self._wanted:
+            return []
+        # Half of the round trip was on the way of the first, too: it is in the peer's time base.
+        too_late = now - self.latency
+        datagrams: list[bytes] = []
+        for sequence in list(self._wanted):
+            run = self.buffer.run_of(sequence)
+            if run.sent < too_late:
+                del self._wanted[sequence]
+                continue
+            if self._budget < 1:
+                break
+            del self._wanted[sequence]
+            self._budget -= 1
+            self._sent_again[sequence] = now
+            at = sequence - run.first
+            message = SOLO | RETRANSMITTED | run.key_bits | (run.number + at) % MESSAGE_NUMBERS + 1
+            header = HEADER.pack(sequence & MASK, message, self.stamp(run.sent), self.peer_id)
+            datagrams.append(header + run.payloads[at])
+        self.statistics.pktRetrans += len(datagrams)
+        return datagrams
+
+    def drop_too_late(self, now: int) -> None:
+        """Give up what the peer can use no more (4.6)."""
+        given_up = self.buffer.drop(now - max(self.latency, MIN_KEPT))
+        if given_up:
+            self.statistics.pktSndDrop += given_up
+            self._forget()
+
+    def describe(self, statistics: Statistics, now: int) -> None:
+        """Write how it is now."""
+        statistics.pktFlightSize = statistics.pktSndBuf = len(self.buffer)
+        oldest = self.buffer.oldest
+        statistics.msSndBuf = 0.0 if oldest is None else max(0, now - oldest) / MS
+        statistics.pktFlowWindow = self.window
+        statistics.msSndTsbPdDelay = self.latency / MS
+        statistics.mbpsSendRate = self._second_rate * 8 / 1e6
+        if self.round_trip.known:
+            statistics.msRTT, statistics.msRTTVariance = (
+                self.round_trip.rtt / MS,
+                self.round_trip.variance / MS,
+            )
+        if self.peer_rate:
+            statistics.mbpsBandwidth = self.peer_rate * PACKET_BITS / 1e6
+
+    def _forget(self) -> None:
+        first = self.buffer.first
+        for noted in (self._wanted, self._sent_again):
+            for sequence in [n for n in noted if n < first]:
+                del noted[sequence]
