@@ -44,7 +44,7 @@ class Peer:
             self.handshake: Listener | Caller = Listener(self.settings, SystemRandom())
         else:
             self.handshake = Caller(
-                self.settings, (a.host, a.port), a.streamid, a.passphrase, SystemRandom(), now
+                self.settings, (a.host, a.port), a.streamid.encode(), a.passphrase, SystemRandom(), now
             )
         while self.connection is None:
             self._wait(self.handshake.next_timeout(), 10_000_000)

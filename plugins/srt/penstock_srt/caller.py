@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Hashable
-from random import Random
 
 from attrs import evolve, frozen
 
@@ -27,7 +25,7 @@ from penstock_srt.handshake import (
 from penstock_srt.keyring import Keyring
 from penstock_srt.packet import ControlPacket, ControlType
 from penstock_srt.sequence import MASK
-from penstock_srt.settings import LIBRARY_VERSION, MS, Settings
+from penstock_srt.settings import LIBRARY_VERSION, MS, Address, Randomness, Settings
 
 RETRY = 250 * MS
 """After which a handshake is sent again."""
@@ -62,10 +60,10 @@ class Caller:
     def __init__(
         self,
         settings: Settings,
-        addr: Hashable,
-        stream_id: str,
+        addr: Address,
+        stream_id: bytes,
         passphrase: str,
-        random: Random,
+        random: Randomness,
         now: int,
     ) -> None:
         """Raises `UserError` where a passphrase is given and the library for it is missing."""
@@ -85,7 +83,7 @@ class Caller:
             LEGACY_VERSION,
             0,
             LEGACY_DATAGRAM,
-            random.randrange(MASK + 1),
+            random.randrange(0, MASK + 1),
             settings.mtu,
             settings.window,
             Kind.INDUCTION,
@@ -93,7 +91,12 @@ class Caller:
             0,
         )
 
-    def receive_datagram(self, data: bytes, addr: Hashable, now: int) -> None:
+    @property
+    def socket_id(self) -> int:
+        """Where datagrams for it go, and for the connection that comes of it."""
+        return self._handshake.socket_id
+
+    def receive_datagram(self, data: bytes, addr: Address, now: int) -> None:
         """Take one datagram; what is no answer to our handshake is dropped."""
         if self.state is CallerState.DONE or addr != self.address:
             return
@@ -113,7 +116,7 @@ class Caller:
         """How it ended, once it has."""
         return self._events.popleft() if self._events else None
 
-    def datagrams_to_send(self, now: int) -> list[tuple[bytes, Hashable]]:
+    def datagrams_to_send(self, now: int) -> list[tuple[bytes, Address]]:
         """Our handshake, and again each quarter of a second."""
         if self.state is CallerState.DONE or now < self._retry_at:
             return []

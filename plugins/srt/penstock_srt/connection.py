@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 from attrs import frozen
 
@@ -20,7 +20,7 @@ from penstock_srt.packet import (
 from penstock_srt.receiver import MIN_NAK_INTERVAL, Receiver
 from penstock_srt.sender import Sender
 from penstock_srt.sequence import MASK
-from penstock_srt.settings import HEADERS, MS, Settings
+from penstock_srt.settings import HEADERS, MS, Address, Settings
 from penstock_srt.statistics import Statistics
 from penstock_srt.time_base import TimeBase
 
@@ -73,7 +73,9 @@ class Connection:
     copied but kept until they are acknowledged, so they, and the sequence of them, may not change.
     """
 
-    def __init__(self, terms: Terms, settings: Settings, address: Hashable, stream_id: str, now: int) -> None:
+    def __init__(
+        self, terms: Terms, settings: Settings, address: Address, stream_id: bytes, now: int
+    ) -> None:
         self.terms = terms
         self.address = address
         self.stream_id = stream_id

@@ -12,10 +12,6 @@ from penstock.errors import ProtocolViolation
 CLAUSE = "draft-sharabayko-srt-01 3.2.1.1"
 MAX_EXTENSIONS = 16
 """Blocks of one handshake; libsrt sends at most six."""
-MAX_STREAM_ID = 512
-"""Bytes of a stream id (3.2.1.3)."""
-MAX_NAME = 64
-"""Bytes of a congestion controller's or packet filter's name; libsrt's filter settings are longer, and refused anyway."""
 
 _BLOCK = struct.Struct(">2H")
 _HELLO = struct.Struct(">2I2H")
@@ -123,16 +119,17 @@ class Group:
 class Extensions:
     """What the extensions of one handshake say; None where it has no such block.
 
-    `key_material` and `key_response` are bodies of KMREQ and KMRSP; `unknown` are the types that nobody knows.
+    `stream_id`, `congestion` and `filter` are text as it was sent, which is UTF-8 or not; `key_material` and
+    `key_response` are bodies of KMREQ and KMRSP; `unknown` are the types that nobody knows.
     """
 
     request: Hello | None = None
     response: Hello | None = None
     key_material: bytes | None = None
     key_response: bytes | None = None
-    stream_id: str | None = None
-    congestion: str | None = None
-    filter: str | None = None
+    stream_id: bytes | None = None
+    congestion: bytes | None = None
+    filter: bytes | None = None
     group: Group | None = None
     unknown: tuple[int, ...] = field(default=(), eq=False)
 
@@ -160,8 +157,8 @@ class Extensions:
         def hello(kind: ExtensionType) -> Hello | None:
             return Hello.parse(found[kind]) if kind in found else None
 
-        def text(kind: ExtensionType, most: int) -> str | None:
-            return _decode_words(found[kind], most) or None if kind in found else None
+        def text(kind: ExtensionType) -> bytes | None:
+            return _decode_words(found[kind]) or None if kind in found else None
 
         group = found.get(ExtensionType.GROUP)
         return cls(
@@ -169,9 +166,9 @@ class Extensions:
             hello(ExtensionType.HSRSP),
             found.get(ExtensionType.KMREQ),
             found.get(ExtensionType.KMRSP),
-            text(ExtensionType.STREAM_ID, MAX_STREAM_ID),
-            text(ExtensionType.CONGESTION, MAX_NAME),
-            text(ExtensionType.FILTER, MAX_STREAM_ID),
+            text(ExtensionType.STREAM_ID),
+            text(ExtensionType.CONGESTION),
+            text(ExtensionType.FILTER),
             Group.parse(group) if group is not None else None,
             tuple(kind for kind in found if kind not in _TYPES),
         )
@@ -191,21 +188,10 @@ class Extensions:
         return b"".join(_BLOCK.pack(kind, len(body) // 4) + body for kind, body in bodies if body)
 
 
-def _decode_words(body: bytes, most: int) -> str:
+def _decode_words(body: bytes) -> bytes:
     """Text, whose bytes are turned round in each word of four and filled up with zeros (3.2.1.3)."""
-    raw = b"".join(body[i : i + 4][::-1] for i in range(0, len(body), 4)).rstrip(b"\0")
-    if len(raw) > most:
-        raise ProtocolViolation(f"text of {len(raw)} bytes in a handshake, at most {most}", CLAUSE)
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise ProtocolViolation("text in a handshake is not UTF-8", CLAUSE) from error
-    if not text.isprintable():
-        raise ProtocolViolation("text in a handshake has control characters", CLAUSE)
-    return text
+    return b"".join(body[i : i + 4][::-1] for i in range(0, len(body), 4)).rstrip(b"\0")
 
 
-def _encode_words(text: str) -> bytes:
-    raw = text.encode()
-    raw += bytes(-len(raw) % 4)
-    return b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
+def _encode_words(text: bytes) -> bytes:
+    return b"".join(text[i : i + 4].ljust(4, b"\0")[::-1] for i in range(0, len(text), 4))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import enum
 import struct
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from penstock.errors import ProtocolViolation
+from penstock_srt.rejection import Rejection
 from penstock_srt.sequence import MASK
 
 CLAUSE = "draft-sharabayko-srt-01 3.2.1"
@@ -47,7 +48,7 @@ _LAST_REFUSAL = 0x7FFFFFFF
 
 
 class RejectReason(enum.IntEnum):
-    """Why a connection was refused, by libsrt's numbers; those from 1000 on are of the application (HTTP's, and 1000)."""
+    """Why a connection was refused, by libsrt's numbers; those from 1000 on are the application's (`Rejection`)."""
 
     UNKNOWN = 0
     SYSTEM = 1
@@ -67,15 +68,6 @@ class RejectReason(enum.IntEnum):
     GROUP = 15
     TIMEOUT = 16
     CRYPTO = 17
-    BAD_REQUEST = 1400
-    UNAUTHORIZED = 1401
-    OVERLOAD = 1402
-    FORBIDDEN = 1403
-    NOT_FOUND = 1404
-    BAD_MODE = 1405
-    UNACCEPTABLE = 1406
-    CONFLICT = 1409
-    UNAVAILABLE = 1503
 
 
 _MEANINGS: dict[int, str] = {
@@ -92,15 +84,16 @@ _MEANINGS: dict[int, str] = {
     RejectReason.GROUP: "it takes no groups",
     RejectReason.TIMEOUT: "no answer in time",
     RejectReason.CRYPTO: "the cipher modes differ",
-    RejectReason.BAD_REQUEST: "it does not understand the stream id",
-    RejectReason.UNAUTHORIZED: "it wants a login",
-    RejectReason.OVERLOAD: "it is overloaded",
-    RejectReason.FORBIDDEN: "that is not allowed",
-    RejectReason.NOT_FOUND: "there is no such stream",
-    RejectReason.BAD_MODE: "it does not do that with this stream",
-    RejectReason.UNACCEPTABLE: "it does not take such a stream",
-    RejectReason.CONFLICT: "somebody publishes that stream already",
-    RejectReason.UNAVAILABLE: "it cannot now",
+    Rejection.BAD_REQUEST: "it does not understand the stream id",
+    Rejection.UNAUTHORIZED: "it wants a login",
+    Rejection.OVERLOAD: "it is overloaded",
+    Rejection.FORBIDDEN: "that is not allowed",
+    Rejection.NOT_FOUND: "there is no such stream",
+    Rejection.BAD_MODE: "it does not do that with this stream",
+    Rejection.UNACCEPTABLE: "it does not take such a stream",
+    Rejection.CONFLICT: "somebody publishes that stream already",
+    Rejection.INTERNAL: "it has a fault",
+    Rejection.DOWN: "it stops",
 }
 
 
@@ -134,7 +127,7 @@ class Handshake:
         if len(body) < SIZE:
             raise ProtocolViolation(f"handshake of {len(body)} bytes", CLAUSE)
         fields = _FIELDS.unpack_from(body)
-        made = cls(*fields, body[SIZE:])
+        made = evolve(cls(*fields), extensions=body[SIZE:])
         if made.kind not in _KINDS and not REFUSAL <= made.kind <= _LAST_REFUSAL:
             raise ProtocolViolation(f"handshake of unknown type {made.kind}", CLAUSE)
         return made

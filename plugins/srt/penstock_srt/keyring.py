@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from random import Random
 
 from penstock_srt.cipher import TAG_SIZE, Mode, PayloadCipher, make_cipher
 from penstock_srt.key_material import SALT_SIZE, KeyMaterial
 from penstock_srt.sequence import MASK
+from penstock_srt.settings import Randomness
 
 EVEN = 1
 ODD = 2
@@ -29,7 +29,9 @@ class Keyring:
         return TAG_SIZE if self.mode is Mode.GCM else 0
 
     @classmethod
-    def generate(cls, passphrase: str, mode: Mode, key_size: int, random: Random) -> tuple[Keyring, bytes]:
+    def generate(
+        cls, passphrase: str, mode: Mode, key_size: int, random: Randomness
+    ) -> tuple[Keyring, bytes]:
         """A ring with a first key, the even one, and the key material that tells the peer."""
         ring = cls(passphrase, mode, key_size)
         return ring, ring.renew(EVEN, random)
@@ -43,7 +45,7 @@ class Keyring:
         ring.sending = EVEN if material.keys & EVEN else ODD
         return ring
 
-    def renew(self, which: int, random: Random) -> bytes:
+    def renew(self, which: int, random: Randomness) -> bytes:
         """Make a new key `which`, and the key material for it."""
         salt, key = random.randbytes(SALT_SIZE), random.randbytes(self.key_size)
         self.ciphers[which] = make_cipher(self.mode, key, salt)

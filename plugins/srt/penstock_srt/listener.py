@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import deque
-from collections.abc import Hashable
-from random import Random
 
 from attrs import define, evolve, field, frozen
 
@@ -27,7 +25,7 @@ from penstock_srt.handshake import (
 from penstock_srt.key_material import KeyMaterial
 from penstock_srt.keyring import Keyring
 from penstock_srt.packet import HEADER_SIZE, ControlPacket, ControlType
-from penstock_srt.settings import LIBRARY_VERSION, MAX_LATENCY, MS, Settings
+from penstock_srt.settings import LIBRARY_VERSION, MAX_LATENCY, MS, Address, Randomness, Settings
 
 COOKIE_PERIOD = 60_000 * MS
 """A cookie is good for the rest of such a period and the one after it."""
@@ -38,24 +36,26 @@ ANSWER_TIMEOUT = 3000 * MS
 MAX_ID = 1 << 30
 """Socket ids are below; groups have this bit."""
 
-Peer = tuple[Hashable, int]
+Peer = tuple[Address, int]
 """An address, and a socket id there."""
 
 
 @define(eq=False)
 class Request:
-    """A caller that proved its address. `encrypted` is whether it sent keys, `version` its library's (0x010501)."""
+    """A caller that proved its address. `stream_id` is as it was sent; `encrypted` is whether it sent keys, `version`
+    its library's (1.5.1 is 0x010501). The rest is what the listener needs to answer.
+    """
 
-    address: Hashable
-    stream_id: str
+    address: Address
+    stream_id: bytes
     encrypted: bool
     version: int
-    _listener: Listener
-    _handshake: Handshake
-    _extensions: Extensions
-    _hello: Hello
-    _arrived: int
-    _stamp: int
+    listener: Listener
+    handshake: Handshake
+    extensions: Extensions
+    hello: Hello
+    arrived: int
+    stamp: int
     answered: bool = field(default=False, init=False)
 
     def accept(self, now: int, passphrase: str = "", latency: int | None = None) -> None:
@@ -64,11 +64,11 @@ class Request:
         Both sides have the same one or both have none. `latency` in ms takes the place of the settings'. Raises
         `UserError` where a passphrase is given and the library for it is missing.
         """
-        self._listener.accept(self, now, passphrase, latency)
+        self.listener.accept(self, now, passphrase, latency)
 
     def reject(self, reason: int) -> None:
-        """Refuse it for a `RejectReason`, or another number from 1000 on."""
-        self._listener.refuse(self, reason)
+        """Refuse it for a `Rejection`, or another number from 1000 on."""
+        self.listener.refuse(self, reason)
 
 
 @frozen
@@ -87,10 +87,10 @@ class Accepted:
 
 @frozen
 class Refused:
-    """A caller was refused; `reason` is a `RejectReason` or another number."""
+    """A caller was refused; `reason` is a `RejectReason` or what the application said."""
 
-    address: Hashable
-    stream_id: str
+    address: Address
+    stream_id: bytes
     reason: int
 
 
@@ -104,7 +104,7 @@ class Listener:
     Nothing is kept of a peer before it sends a valid cookie. A connection that is over is to be released.
     """
 
-    def __init__(self, settings: Settings, random: Random) -> None:
+    def __init__(self, settings: Settings, random: Randomness) -> None:
         self.settings = settings
         self.connections: dict[bytes, Connection] = {}
         self.malformed = 0
@@ -112,11 +112,11 @@ class Listener:
         self._random = random
         self._secret = random.randbytes(32)
         self._events: deque[Event] = deque()
-        self._replies: list[tuple[bytes, Hashable]] = []
+        self._replies: list[tuple[bytes, Address]] = []
         self._requests: dict[Peer, Request] = {}
         self._answers: dict[Peer, tuple[Connection, Handshake]] = {}
 
-    def receive_datagram(self, data: bytes, addr: Hashable, now: int) -> None:
+    def receive_datagram(self, data: bytes, addr: Address, now: int) -> None:
         """Take one datagram: handshakes, or what a connection is to get."""
         target = data[12:HEADER_SIZE]
         if target != bytes(4):
@@ -139,7 +139,7 @@ class Listener:
         """What came of it; None where there is no more."""
         return self._events.popleft() if self._events else None
 
-    def datagrams_to_send(self, now: int) -> list[tuple[bytes, Hashable]]:
+    def datagrams_to_send(self, now: int) -> list[tuple[bytes, Address]]:
         """Answers to handshakes, and where they go. Connections have their own."""
         replies, self._replies = self._replies, []
         return replies
@@ -147,12 +147,12 @@ class Listener:
     def next_timeout(self) -> int | None:
         """When `handle_timeout` is to be called."""
         oldest = next(iter(self._requests.values()), None)
-        return None if oldest is None else oldest._arrived + ANSWER_TIMEOUT
+        return None if oldest is None else oldest.arrived + ANSWER_TIMEOUT
 
     def handle_timeout(self, now: int) -> None:
         """Forget requests that nobody answered."""
         for peer, request in list(self._requests.items()):
-            if now - request._arrived < ANSWER_TIMEOUT:
+            if now - request.arrived < ANSWER_TIMEOUT:
                 break
             del self._requests[peer]
             request.answered = True
@@ -162,12 +162,12 @@ class Listener:
         self.connections.pop(connection.id.to_bytes(4, "big"), None)
         self._answers.pop((connection.address, connection.terms.peer_id), None)
 
-    def cookie(self, addr: Hashable, period: int) -> int:
+    def cookie(self, addr: Address, period: int) -> int:
         """What proves that a caller gets what is sent to `addr`."""
         text = f"{period} {addr!r}".encode()
         return int.from_bytes(hmac.digest(self._secret, text, hashlib.sha256)[:4], "big") or 1
 
-    def _handshake(self, handshake: Handshake, stamp: int, addr: Hashable, now: int) -> None:
+    def _handshake(self, handshake: Handshake, stamp: int, addr: Address, now: int) -> None:
         period = now // COOKIE_PERIOD
         if handshake.kind == Kind.INDUCTION:
             # 4.3.1.1.2: version 5 and a magic number say what we speak; all else goes back as it came.
@@ -198,7 +198,7 @@ class Listener:
         elif peer not in self._requests:
             self._conclusion(handshake, stamp, addr, now)
 
-    def _conclusion(self, handshake: Handshake, stamp: int, addr: Hashable, now: int) -> None:
+    def _conclusion(self, handshake: Handshake, stamp: int, addr: Address, now: int) -> None:
         reason = RejectReason.ROGUE
         extensions = Extensions()
         try:
@@ -212,11 +212,11 @@ class Listener:
             self.malformed += 1
         hello = extensions.request
         if reason or hello is None:
-            self._refuse(handshake, stamp, addr, extensions.stream_id or "", reason)
+            self._refuse(handshake, stamp, addr, extensions.stream_id or b"", reason)
             return
         request = Request(
             addr,
-            extensions.stream_id or "",
+            extensions.stream_id or b"",
             extensions.key_material is not None,
             hello.version,
             self,
@@ -236,7 +236,7 @@ class Listener:
             return RejectReason.ROGUE
         if hello.flags & HelloFlag.STREAM:
             return RejectReason.MESSAGE_API
-        if extensions.congestion not in (None, "live"):
+        if extensions.congestion not in (None, b"live"):
             return RejectReason.CONGESTION
         if extensions.filter is not None:
             return RejectReason.FILTER
@@ -250,8 +250,8 @@ class Listener:
         """See `Request.accept`."""
         if not self._take(request):
             return
-        handshake, hello = request._handshake, request._hello
-        keys, material = None, request._extensions.key_material
+        handshake, hello = request.handshake, request.hello
+        keys, material = None, request.extensions.key_material
         if material is not None or passphrase:
             keys = self._keys(request, material, passphrase)
             if keys is None:
@@ -271,7 +271,7 @@ class Listener:
             mtu,
             handshake.window,
             now,
-            request._arrived - request._stamp * 1000,
+            request.arrived - request.stamp * 1000,
             hello.version,
             keys,
         )
@@ -295,7 +295,7 @@ class Listener:
     def refuse(self, request: Request, reason: int) -> None:
         """See `Request.reject`."""
         if self._take(request):
-            self._refuse(request._handshake, request._stamp, request.address, request.stream_id, reason)
+            self._refuse(request.handshake, request.stamp, request.address, request.stream_id, reason)
 
     def _keys(self, request: Request, material: bytes | None, passphrase: str) -> Keyring | None:
         """The keys of both ways, None where the request is refused for them."""
@@ -308,14 +308,14 @@ class Listener:
                 reason = RejectReason.BAD_SECRET
             except ProtocolViolation:
                 reason = RejectReason.ROGUE
-        self._refuse(request._handshake, request._stamp, request.address, request.stream_id, reason)
+        self._refuse(request.handshake, request.stamp, request.address, request.stream_id, reason)
         return None
 
     def _take(self, request: Request) -> bool:
         if request.answered:
             return False
         request.answered = True
-        del self._requests[request.address, request._handshake.socket_id]
+        del self._requests[request.address, request.handshake.socket_id]
         return True
 
     def _new_id(self) -> int:
@@ -324,7 +324,7 @@ class Listener:
             if made.to_bytes(4, "big") not in self.connections:
                 return made
 
-    def _refuse(self, handshake: Handshake, stamp: int, addr: Hashable, stream_id: str, reason: int) -> None:
+    def _refuse(self, handshake: Handshake, stamp: int, addr: Address, stream_id: bytes, reason: int) -> None:
         answer = evolve(handshake, kind=REFUSAL + reason, extensions=b"")
         self._reply(answer, handshake.socket_id, stamp, addr)
         if handshake.version == LEGACY_VERSION:
@@ -333,6 +333,6 @@ class Listener:
             self._replies.append((packet.build(), addr))
         self._events.append(Refused(addr, stream_id, reason))
 
-    def _reply(self, handshake: Handshake, socket_id: int, stamp: int, addr: Hashable) -> None:
+    def _reply(self, handshake: Handshake, socket_id: int, stamp: int, addr: Address) -> None:
         packet = ControlPacket(ControlType.HANDSHAKE, 0, 0, stamp, socket_id, handshake.build())
         self._replies.append((packet.build(), addr))

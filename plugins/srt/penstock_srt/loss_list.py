@@ -13,9 +13,6 @@ class LossList:
         self.next_report: int | None = None
         """When the next NAK is due, None while nothing is missing."""
 
-    def __len__(self) -> int:
-        return len(self._due)
-
     def __contains__(self, sequence: int) -> bool:
         return sequence in self._due
 

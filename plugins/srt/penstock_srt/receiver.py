@@ -244,6 +244,8 @@ class Receiver:
             return None
         trip = self.round_trip
         ranges: list[Range] = losses.report(now, max(MIN_NAK_INTERVAL, (trip.rtt + 4 * trip.variance) // 2))
+        if not ranges:
+            return None
         self.statistics.pktSentNAK += 1
         return build_loss_list((first & MASK, last & MASK) for first, last in ranges)
 

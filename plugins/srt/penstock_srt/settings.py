@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from attrs import frozen
 
 from penstock_srt.cipher import Mode
 
+Address = tuple[Any, ...]
+"""Where a peer is, as sockets say it; it is only compared."""
 LIBRARY_VERSION = 0x010504
 """The version of libsrt whose behaviour this is: since 1.5.4 GCM is as it is here."""
 HEADERS = 44
@@ -15,6 +19,14 @@ MS = 1_000_000
 DEFAULT_LATENCY = 120
 MAX_LATENCY = 0xFFFF
 """Ms: what the handshake has room for."""
+
+
+class Randomness(Protocol):
+    """What a `random.SystemRandom` gives: socket ids, cookies and keys come of it."""
+
+    def randrange(self, start: int, stop: int, /) -> int: ...
+
+    def randbytes(self, n: int, /) -> bytes: ...
 
 
 @frozen
