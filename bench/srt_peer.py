@@ -121,13 +121,17 @@ class Peer:
         print(json.dumps({**found, "over": self.over, **asdict(connection.statistics)}), flush=True)
 
 
+def numbered(number: int) -> bytes:
+    """As large as seven packets of MPEG-TS, with its number."""
+    return b"\x47" + number.to_bytes(8, "big") + bytes(PAYLOAD - 9)
+
+
 def send(peer: Peer) -> None:
     """Payloads that begin with their number, at the pace asked for; or all of standard input as it comes."""
     a = peer.arguments
     began, number = time.monotonic_ns(), 0
     total = int(a.seconds * a.mbps * 1e6 / 8 / PAYLOAD)
     gap = int(1e9 * PAYLOAD * 8 / (a.mbps * 1e6))
-    rest = bytes(range(256)) * 6
     source = open(a.file, "rb") if a.file else None  # noqa: SIM115
     while not peer.over and number < total:
         due = min(total, (time.monotonic_ns() - began) // gap + 1)
@@ -139,8 +143,7 @@ def send(peer: Peer) -> None:
                     total = number
                     break
             else:
-                # As MPEG-TS: seven packets, the first with the number.
-                payload = b"\x47" + number.to_bytes(8, "big") + rest[: PAYLOAD - 9]
+                payload = numbered(number)
             payloads.append(payload)
             number += 1
         peer.step(payloads, began + number * gap)

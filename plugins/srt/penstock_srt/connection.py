@@ -81,6 +81,8 @@ class Connection:
         self.stream_id = stream_id
         self.id = terms.id
         self.max_payload = terms.mtu - HEADERS - (terms.keys.overhead if terms.keys else 0)
+        self.capacity = settings.window
+        """Packets that are held at most, each way."""
         self.closed = ""
         """Why it is over, empty while it is not."""
         self._statistics = Statistics()

@@ -1,0 +1,191 @@
+"""Two ends over a bad link: what comes out is what went in, in order, in time, or counted as dropped."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from penstock_srt.cipher import Mode
+from penstock_srt.key_material import KeyMaterial
+from penstock_srt.keyring import Keyring
+from penstock_srt.sequence import MASK
+from penstock_srt.settings import MS, Settings
+from tests.srt.link import Link, Pair, Weather
+
+PASSPHRASE = "a long passphrase"
+
+
+def rings(mode: Mode) -> tuple[Keyring, Keyring]:
+    ring, material = Keyring.generate(PASSPHRASE, mode, 16, Random(1))
+    other = Keyring.receive(PASSPHRASE, KeyMaterial.parse(material))
+    assert other is not None
+    return ring, other
+
+
+def payload(n: int) -> bytes:
+    return n.to_bytes(8, "big") * 3
+
+
+def play(pair: Pair, count: int, gap: float, batch: int = 1) -> None:
+    """Left sends `count` payloads, `batch` each `gap` ms; then all that is to come has come."""
+    for n in range(0, count, batch):
+        pair.send(0, [payload(n + k) for k in range(batch)])
+        pair.run(gap)
+    pair.run(pair.ends[1].connection.terms.latency + 500)
+
+
+class TwoEnds(RuleBasedStateMachine):
+    """Both ends send, while the link changes; at every moment what was received is in order and was sent."""
+
+    @initialize(
+        seed=st.integers(0, 1 << 16),
+        sequence=st.sampled_from((1000, MASK - 40, MASK, 0)),
+        stamp=st.sampled_from((0, (1 << 32) - 300_000, (1 << 32) - 1)),
+        mode=st.sampled_from((None, None, *Mode)),
+        window=st.sampled_from((64, 8192)),
+    )
+    def begin(self, seed: int, sequence: int, stamp: int, mode: Mode | None, window: int) -> None:
+        self.weather = Weather()
+        self.pair = Pair(
+            Link(self.weather, Random(seed)),
+            Settings(latency=120, window=window),
+            sequence,
+            stamp,
+            None if mode is None else rings(mode),
+        )
+        self.sent = [0, 0]
+
+    @rule(
+        loss=st.sampled_from((0.0, 0.05, 0.3, 1.0)),
+        duplicate=st.sampled_from((0.0, 0.3)),
+        damage=st.sampled_from((0.0, 0.0, 0.05)),
+        jitter=st.sampled_from((0.0, 3.0, 60.0)),
+    )
+    def change(self, loss: float, duplicate: float, damage: float, jitter: float) -> None:
+        weather = self.weather
+        weather.loss, weather.duplicate, weather.damage, weather.jitter = loss, duplicate, damage, jitter
+
+    @rule(by=st.integers(0, 1), count=st.integers(1, 40))
+    def send(self, by: int, count: int) -> None:
+        if not self.pair.ends[by].connection.closed:
+            first = self.sent[by]
+            self.sent[by] += count
+            self.pair.send(by, [payload(n) for n in range(first, first + count)])
+
+    @rule(ms=st.sampled_from((1, 7, 30, 150, 900)))
+    def wait(self, ms: int) -> None:
+        self.pair.run(ms)
+
+    @rule(to=st.integers(0, 1), data=st.binary(max_size=60))
+    def noise(self, to: int, data: bytes) -> None:
+        self.pair.link.put(to, [data, data[:12] + (to + 1).to_bytes(4, "big") + data[12:]])
+
+    @invariant()
+    def in_order(self) -> None:
+        if not hasattr(self, "pair"):
+            return
+        for n, end in enumerate(self.pair.ends):
+            numbers = [int.from_bytes(data[:8], "big") for data in end.received]
+            if self.weather.damage == 0 and not hasattr(self, "damaged"):
+                assert numbers == sorted(set(numbers))
+                assert not numbers or numbers[-1] < self.sent[1 - n]
+            statistics = end.connection.statistics
+            assert statistics.pktRcvBuf <= end.connection.capacity
+            assert statistics.pktSndBuf <= end.connection.capacity
+        if self.weather.damage:
+            self.damaged = True
+
+
+TestTwoEnds = TwoEnds.TestCase
+TestTwoEnds.settings = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+@pytest.mark.parametrize("mode", [None, *Mode])
+@pytest.mark.parametrize("sequence", [1000, MASK - 100])
+@pytest.mark.parametrize("stamp", [0, (1 << 32) - 200_000])
+def test_what_is_only_held_up_comes_whole_and_in_time(mode: Mode | None, sequence: int, stamp: int) -> None:
+    """Reordered by 30 ms and doubled, over both wraps."""
+    link = Link(Weather(duplicate=0.2, jitter=30), Random(1))
+    pair = Pair(link, Settings(), sequence, stamp, None if mode is None else rings(mode))
+    began = link.now
+    play(pair, 500, 1)
+    left, right = pair.ends
+    assert right.received == [payload(n) for n in range(500)]
+    assert right.dropped == 0
+    for n, time in enumerate(right.times):
+        due = began + (n + 20 + 120) * MS
+        # Stamps are of whole us, and payloads are let out at most a tick late.
+        assert due - MS // 100 <= time <= due + 10 * MS
+    assert left.connection.statistics.pktSndBuf == 0
+
+
+@pytest.mark.parametrize(("loss", "burst"), [(0.01, 0), (0.05, 0), (0.1, 0), (0.05, 10)])
+def test_what_is_lost_is_sent_again_within_the_budget(loss: float, burst: float) -> None:
+    """RTT 40 ms, latency 120 ms."""
+    link = Link(Weather(loss=loss, burst=burst), Random(5))
+    pair = Pair(link, Settings())
+    play(pair, 6000, 1)
+    left, right = pair.ends
+    assert len(right.received) + right.dropped == 6000
+    assert right.dropped <= 6000 * (0.01 if loss == 0.1 or burst else 0.002)
+    assert left.connection.statistics.pktRetrans <= 6000 * (1.65 * loss + 0.02)
+
+
+def test_a_gap_longer_than_the_buffer_is_survived() -> None:
+    link = Link(Weather(), Random(1))
+    pair = Pair(link, Settings(window=64))
+    play(pair, 100, 4)
+    link.weather.loss = 1.0
+    play(pair, 300, 4)
+    link.weather.loss = 0.0
+    play(pair, 100, 4)
+    right = pair.ends[1]
+    assert len(right.received) == 200
+    assert right.connection.statistics.pktRcvDrop == 300
+
+
+def test_clocks_that_drift_apart_are_followed() -> None:
+    """The sender's clock is 200 ppm slow: 24 ms in two minutes, of which at most five are left."""
+    link = Link(Weather(), Random(1))
+    pair = Pair(link, Settings())
+    left, right = pair.ends
+    sender = left.connection
+    began = link.now
+    for n in range(12_000):
+        slow = began + (link.now - began) * 9998 // 10_000
+        link.put(1, sender.send([payload(n)], slow))
+        pair.run(10)
+    late = right.times[-1] - link.now
+    assert right.dropped == 0
+    assert abs(right.connection.statistics.msDrift) <= 6
+    assert late <= 0
+
+
+def test_silence_ends_a_connection_and_keep_alives_prevent_it() -> None:
+    link = Link(Weather(), Random(1))
+    pair = Pair(link, Settings())
+    pair.run(20_000)
+    assert [end.closed for end in pair.ends] == ["", ""]
+    link.weather.loss = 1.0
+    pair.run(6_100)
+    assert all("nothing was heard" in end.closed for end in pair.ends)
+
+
+def test_a_close_is_told() -> None:
+    pair = Pair(Link(Weather(), Random(1)), Settings())
+    pair.close(0)
+    pair.run(100)
+    assert [end.closed for end in pair.ends] == ["done", "the peer closed the connection"]
+    pair.send(0, [b"x"])
+    assert pair.ends[1].connection.statistics.pktRecv == 0
