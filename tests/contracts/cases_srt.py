@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
+from attrs import evolve
+
 from penstock_srt.caller import Caller
 from penstock_srt.cipher import Mode
 from penstock_srt.connection import Connection, Terms
 from penstock_srt.extension import LIVE, Extensions, Group, Hello, HelloFlag
 from penstock_srt.handshake import MAGIC, REFUSAL, Handshake, Kind, meaning
-from penstock_srt.key_material import KeyMaterial
+from penstock_srt.key_material import KeyMaterial, KeyState, encrypting_key
 from penstock_srt.keyring import EVEN, ODD, Keyring
 from penstock_srt.listener import Accepted, Listener, Requested
 from penstock_srt.packet import (
@@ -127,7 +129,14 @@ def converse(sequence: int, mode: Mode | None = None) -> Callable[[bytes], list[
     def parse(data: bytes) -> list[Any]:
         keys = None if mode is None else _keys(mode)
         terms = Terms(7, 9, sequence, sequence, 20, 20, 1500, 64, 0, 0, 0x010501, keys)
-        connection = Connection(terms, Settings(window=64), PEER, b"", 0)
+        connection = Connection(
+            terms,
+            Settings(window=64, refresh_packets=4, announce_packets=2),
+            PEER,
+            b"",
+            Random(4),
+            0,
+        )
         now, found = 0, list[Any]()
         for kind, argument in _steps(data):
             if kind == WAIT:
@@ -209,7 +218,9 @@ def _caller_id(encrypted: bool) -> int:
 HELLO = Hello(0x010501, LIVE, 120, 100)
 _RING, MATERIAL = Keyring.generate(PASSPHRASE, Mode.CTR, 16, Random(3))
 _CALLER_MATERIAL = Keyring.generate(PASSPHRASE, Mode.CTR, 16, Random(1))[1]
-BOTH = KeyMaterial.seal(PASSPHRASE, Mode.GCM, bytes(16), bytes(32), bytes(range(32))).build()
+_SEALING = encrypting_key(PASSPHRASE, bytes(16), 32)
+BOTH = KeyMaterial.seal(_SEALING, Mode.GCM, bytes(16), bytes(32), bytes(range(32))).build()
+ODD_ONLY = KeyMaterial.seal(_SEALING, Mode.CTR, bytes(16), None, bytes(32)).build()
 LOSSES = build_loss_list([(5, 5), (7, 9), (MASK, MASK), (2, 3)][:2])
 
 
@@ -224,7 +235,8 @@ def _with(**blocks: Any) -> bytes:
 
 
 def _open(data: bytes) -> tuple[bytes | None, bytes | None] | None:
-    return KeyMaterial.parse(data).open(PASSPHRASE)
+    material = KeyMaterial.parse(data)
+    return material.open(encrypting_key(PASSPHRASE, material.salt, material.key_size))
 
 
 LISTENING = [
@@ -238,6 +250,7 @@ LISTENING = [
     _with(stream_id=b"ignored") + _conclusion(socket_id=78) * 3 + wait(4000) + wait(60_000) + _conclusion(),
     _with(stream_id=b"secret", key_material=MATERIAL),
     _with(stream_id=b"secret", key_material=BOTH),
+    _with(stream_id=b"secret", key_material=ODD_ONLY),
     _with(stream_id=b"secret"),
     _with(key_material=MATERIAL),
     _with(stream_id=b"secret", key_material=MATERIAL[:-8] + bytes(8)),
@@ -313,20 +326,44 @@ def talk(sequence: int) -> list[bytes]:
         control(ControlType.NAK, bytes(3)) + control(ControlType.NAK, b"") + control(ControlType.ACK, b"")
         + control(ControlType.DROP_REQUEST),
         step(CLOSE) + step(CLOSE) + wait(1),
+        key_message(3, MATERIAL) + key_message(4, KeyState.BAD_SECRET.to_bytes(4, "big")),
         wait(1000) + wait(4000) + wait(1000),
         data_packet(sequence, 5, to=8) + at(0, flags=EVEN << KEY_SHIFT) + at(0, flags=ODD << KEY_SHIFT)
         + at(2, flags=ODD << KEY_SHIFT),
         b"".join(at(n) + wait(11) + control(ControlType.ACKACK, information=n + 1) for n in range(1010)),
         b"".join(at(n) + wait(11) for n in range(1100)),
-        quick + at(4) + wait(5) + at(6) + wait(6) + at(9) + at(2) + at(3) + wait(4) + wait(4) + at(1) + at(8) + wait(30),
-        quick + at(4) + at(6) + wait(5) + at(9) + at(1) + at(2) + at(3) + at(5) + wait(9) + at(7) + at(8) + wait(9) + wait(30),
+        quick + at(4) + at(9) + wait(55) + wait(100),
+        quick + at(4) + wait(5) + at(6) + wait(6) + at(9) + at(2) + at(3) + wait(4) + wait(4) + at(1) + at(8)
+        + wait(30),
+        quick + at(4) + at(6) + wait(5) + at(9) + at(1) + at(2) + at(3) + at(5) + wait(9) + at(7) + at(8)
+        + wait(9) + wait(30),
         quick + at(9) + wait(10)
-        + control(ControlType.DROP_REQUEST, build_drop_request((sequence + 1) & MASK, (sequence + 8) & MASK)) + at(3) + wait(10),
+        + control(ControlType.DROP_REQUEST, build_drop_request((sequence + 1) & MASK, (sequence + 8) & MASK))
+        + at(3) + wait(10),
     ]  # fmt: skip
 
 
+def key_message(subtype: int, body: bytes) -> bytes:
+    return step(SEND, ControlPacket(ControlType.USER_DEFINED, subtype, 0, 5, 7, body).build())
+
+
+def _announced(mode: Mode, steps: int) -> bytes:
+    """The key material that a connection of `converse` announces after so many packets."""
+    keys, random = _keys(mode), Random(4)
+    keys.encrypt(0, [b""] * steps, [b""] * steps)
+    keys.renew(4, 2, random)
+    return keys.announcement or b""
+
+
 def _encrypted(mode: Mode) -> list[bytes]:
+    same = KeyMaterial.parse(Keyring.generate(PASSPHRASE, mode, 16, Random(2))[1])
+    other = evolve(same, wrapped=bytes(24))
     return [
+        key_message(3, same.build()) + wait(100) + key_message(3, other.build()) + wait(100)
+        + key_message(3, MATERIAL) + wait(100) + key_message(3, BOTH) + key_message(4, MATERIAL),
+        step(TAKE, b"\0\2") + key_message(4, MATERIAL) + key_message(4, _announced(mode, 2))
+        + step(TAKE, b"\0\2") + wait(1) + step(TAKE, b"\0\2") + wait(200) + wait(200) + step(TAKE, b"\0\2")
+        + wait(1),
         *talk(1000)[:2],
         sealed(1000, mode) + sealed(1001, mode) + sealed(1003, mode) + sealed(1002, mode, RETRANSMITTED) + wait(200),
         data_packet(1000, 5, EVEN << KEY_SHIFT, b"") + data_packet(1001, 5, EVEN << KEY_SHIFT, bytes(20)),
@@ -417,7 +454,7 @@ CASES = [
     ParserCase(
         "SRT keys",
         _open,
-        [MATERIAL, BOTH],
+        [MATERIAL, BOTH, ODD_ONLY],
         ["penstock_srt.key_material", "penstock_srt.cipher", "penstock_srt.keyring"],
     ),
     ParserCase("SRT listener", listen, LISTENING, ["penstock_srt.listener", "penstock_srt.keyring"]),

@@ -122,7 +122,7 @@ class Pair:
                 0x010501,
                 ring,
             )
-            return End(Connection(terms, settings, (LEFT, RIGHT)[id - 1], b"", now))
+            return End(Connection(terms, settings, (LEFT, RIGHT)[id - 1], b"", link.random, now))
 
         rings = keys or (None, None)
         self.ends = (

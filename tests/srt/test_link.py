@@ -189,3 +189,18 @@ def test_a_close_is_told() -> None:
     assert [end.closed for end in pair.ends] == ["done", "the peer closed the connection"]
     pair.send(0, [b"x"])
     assert pair.ends[1].connection.statistics.pktRecv == 0
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_keys_are_renewed_both_ways_in_mid_stream(mode: Mode) -> None:
+    """Each 300 packets, over a link that loses some of the announcements as well."""
+    link = Link(Weather(loss=0.03, duplicate=0.1, jitter=5), Random(3))
+    pair = Pair(link, Settings(latency=400, refresh_packets=300, announce_packets=250), keys=rings(mode))
+    for n in range(1500):
+        pair.send(0, [payload(n)])
+        pair.send(1, [payload(n)])
+        pair.run(2)
+    pair.run(1000)
+    for end in pair.ends:
+        assert end.received == [payload(n) for n in range(1500)]
+        assert end.connection.statistics.pktRcvUndecrypt == 0

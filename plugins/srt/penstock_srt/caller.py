@@ -71,6 +71,7 @@ class Caller:
         self.address = addr
         self.stream_id = stream_id
         self.state = CallerState.INDUCTION
+        self._random = random
         self._start = now
         self._retry_at = now
         self._events: deque[Connected | Rejected] = deque()
@@ -192,7 +193,7 @@ class Caller:
             self._keys,
         )
         self.state = CallerState.DONE
-        connection = Connection(terms, self.settings, self.address, self.stream_id, now)
+        connection = Connection(terms, self.settings, self.address, self.stream_id, self._random, now)
         self._events.append(Connected(connection))
 
     def _reject(self, reason: int) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from penstock.errors import ProtocolViolation
+from penstock_srt.extension import ExtensionType
+from penstock_srt.key_material import KeyMaterial, KeyState
 from penstock_srt.keyring import Keyring
 from penstock_srt.packet import (
     Acknowledgement,
@@ -20,12 +22,14 @@ from penstock_srt.packet import (
 from penstock_srt.receiver import MIN_NAK_INTERVAL, Receiver
 from penstock_srt.sender import Sender
 from penstock_srt.sequence import MASK
-from penstock_srt.settings import HEADERS, MS, Address, Settings
+from penstock_srt.settings import HEADERS, MS, Address, Randomness, Settings
 from penstock_srt.statistics import Statistics
 from penstock_srt.time_base import TimeBase
 
 KEEP_ALIVE = 1000 * MS
 """Silence after which one is sent (3.2.3)."""
+KEY_INTERVAL = 100 * MS
+"""Key material of a peer is looked at no more often, since that takes a millisecond; ours is sent no more often."""
 TICK = 5 * MS
 """How often a connection wants to be looked at, at most: payloads are let out that much after they are due."""
 
@@ -74,7 +78,13 @@ class Connection:
     """
 
     def __init__(
-        self, terms: Terms, settings: Settings, address: Address, stream_id: bytes, now: int
+        self,
+        terms: Terms,
+        settings: Settings,
+        address: Address,
+        stream_id: bytes,
+        random: Randomness,
+        now: int,
     ) -> None:
         self.terms = terms
         self.address = address
@@ -110,6 +120,9 @@ class Connection:
         self._replies: list[bytes] = []
         self._heard = self._said = self._ticked = now
         self._farewell = False
+        self._settings = settings
+        self._random = random
+        self._next_key_at = self._announce_at = now
 
     def receive_datagrams(self, datagrams: Sequence[bytes], now: int) -> None:
         """Take what came at once from the peer."""
@@ -154,6 +167,9 @@ class Connection:
             sender.dropped = None
             body = build_drop_request(first & MASK, last & MASK)
             datagrams.append(self._build(ControlType.DROP_REQUEST, now, 0, body))
+        announcement = self._announce(now)
+        if announcement is not None:
+            datagrams.append(announcement)
         datagrams += sender.retransmissions(now)
         if datagrams:
             self._said = now
@@ -231,17 +247,51 @@ class Connection:
                 self._end("the peer closed the connection")
             case ControlType.PEER_ERROR:
                 self._end("the peer reports an error")
+            case ControlType.USER_DEFINED:
+                self._keys(packet, now)
             case ControlType.KEEP_ALIVE | ControlType.HANDSHAKE | ControlType.CONGESTION_WARNING:
                 pass
             case _:
                 self._statistics.pktMalformed += 1
+
+    def _keys(self, packet: ControlPacket, now: int) -> None:
+        """Key material in mid-stream (6.1.6): the peer's new key, or its answer to ours."""
+        keys = self.terms.keys
+        if packet.subtype == ExtensionType.KMRSP and keys is not None:
+            keys.confirm(packet.body)
+        elif packet.subtype == ExtensionType.KMREQ and now >= self._next_key_at:
+            self._next_key_at = now + KEY_INTERVAL
+            answer = packet.body
+            if keys is None:
+                answer = KeyState.NO_SECRET.to_bytes(4, "big")
+            elif not keys.take(KeyMaterial.parse(packet.body)):
+                answer = KeyState.BAD_SECRET.to_bytes(4, "big")
+            self._replies.append(self._build(ControlType.USER_DEFINED, now, 0, answer, ExtensionType.KMRSP))
+
+    def _announce(self, now: int) -> bytes | None:
+        """Our new key, again until it is confirmed."""
+        keys = self.terms.keys
+        if keys is None:
+            return None
+        keys.renew(self._settings.refresh_packets, self._settings.announce_packets, self._random)
+        if keys.announcement is None or now < self._announce_at:
+            return None
+        self._announce_at = now + max(KEY_INTERVAL, 3 * self._sender.round_trip.rtt // 2)
+        return self._build(ControlType.USER_DEFINED, now, 0, keys.announcement, ExtensionType.KMREQ)
 
     def _end(self, reason: str) -> None:
         if not self.closed:
             self.closed = reason
             self._events.append(Closed(reason))
 
-    def _build(self, type: ControlType, now: int, information: int = 0, body: bytes = bytes(4)) -> bytes:
+    def _build(
+        self,
+        type: ControlType,
+        now: int,
+        information: int = 0,
+        body: bytes = bytes(4),
+        subtype: int = 0,
+    ) -> bytes:
         # Those without a body have four bytes that mean nothing, as libsrt's have.
         stamp = self._sender.stamp(now)
-        return ControlPacket(type, 0, information, stamp, self.terms.peer_id, body).build()
+        return ControlPacket(type, subtype, information, stamp, self.terms.peer_id, body).build()

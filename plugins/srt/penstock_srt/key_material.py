@@ -85,23 +85,23 @@ class KeyMaterial:
 
     @classmethod
     def seal(
-        cls, passphrase: str, mode: Mode, salt: bytes, even: bytes | None, odd: bytes | None
+        cls, encrypting: bytes, mode: Mode, salt: bytes, even: bytes | None, odd: bytes | None
     ) -> KeyMaterial:
         """The message that carries the keys given, of which there is at least one."""
         plain = (even or b"") + (odd or b"")
         keys = (even is not None) | (odd is not None) << 1
-        size = len(plain) // keys.bit_count()
-        return cls(keys, mode, size, salt, wrap_key(_encrypting_key(passphrase, salt, size), plain))
+        return cls(keys, mode, len(plain) // keys.bit_count(), salt, wrap_key(encrypting, plain))
 
-    def open(self, passphrase: str) -> tuple[bytes | None, bytes | None] | None:
-        """The even and the odd key, None where the passphrase is not theirs."""
-        plain = unwrap_key(_encrypting_key(passphrase, self.salt, self.key_size), self.wrapped)
+    def open(self, encrypting: bytes) -> tuple[bytes | None, bytes | None] | None:
+        """The even and the odd key, None where they were wrapped with another key."""
+        plain = unwrap_key(encrypting, self.wrapped)
         if plain is None:
             return None
         even = plain[: self.key_size] if self.keys & 1 else None
         return even, plain[-self.key_size :] if self.keys & 2 else None
 
 
-def _encrypting_key(passphrase: str, salt: bytes, size: int) -> bytes:
+def encrypting_key(passphrase: str, salt: bytes, size: int) -> bytes:
+    """What keys of that size are wrapped with. This takes a millisecond or more, as it is meant to."""
     # 6.1.4: the last 8 bytes of the salt.
     return hashlib.pbkdf2_hmac("sha1", passphrase.encode(), salt[8:], ITERATIONS, size)

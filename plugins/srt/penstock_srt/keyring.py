@@ -1,11 +1,11 @@
-"""The keys of one connection: the same ones both ways (draft-sharabayko-srt-01 6.1)."""
+"""The keys of one connection (draft-sharabayko-srt-01 6.1): both ways begin with the same, then each way renews its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from penstock_srt.cipher import TAG_SIZE, Mode, PayloadCipher, make_cipher
-from penstock_srt.key_material import SALT_SIZE, KeyMaterial
+from penstock_srt.key_material import SALT_SIZE, KeyMaterial, encrypting_key
 from penstock_srt.sequence import MASK
 from penstock_srt.settings import Randomness
 
@@ -14,61 +14,92 @@ ODD = 2
 
 
 class Keyring:
-    """`ciphers` are by the bits KK of a packet; `sending` are those bits of what we send."""
+    """`ciphers` decrypt, by the bits KK of a packet; `sending` are those bits of what we send."""
 
-    def __init__(self, passphrase: str, mode: Mode, key_size: int) -> None:
-        self.passphrase = passphrase
-        self.mode = mode
-        self.key_size = key_size
+    def __init__(self, passphrase: str, material: KeyMaterial, keys: Sequence[bytes | None]) -> None:
+        self.mode = material.mode
         self.ciphers: list[PayloadCipher | None] = [None, None, None, None]
-        self.sending = EVEN
-
-    @property
-    def overhead(self) -> int:
-        """Bytes that encryption adds to a payload."""
-        return TAG_SIZE if self.mode is Mode.GCM else 0
+        self.sending = EVEN if material.keys & EVEN else ODD
+        self.announcement: bytes | None = None
+        """Key material that the peer has not confirmed."""
+        self._passphrase = passphrase
+        self._key_size = material.key_size
+        # Made of the passphrase at some expense, which peers are not to ask for again and again: one is kept.
+        self._salt = material.salt
+        self._encrypting = encrypting_key(passphrase, material.salt, material.key_size)
+        self._install(material.salt, keys)
+        key = keys[self.sending - 1]
+        if key is None:
+            raise ValueError("a key ring without the key to send with")
+        self._key = key
+        self._cipher = make_cipher(self.mode, key, material.salt)
+        self._next: bytes | None = None
+        self._count = 0
 
     @classmethod
     def generate(
         cls, passphrase: str, mode: Mode, key_size: int, random: Randomness
     ) -> tuple[Keyring, bytes]:
         """A ring with a first key, the even one, and the key material that tells the peer."""
-        ring = cls(passphrase, mode, key_size)
-        return ring, ring.renew(EVEN, random)
+        salt, key = random.randbytes(SALT_SIZE), random.randbytes(key_size)
+        material = KeyMaterial.seal(encrypting_key(passphrase, salt, key_size), mode, salt, key, None)
+        return cls(passphrase, material, (key, None)), material.build()
 
     @classmethod
     def receive(cls, passphrase: str, material: KeyMaterial) -> Keyring | None:
         """The ring of a peer's key material; None where the passphrase is not its."""
-        ring = cls(passphrase, material.mode, material.key_size)
-        if not ring.take(material):
-            return None
-        ring.sending = EVEN if material.keys & EVEN else ODD
-        return ring
+        opened = material.open(encrypting_key(passphrase, material.salt, material.key_size))
+        return None if opened is None else cls(passphrase, material, opened)
 
-    def renew(self, which: int, random: Randomness) -> bytes:
-        """Make a new key `which`, and the key material for it."""
-        salt, key = random.randbytes(SALT_SIZE), random.randbytes(self.key_size)
-        self.ciphers[which] = make_cipher(self.mode, key, salt)
-        even, odd = (key, None) if which == EVEN else (None, key)
-        return KeyMaterial.seal(self.passphrase, self.mode, salt, even, odd).build()
+    @property
+    def overhead(self) -> int:
+        """Bytes that encryption adds to a payload."""
+        return TAG_SIZE if self.mode is Mode.GCM else 0
 
     def encrypt(self, first: int, headers: Sequence[bytes], payloads: Sequence[bytes]) -> list[bytes]:
         """Payloads of packets from the whole sequence number `first` on, with the key that we send with."""
-        cipher = self.ciphers[self.sending]
-        if cipher is None:
-            raise RuntimeError("no key to send with")
-        encrypt = cipher.encrypt
+        self._count += len(payloads)
+        encrypt = self._cipher.encrypt
         return [
             encrypt((first + n) & MASK, header, payload)
             for n, (header, payload) in enumerate(zip(headers, payloads, strict=True))
         ]
 
+    def renew(self, after: int, ahead: int, random: Randomness) -> None:
+        """Go on to a new key where `after` packets were sent with this one; announce it `ahead` packets before (6.1.6).
+
+        As libsrt does, we go on whether the peer has confirmed it or not: no key may serve for all sequence numbers.
+        """
+        if self._next is None:
+            if self._count >= after - ahead:
+                self._next = random.randbytes(self._key_size)
+                keys = (self._key, self._next) if self.sending == EVEN else (self._next, self._key)
+                material = KeyMaterial.seal(self._encrypting, self.mode, self._salt, *keys)
+                self.announcement = material.build()
+        elif self._count >= after:
+            self._key, self._next, self._count = self._next, None, 0
+            self._cipher = make_cipher(self.mode, self._key, self._salt)
+            self.sending ^= EVEN | ODD
+
+    def confirm(self, body: bytes) -> None:
+        """The peer has answered with a KMRSP of this body."""
+        if body == self.announcement:
+            self.announcement = None
+
     def take(self, material: KeyMaterial) -> bool:
-        """Use the keys of a peer's key material; false where the passphrase is not its, or the mode changes."""
-        opened = material.open(self.passphrase)
-        if opened is None or (material.mode, material.key_size) != (self.mode, self.key_size):
+        """Decrypt with what a peer's key material says; false where the passphrase is not its, or the mode changes."""
+        if (material.mode, material.key_size) != (self.mode, self._key_size):
             return False
-        for which, key in zip((EVEN, ODD), opened, strict=True):
-            if key is not None:
-                self.ciphers[which] = make_cipher(self.mode, key, material.salt)
+        encrypting = self._encrypting
+        if material.salt != self._salt:
+            encrypting = encrypting_key(self._passphrase, material.salt, material.key_size)
+        opened = material.open(encrypting)
+        if opened is None:
+            return False
+        self._install(material.salt, opened)
         return True
+
+    def _install(self, salt: bytes, keys: Sequence[bytes | None]) -> None:
+        for which, key in zip((EVEN, ODD), keys, strict=True):
+            if key is not None:
+                self.ciphers[which] = make_cipher(self.mode, key, salt)

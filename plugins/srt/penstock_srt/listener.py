@@ -275,7 +275,7 @@ class Listener:
             hello.version,
             keys,
         )
-        connection = Connection(terms, self.settings, request.address, request.stream_id, now)
+        connection = Connection(terms, self.settings, request.address, request.stream_id, self._random, now)
         answer = evolve(
             handshake,
             encryption=0,
