@@ -1,6 +1,6 @@
 """One end of an SRT connection on a UDP socket, as small as can be: what `bench.srt_loss` runs in a network namespace.
 
-``python -m bench.srt_peer listen|call HOST PORT send|receive`` sends numbered payloads at a pace, or counts those that come.
+``python -m bench.srt_peer listen|call|meet HOST PORT send|receive`` sends numbered payloads at a pace, or counts those that come.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from random import SystemRandom
 from attrs import asdict
 
 from penstock_srt.caller import Caller, Connected, Rejected
+from penstock_srt.cipher import Mode
 from penstock_srt.connection import Closed, Connection, Received
 from penstock_srt.listener import Accepted, Listener, Requested
+from penstock_srt.rendezvous import Rendezvous
 from penstock_srt.settings import Settings
 
 PAYLOAD = 1316
@@ -32,7 +34,13 @@ class Peer:
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             self.sock.setsockopt(socket.SOL_SOCKET, option, 4 << 20)
         self.sock.setblocking(False)
-        self.settings = Settings(latency=arguments.latency, peer_latency=arguments.latency)
+        self.settings = Settings(
+            latency=arguments.latency,
+            peer_latency=arguments.latency,
+            mode=Mode.GCM if arguments.gcm else Mode.CTR,
+            refresh_packets=arguments.refresh,
+            announce_packets=min(arguments.refresh // 3, 4000),
+        )
         self.connection: Connection | None = None
         self.over = ""
 
@@ -41,7 +49,12 @@ class Peer:
         if a.role == "listen":
             self.sock.bind((a.host, a.port))
             print(f"listening {self.sock.getsockname()[1]}", flush=True)
-            self.handshake: Listener | Caller = Listener(self.settings, SystemRandom())
+            self.handshake: Listener | Caller | Rendezvous = Listener(self.settings, SystemRandom())
+        elif a.role == "meet":
+            self.sock.bind((a.bind, a.port))
+            self.handshake = Rendezvous(
+                self.settings, (a.host, a.port), a.streamid.encode(), a.passphrase, SystemRandom(), now
+            )
         else:
             self.handshake = Caller(
                 self.settings, (a.host, a.port), a.streamid.encode(), a.passphrase, SystemRandom(), now
@@ -172,12 +185,15 @@ def receive(peer: Peer) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("role", choices=("listen", "call"))
+    parser.add_argument("role", choices=("listen", "call", "meet"))
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("action", choices=("send", "receive"))
+    parser.add_argument("--bind", default="", help="where to meet the peer: an address of our own")
     parser.add_argument("--latency", type=int, default=120)
     parser.add_argument("--passphrase", default="")
+    parser.add_argument("--gcm", action="store_true", help="AES-GCM, which libsrt has since 1.5.2")
+    parser.add_argument("--refresh", type=int, default=1 << 24, help="packets of one key")
     parser.add_argument("--streamid", default="")
     parser.add_argument("--mbps", type=float, default=8.0)
     parser.add_argument("--seconds", type=float, default=10.0)

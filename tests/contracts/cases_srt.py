@@ -30,6 +30,7 @@ from penstock_srt.packet import (
     parse_drop_request,
     parse_loss_list,
 )
+from penstock_srt.rendezvous import Rendezvous
 from penstock_srt.sequence import MASK
 from penstock_srt.settings import MS, Settings
 from tests.contracts.case import ParserCase
@@ -115,6 +116,31 @@ def call(passphrase: str) -> Callable[[bytes], list[Any]]:
             while (event := caller.next_event()) is not None:
                 found.append(event)
         return [str(item) for item in found]
+
+    return parse
+
+
+def _rendezvous(passphrase: str = "") -> Rendezvous:
+    return Rendezvous(Settings(), PEER, b"live/stream", passphrase, Random(1), 0)
+
+
+def meet(passphrase: str) -> Callable[[bytes], list[Any]]:
+    """Run a script against who meets the peer."""
+
+    def parse(data: bytes) -> list[Any]:
+        meeting = _rendezvous(passphrase)
+        now, found = 0, list[Any]()
+        for kind, argument in _steps(data):
+            if kind == WAIT:
+                now += _number(argument, 60_000) * MS
+                meeting.handle_timeout(now)
+            elif kind in (SEND, ELSEWHERE):
+                meeting.receive_datagram(argument, PEER if kind == SEND else OTHER, now)
+            found += meeting.datagrams_to_send(now)
+            meeting.next_timeout()
+            while (event := meeting.next_event()) is not None:
+                found.append(str(event)[:30])
+        return found
 
     return parse
 
@@ -221,7 +247,33 @@ _CALLER_MATERIAL = Keyring.generate(PASSPHRASE, Mode.CTR, 16, Random(1))[1]
 _SEALING = encrypting_key(PASSPHRASE, bytes(16), 32)
 BOTH = KeyMaterial.seal(_SEALING, Mode.GCM, bytes(16), bytes(32), bytes(range(32))).build()
 ODD_ONLY = KeyMaterial.seal(_SEALING, Mode.CTR, bytes(16), None, bytes(32)).build()
+_MEETING_RANDOM = Random(1)
+for _limit in (MASK + 1, (1 << 30) - 1, (1 << 32) - 1):
+    _MEETING_RANDOM.randrange(_limit)
+_MEETING_MATERIAL = Keyring.generate(PASSPHRASE, Mode.CTR, 16, _MEETING_RANDOM)[1]
 LOSSES = build_loss_list([(5, 5), (7, 9), (MASK, MASK), (2, 3)][:2])
+
+
+WINS, LOSES = _rendezvous().cookie + 5, _rendezvous().cookie - 5
+"""Cookies larger and smaller than that of `meet`."""
+
+
+def wave(kind: int, cookie: int, **fields: Any) -> bytes:
+    blank = {"extension": 0, "extensions": b"", "socket_id": 99}
+    return step(SEND, packet(handshake(kind, cookie=cookie, **(blank | fields))))
+
+
+def _asked(**blocks: Any) -> dict[str, Any]:
+    blocks.setdefault("request", HELLO)
+    return {"extension": 5, "extensions": Extensions(**blocks).build()}
+
+
+def _answered(material: bytes | None = None) -> dict[str, Any]:
+    return {"extension": 3, "extensions": Extensions(response=HELLO, key_response=material).build()}
+
+
+def _to_us(type: int) -> bytes:
+    return step(SEND, ControlPacket(type, 0, 0, 5, _rendezvous().socket_id, bytes(4)).build())
 
 
 def _conclusion(**fields: Any) -> bytes:
@@ -278,6 +330,33 @@ CALLING = [
     step(ELSEWHERE, packet(handshake(REFUSAL + 10), _caller_id(False))) + step(SEND, packet(handshake(1), 1)),
 ]
 
+_WAVE, _CONCLUSION, _AGREEMENT = Kind.WAVE_A_HAND, Kind.CONCLUSION, Kind.AGREEMENT
+MEETING = [
+    wave(_WAVE, LOSES) + wave(_CONCLUSION, LOSES) + wait(300) + wave(_CONCLUSION, LOSES, **_answered())
+    + wait(1),
+    wave(_WAVE, WINS) + wave(_CONCLUSION, WINS, **_asked(stream_id=b"x")) + wave(_CONCLUSION, WINS, **_asked())
+    + wave(_AGREEMENT, WINS) + wait(1),
+    wave(_CONCLUSION, WINS, **_asked()) + _to_us(1) + _to_us(1),
+    wave(_CONCLUSION, WINS, **_asked(key_material=MATERIAL)) + wait(1),
+    wave(_CONCLUSION, WINS, **_asked(filter=b"fec")) + wait(1),
+    wave(_CONCLUSION, WINS, **_asked(request=None, congestion=b"live")) + wait(1),
+    wave(_CONCLUSION, WINS, mtu=3, **_asked()) + _to_us(1) + wave(_AGREEMENT, WINS)
+    + wave(_WAVE, WINS, socket_id=98),
+    wave(_CONCLUSION, LOSES, **_answered(MATERIAL)) + wait(1),
+    wave(_WAVE, _rendezvous().cookie) + wait(1),
+    wave(_WAVE, _rendezvous().cookie ^ 0x80000000) + wait(1),
+    wave(_WAVE, WINS, version=4) + wait(1),
+    wave(Kind.INDUCTION, WINS) + wait(1),
+    wave(REFUSAL + 4, WINS) + wait(1),
+    wave(_WAVE, LOSES, socket_id=0) + _to_us(0) + wait(1),
+    wait(29_000) + wait(2000) + wait(1),
+    step(ELSEWHERE, packet(handshake(_WAVE))) + wait(1),
+]  # fmt: skip
+SECRET_MEETING = [
+    wave(_WAVE, LOSES) + wave(_CONCLUSION, LOSES, **_answered(_MEETING_MATERIAL)) + wait(1),
+    wave(_CONCLUSION, WINS, **_asked(key_material=MATERIAL)) + wave(_AGREEMENT, WINS),
+]
+
 SECRET_CALLING = [
     b"".join(_caller_hello(_CALLER_MATERIAL)),
     b"".join(_caller_hello(b"\0\0\0\4")),
@@ -322,7 +401,8 @@ def talk(sequence: int) -> list[bytes]:
         + step(TAKE, b"\0\3") + wait(1),
         control(ControlType.SHUTDOWN) + at(0) + step(TAKE, b"\0\1") + step(CLOSE) + wait(1),
         control(ControlType.PEER_ERROR) + control(ControlType.SHUTDOWN),
-        control(ControlType.KEEP_ALIVE) + control(ControlType.CONGESTION_WARNING) + control(0x44) + control(0x7FFF),
+        control(ControlType.KEEP_ALIVE) + control(ControlType.CONGESTION_WARNING) + control(0x44)
+        + control(0x7FFF),
         control(ControlType.NAK, bytes(3)) + control(ControlType.NAK, b"") + control(ControlType.ACK, b"")
         + control(ControlType.DROP_REQUEST),
         step(CLOSE) + step(CLOSE) + wait(1),
@@ -365,7 +445,8 @@ def _encrypted(mode: Mode) -> list[bytes]:
         + step(TAKE, b"\0\2") + wait(1) + step(TAKE, b"\0\2") + wait(200) + wait(200) + step(TAKE, b"\0\2")
         + wait(1),
         *talk(1000)[:2],
-        sealed(1000, mode) + sealed(1001, mode) + sealed(1003, mode) + sealed(1002, mode, RETRANSMITTED) + wait(200),
+        sealed(1000, mode) + sealed(1001, mode) + sealed(1003, mode) + sealed(1002, mode, RETRANSMITTED)
+        + wait(200),
         data_packet(1000, 5, EVEN << KEY_SHIFT, b"") + data_packet(1001, 5, EVEN << KEY_SHIFT, bytes(20)),
         step(TAKE, b"\0\3") + wait(10),
     ]  # fmt: skip
@@ -460,6 +541,10 @@ CASES = [
     ParserCase("SRT listener", listen, LISTENING, ["penstock_srt.listener", "penstock_srt.keyring"]),
     ParserCase("SRT caller", call(""), CALLING, ["penstock_srt.caller"]),
     ParserCase("SRT caller with a passphrase", call(PASSPHRASE), SECRET_CALLING, ["penstock_srt.caller"]),
+    ParserCase("SRT rendezvous", meet(""), MEETING, ["penstock_srt.rendezvous", "penstock_srt.negotiation"]),
+    ParserCase(
+        "SRT rendezvous with a passphrase", meet(PASSPHRASE), SECRET_MEETING, ["penstock_srt.rendezvous"]
+    ),
     *(
         ParserCase(
             f"SRT connection from {sequence:#x}",

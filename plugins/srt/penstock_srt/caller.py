@@ -8,12 +8,8 @@ from collections import deque
 from attrs import evolve, frozen
 
 from penstock.errors import ProtocolViolation
-from penstock_srt.connection import Connection, Terms
-from penstock_srt.extension import LIVE, Extensions, Hello
+from penstock_srt.connection import Connection
 from penstock_srt.handshake import (
-    CONFIG_FLAG,
-    HSREQ_FLAG,
-    KMREQ_FLAG,
     LEGACY_DATAGRAM,
     LEGACY_VERSION,
     MAGIC,
@@ -23,13 +19,13 @@ from penstock_srt.handshake import (
     RejectReason,
 )
 from penstock_srt.keyring import Keyring
+from penstock_srt.negotiation import MAX_ID, ask, conclude
 from penstock_srt.packet import ControlPacket, ControlType
 from penstock_srt.sequence import MASK
-from penstock_srt.settings import LIBRARY_VERSION, MS, Address, Randomness, Settings
+from penstock_srt.settings import MS, Address, Randomness, Settings
 
 RETRY = 250 * MS
 """After which a handshake is sent again."""
-MAX_ID = 1 << 30
 
 
 @frozen
@@ -149,49 +145,32 @@ class Caller:
         if answer.version < VERSION or answer.extension != MAGIC:
             self._reject(RejectReason.VERSION)
             return
-        settings = self.settings
-        flags = HSREQ_FLAG | (KMREQ_FLAG if self._material else 0) | (CONFIG_FLAG if self.stream_id else 0)
+        flags, extensions = ask(self.settings, self._material, self.stream_id)
         self._handshake = evolve(
             self._handshake,
             version=VERSION,
-            encryption=settings.key_length // 8 if self._keys is not None else 0,
+            encryption=self.settings.key_length // 8 if self._keys is not None else 0,
             extension=flags,
             kind=Kind.CONCLUSION,
             cookie=answer.cookie,
-            extensions=Extensions(
-                request=Hello(LIBRARY_VERSION, LIVE, settings.latency, settings.peer_latency),
-                key_material=self._material,
-                stream_id=self.stream_id or None,
-            ).build(),
+            extensions=extensions,
         )
         self.state = CallerState.CONCLUSION
         self._retry_at = now
 
     def _concluded(self, answer: Handshake, stamp: int, now: int) -> None:
-        answer.check()
-        extensions = Extensions.parse(answer.extensions)
-        hello = extensions.response
-        if answer.version != VERSION or hello is None:
-            self._reject(RejectReason.ROGUE)
-            return
-        if extensions.key_response != self._material:
-            # A KMRSP of one word says what is wrong with the keys; none, that the listener has no passphrase.
-            self._reject(RejectReason.UNSECURE)
-            return
-        terms = Terms(
-            self._handshake.socket_id,
-            answer.socket_id,
-            self._handshake.initial_sequence,
-            answer.initial_sequence,
-            max(self.settings.latency, hello.sender_delay),
-            max(self.settings.peer_latency, hello.receiver_delay),
-            min(self.settings.mtu, answer.mtu),
-            answer.window,
+        terms = conclude(
+            self.settings,
+            self._handshake,
+            answer,
+            self._keys,
+            self._material,
             self._start,
             now - stamp * 1000,
-            hello.version,
-            self._keys,
         )
+        if isinstance(terms, RejectReason):
+            self._reject(terms)
+            return
         self.state = CallerState.DONE
         connection = Connection(terms, self.settings, self.address, self.stream_id, self._random, now)
         self._events.append(Connected(connection))

@@ -10,10 +10,8 @@ from attrs import define, evolve, field, frozen
 
 from penstock.errors import ProtocolViolation
 from penstock_srt.connection import Connection, Terms
-from penstock_srt.extension import LIVE, Extensions, Hello, HelloFlag
+from penstock_srt.extension import Extensions, Hello
 from penstock_srt.handshake import (
-    HSREQ_FLAG,
-    KMREQ_FLAG,
     LEGACY_VERSION,
     MAGIC,
     REFUSAL,
@@ -22,10 +20,9 @@ from penstock_srt.handshake import (
     Kind,
     RejectReason,
 )
-from penstock_srt.key_material import KeyMaterial
-from penstock_srt.keyring import Keyring
+from penstock_srt.negotiation import MAX_ID, check, grant
 from penstock_srt.packet import HEADER_SIZE, ControlPacket, ControlType
-from penstock_srt.settings import LIBRARY_VERSION, MAX_LATENCY, MS, Address, Randomness, Settings
+from penstock_srt.settings import MS, Address, Randomness, Settings
 
 COOKIE_PERIOD = 60_000 * MS
 """A cookie is good for the rest of such a period and the one after it."""
@@ -33,8 +30,6 @@ MAX_REQUESTS = 256
 """Callers that may wait for their answer."""
 ANSWER_TIMEOUT = 3000 * MS
 """A request that is not answered by then is gone: so is its caller."""
-MAX_ID = 1 << 30
-"""Socket ids are below; groups have this bit."""
 
 Peer = tuple[Address, int]
 """An address, and a socket id there."""
@@ -199,20 +194,22 @@ class Listener:
             self._conclusion(handshake, stamp, addr, now)
 
     def _conclusion(self, handshake: Handshake, stamp: int, addr: Address, now: int) -> None:
-        reason = RejectReason.ROGUE
+        reason: RejectReason | None = RejectReason.ROGUE
         extensions = Extensions()
         try:
             handshake.check()
             if handshake.version == VERSION:
                 extensions = Extensions.parse(handshake.extensions)
-                reason = self._check(extensions)
+                reason = check(extensions)
+                if len(self._requests) >= MAX_REQUESTS:
+                    reason = RejectReason.BACKLOG
             else:
                 reason = RejectReason.VERSION
         except ProtocolViolation:
             self.malformed += 1
         hello = extensions.request
-        if reason or hello is None:
-            self._refuse(handshake, stamp, addr, extensions.stream_id or b"", reason)
+        if reason is not None or hello is None:
+            self._refuse(handshake, stamp, addr, extensions.stream_id or b"", reason or RejectReason.ROGUE)
             return
         request = Request(
             addr,
@@ -229,63 +226,39 @@ class Listener:
         self._requests[addr, handshake.socket_id] = request
         self._events.append(Requested(request))
 
-    def _check(self, extensions: Extensions) -> RejectReason:
-        """Why a caller with these extensions is refused; 0 where it is not."""
-        hello = extensions.request
-        if hello is None:
-            return RejectReason.ROGUE
-        if hello.flags & HelloFlag.STREAM:
-            return RejectReason.MESSAGE_API
-        if extensions.congestion not in (None, b"live"):
-            return RejectReason.CONGESTION
-        if extensions.filter is not None:
-            return RejectReason.FILTER
-        if extensions.group is not None:
-            return RejectReason.GROUP
-        if len(self._requests) >= MAX_REQUESTS:
-            return RejectReason.BACKLOG
-        return RejectReason.UNKNOWN
-
     def accept(self, request: Request, now: int, passphrase: str, latency: int | None) -> None:
         """See `Request.accept`."""
         if not self._take(request):
             return
         handshake, hello = request.handshake, request.hello
-        keys, material = None, request.extensions.key_material
-        if material is not None or passphrase:
-            keys = self._keys(request, material, passphrase)
-            if keys is None:
-                return
-        own = self.settings.latency if latency is None else latency
+        granted = grant(self.settings, request.extensions, hello, passphrase, latency)
+        if isinstance(granted, RejectReason):
+            self._refuse(handshake, request.stamp, request.address, request.stream_id, granted)
+            return
         mtu = min(self.settings.mtu, handshake.mtu)
-        delays = (
-            min(max(own, hello.sender_delay), MAX_LATENCY),
-            min(max(self.settings.peer_latency, hello.receiver_delay), MAX_LATENCY),
-        )
         terms = Terms(
             self._new_id(),
             handshake.socket_id,
             handshake.initial_sequence,
             handshake.initial_sequence,
-            *delays,
+            granted.latency,
+            granted.peer_latency,
             mtu,
             handshake.window,
             now,
             request.arrived - request.stamp * 1000,
             hello.version,
-            keys,
+            granted.keys,
         )
         connection = Connection(terms, self.settings, request.address, request.stream_id, self._random, now)
         answer = evolve(
             handshake,
             encryption=0,
-            extension=HSREQ_FLAG | (KMREQ_FLAG if material else 0),
+            extension=granted.flags,
             mtu=mtu,
             window=self.settings.window,
             socket_id=terms.id,
-            extensions=Extensions(
-                response=Hello(LIBRARY_VERSION, LIVE, *delays), key_response=material
-            ).build(),
+            extensions=granted.extensions,
         )
         self.connections[terms.id.to_bytes(4, "big")] = connection
         self._answers[request.address, handshake.socket_id] = connection, answer
@@ -296,20 +269,6 @@ class Listener:
         """See `Request.reject`."""
         if self._take(request):
             self._refuse(request.handshake, request.stamp, request.address, request.stream_id, reason)
-
-    def _keys(self, request: Request, material: bytes | None, passphrase: str) -> Keyring | None:
-        """The keys of both ways, None where the request is refused for them."""
-        reason = RejectReason.UNSECURE
-        if material is not None and passphrase:
-            try:
-                keys = Keyring.receive(passphrase, KeyMaterial.parse(material))
-                if keys is not None:
-                    return keys
-                reason = RejectReason.BAD_SECRET
-            except ProtocolViolation:
-                reason = RejectReason.ROGUE
-        self._refuse(request.handshake, request.stamp, request.address, request.stream_id, reason)
-        return None
 
     def _take(self, request: Request) -> bool:
         if request.answered:
