@@ -83,7 +83,7 @@ def retransmitted(file: Path) -> int:
     return sum(int(row["pktRetrans"]) for row in rows if (row.get("pktRetrans") or "").isdigit())
 
 
-def play(sender: str, receiver: str, case: tuple[int, int, float, int], a: argparse.Namespace) -> str:
+def play(sender: str, receiver: str, case: tuple[int, ...], a: argparse.Namespace) -> str:
     rtt, latency, loss, burst = case
     sent = int(a.seconds * a.mbps * 1e6 / 8 / PAYLOAD)
     with tempfile.TemporaryDirectory() as name, bad_link(rtt, loss, burst, a.seed):
