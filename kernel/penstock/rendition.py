@@ -58,6 +58,8 @@ class Rendition:
         self.ended = False
         self.peak = 0
         """Bits per second of the segment that has most."""
+        self.completed = 0
+        """How many segments it has had that were complete."""
         self.writer = writer
         self._next_writer: SegmentWriter | None = None
         self._init: Init | None = None
@@ -88,11 +90,6 @@ class Rendition:
         """Segments within the window, oldest first, and the open one."""
         first = self.segments[0].number if self.segments else 0
         return islice(self.segments, max(0, self.listed_from - first), None)
-
-    @property
-    def has_segment(self) -> bool:
-        """Whether some segment is complete."""
-        return len(self.segments) > 1 or (bool(self.segments) and self.segments[0].complete)
 
     @property
     def position(self) -> tuple[int, int]:
@@ -143,25 +140,24 @@ class Rendition:
                 return False
             await self._waiters.wait(wanted)
 
-    async def wait_ready(self, *, parts: bool = False) -> bool:
-        """Until a playlist has something to name: a complete segment, or with `parts` a part.
+    async def wait_ready(self, segments: int = 1) -> bool:
+        """Until so many segments were complete, or, for 0, a playlist has a part to name.
 
-        The first part alone will do only where it is known how long segments are going to be. False at the end.
+        The first part alone will do only where it is known how long segments are going to be. At the end of the stream one
+        segment is enough; False where there is none.
         """
-        while True:
-            level = self._readiness
-            if level >= (1 if parts else 2):
-                return True
+        wanted = (segments, 0) if segments else (0, 1)
+        while self._readiness < wanted:
             if self.ended:
-                return False
-            await self._starters.wait((1 if parts else 2, 0))
+                return self.completed > 0
+            await self._starters.wait(wanted)
+        return True
 
     @property
-    def _readiness(self) -> int:
+    def _readiness(self) -> tuple[int, int]:
+        """How many segments were complete, and whether a part may be named."""
         last = self.last
-        if self.has_segment:
-            return 2
-        return 1 if last is not None and last.parts and self.store.knows_target else 0
+        return self.completed, int(last is not None and bool(last.parts) and self.store.knows_target)
 
     # -- what the store does -----------------------------------------------
 
@@ -273,8 +269,7 @@ class Rendition:
         self.store.wrote(self, segment.parts[-1])
         self.version += 1
         self._waiters.release(self.position)
-        if self._readiness:
-            self._starters.release((self._readiness, 0))
+        self._starters.release(self._readiness)
 
     def close(self, end: int | None = None) -> None:
         """The open segment is complete; it ends at the dts `end` where that is known."""
@@ -289,9 +284,10 @@ class Rendition:
         if segment.duration >= NS // 10:
             self.peak = max(self.peak, segment.size * 8 * NS // segment.duration)
         self.version += 1
+        self.completed += 1
         self.store.completed(self, segment)
         self._waiters.release(self.position)
-        self._starters.release((2, 0))
+        self._starters.release(self._readiness)
 
     def interrupt(self) -> None:
         """What follows does not continue what was: the open segment is complete, and nothing begins before the next cut."""

@@ -40,22 +40,23 @@ async function shakaPlayer(video, url) {
   return player;
 }
 
-// Chromium 156's own HLS loads all segments that it may before it plays at all, up to 10 s, takes the beginning for the end of a
-// pause, and gives up where the list then brings nothing new: "Segment queue never had any data". So it is started when there
-// is more than that, and again where it failed all the same. Once it shows pictures nothing may go wrong.
-const ENOUGH = 14; // seconds
+// Chromium 156's own HLS loads segments until it has 10 s before it plays at all, takes its beginning for the end of a pause, and
+// gives up where the list then brings nothing new: "Segment queue never had any data". So it is started when the list has a
+// segment more than it loads, and again where it failed all the same. Once it shows pictures nothing may go wrong.
+const LOADED = 10.5; // seconds
 
 async function native(video, url) {
   video.addEventListener("error", () => {
-    if (video.currentTime === 0) setTimeout(() => (video.src = url), 1000);
+    if (video.currentTime < 0.5) setTimeout(() => (video.src = url), 1000);
   });
   if (url.includes(".m3u8")) {
     const variants = await (await fetch(url)).text();
     const playlist = new URL(variants.match(/^[^#].*$/gm).at(-1), new URL(url, location.href));
-    for (let listed = 0; listed < ENOUGH; ) {
+    for (let before = 0; before < LOADED; ) {
       await new Promise((resolve) => setTimeout(resolve, 500));
       const text = await (await fetch(playlist)).text();
-      listed = [...text.matchAll(/#EXTINF:([\d.]+)/g)].reduce((sum, [, seconds]) => sum + Number(seconds), 0);
+      const listed = [...text.matchAll(/#EXTINF:([\d.]+)/g)].map(([, seconds]) => Number(seconds));
+      before = listed.slice(0, -1).reduce((sum, seconds) => sum + seconds, 0);
     }
   }
   video.src = url;

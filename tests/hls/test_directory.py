@@ -67,9 +67,10 @@ async def test_what_has_left_the_window_is_removed_and_the_end_is_told(tmp_path:
         await until(lambda: stream.publisher.stream.stores)
         folder = tmp_path / "live" / "one" / "hls"
         stream.write(26)
-        await until(lambda: (folder / "fmp4-v1.m3u8").exists())
+        await until(lambda: list(folder.glob("v1-*.m4s")))
         (first,) = folder.glob("v1-*.m4s")
         (init,) = folder.glob("v1-*.mp4")
+        assert not (folder / "fmp4-v1.m3u8").exists(), "one segment is played before the list is loaded again"
         stream.publisher.configure(stream.video, LARGE)
         for _ in range(30):
             stream.write(25)

@@ -232,6 +232,36 @@ async def test_6_2_4_renditions_have_the_same_sequence_numbers_at_the_same_times
             assert abs((a.date or 0) - (b.date or 0)) < NS // 10
 
 
+@pytest.mark.parametrize(("variant", "least"), [("ts", 2), ("fmp4", 2), ("ll", 1)])
+async def test_6_2_2_a_list_is_long_enough_to_play_until_it_is_loaded_again(variant: str, least: int) -> None:
+    """Which is after a target duration (6.3.4): who has one segment and no parts has played it then."""
+    async with live() as (server, stream):
+        answers: list[int] = []
+
+        async def ask_for() -> None:
+            answers.append((await get(server, f"/live/one.m3u8?variant={variant}")).status)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask_for)
+            for segments in range(1, least + 1):
+                await anyio.sleep(0.05)
+                assert answers == [], f"there are {segments - 1} segments"
+                stream.write(26 if segments == 1 else 25)
+        assert answers == [200]
+        name = "ts-main" if variant == "ts" else f"{variant}-v1"
+        assert len([s for s in (await media(server, name)).segments if s.uri]) == least
+
+
+async def test_a_stream_of_one_segment_that_ended_can_be_played() -> None:
+    async with live({"reconnect_grace": 0}) as (server, stream):
+        stream.write(10)
+        stream.close()
+        assert (await get(server, "/live/one.m3u8?variant=ts")).status == 200
+        playlist = await media(server, "ts-main")
+        assert playlist.end
+        assert len(playlist.segments) == 1
+
+
 async def test_long_groups_of_pictures_make_long_segments_that_are_announced() -> None:
     async with live(gop=200) as (server, stream):
         playlist = await watching(server, stream, 17)

@@ -202,7 +202,7 @@ async def test_the_end_lets_everybody_go_empty_handed() -> None:
         found.append(await rendition.wait(number))
 
     async def ready() -> None:
-        found.append(await rendition.wait_ready(parts=True))
+        found.append(await rendition.wait_ready(0))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait, rendition.segments[0].number + 3)
@@ -213,7 +213,7 @@ async def test_the_end_lets_everybody_go_empty_handed() -> None:
     assert found.count(False) >= 1
 
 
-async def test_a_playlist_waits_for_the_first_segment_or_with_parts_for_the_first_of_known_length() -> None:
+async def test_a_playlist_waits_for_segments_or_with_parts_for_the_first_of_known_length() -> None:
     stream = stream_with()
     store = store_of(stream)
     publisher = publish(stream)
@@ -226,24 +226,27 @@ async def test_a_playlist_waits_for_the_first_segment_or_with_parts_for_the_firs
     done: list[str] = []
     rendition = store.renditions["v1"]
 
-    async def wait(name: str, rendition: Rendition, parts: bool) -> None:
-        assert await rendition.wait_ready(parts=parts)
+    async def wait(name: str, rendition: Rendition, segments: int) -> None:
+        assert await rendition.wait_ready(segments)
         done.append(name)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(wait, "segment", rendition, False)
-        tasks.start_soon(wait, "part", rendition, True)
+        tasks.start_soon(wait, "two", rendition, 2)
+        tasks.start_soon(wait, "segment", rendition, 1)
+        tasks.start_soon(wait, "part", rendition, 0)
         await settle()
         write(0, 20)
         await anyio.sleep(0.01)
         assert done == []
         write(20, 27)
-    assert sorted(done) == ["part", "segment"]
-    write(27, 31)
+        await anyio.sleep(0.01)
+        assert sorted(done) == ["part", "segment"]
+        write(27, 56)
+    assert done[-1] == "two"
     # Who comes now learns from the group before how long segments are.
     late = store_of(stream, key="late").renditions["v1"]
     with anyio.fail_after(1):
-        assert await late.wait_ready(parts=True)
+        assert await late.wait_ready(0)
     with anyio.move_on_after(0.01):
         await late.wait_ready()
         raise AssertionError("no segment is complete")

@@ -102,14 +102,16 @@ class DashRoutes:
         if lead is None:
             why = "; ".join(store.left_out.values()) or "it has no tracks"
             raise NotFound(f"{store.stream.path} cannot be played here: {why}")
-        found = bool(lead.segments) and store.ended
+        # Without parts: one that a player has played when it looks for more, and one for until it has that.
+        segments = 0 if self._config.low_latency else 2
+        found = False
         with anyio.move_on_after(self._config.first_segment_timeout):
-            found = found or await lead.wait_ready(parts=self._config.low_latency)
+            found = await lead.wait_ready(segments)
         if not found:
             raise NotFound(f"{store.stream.path} has no segment yet")
         with anyio.move_on_after(OTHERS_SECONDS):
             for rendition in tuple(store.renditions.values()):
-                await rendition.wait_ready(parts=self._config.low_latency)
+                await rendition.wait_ready(segments)
 
     # -- files -----------------------------------------------------------------
 

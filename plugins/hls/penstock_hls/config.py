@@ -29,7 +29,7 @@ class HlsConfig:
     )
     max_viewers: int = option(20_000, "Most viewers at a time.", validator=within(1))
     first_segment_timeout: float = option(
-        20.0, "Seconds that a viewer waits for a stream's first segment.", validator=within(0)
+        30.0, "Seconds that a viewer waits for a stream's first segments.", validator=within(0)
     )
     always: list[str] = option(  # noqa: RUF009
         [],

@@ -15,7 +15,7 @@ from penstock_formats.mpegts.segments import TsFormat
 from penstock_hls.config import HlsConfig
 from penstock_hls.directives import NAMES, Directives
 from penstock_hls.resource import SUFFIXES, VARIANTS, Resource, Variant
-from penstock_hls.written import last_part, media_playlist, multivariant_playlist
+from penstock_hls.written import SEGMENTS, last_part, media_playlist, multivariant_playlist
 from penstock_http.api import Handler, Request, Route, Viewer, Viewers, carried, is_private
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
@@ -80,7 +80,7 @@ class HlsRoutes:
         if not store.renditions and asked is None and variant == "ts":
             variant = "fmp4"
             store = stream.segments(FORMATS[variant])
-        await self._ready(store)
+        await self._ready(store, variant)
         playlist = multivariant_playlist(
             store, variant, folder, carried(request.query, viewer.token, OWN_FIELDS)
         )
@@ -101,23 +101,20 @@ class HlsRoutes:
             self.viewers.dismiss(viewer, str(e))
             raise
 
-    async def _ready(self, store: SegmentStore) -> None:
-        """Wait for a segment that is complete: players that know nothing of parts give up a list without, and hls.js does.
-
-        Raises `NotFound` where nothing comes.
-        """
+    async def _ready(self, store: SegmentStore, variant: Variant) -> None:
+        """Wait for segments that are complete: `SEGMENTS`. Raises `NotFound` where nothing comes."""
         if not store.renditions:
             why = "; ".join(store.left_out.values()) or "it has no tracks"
             raise NotFound(f"{store.stream.path} cannot be played here: {why}")
         lead = store.lead or next(iter(store.renditions.values()))
         found = False
         with anyio.move_on_after(self._config.first_segment_timeout):
-            found = await lead.wait_ready()
+            found = await lead.wait_ready(SEGMENTS[variant])
         if not found:
             raise NotFound(f"{store.stream.path} has no segment yet")
         with anyio.move_on_after(OTHERS_SECONDS):
             for rendition in tuple(store.renditions.values()):
-                await rendition.wait_ready()
+                await rendition.wait_ready(SEGMENTS[variant])
 
     # -- files -----------------------------------------------------------------
 
@@ -168,8 +165,8 @@ class HlsRoutes:
 
     async def _media(self, request: Request, viewer: Viewer, rendition: Rendition, variant: Variant) -> None:
         low = variant == "ll"
-        if not rendition.has_segment:
-            await self._ready(rendition.store)
+        if rendition.completed < SEGMENTS[variant]:
+            await self._ready(rendition.store, variant)
         directives = Directives.parse(request.query) if low and request.query else Directives()
         target = rendition.store.target // 1_000_000_000 or 1
         caching = f"max-age={target // 2}" if target > 1 else "no-cache"

@@ -15,7 +15,7 @@ from penstock_hls.config import HlsConfig
 from penstock_hls.directory import Folder
 from penstock_hls.resource import Resource, Variant
 from penstock_hls.server import FORMATS
-from penstock_hls.written import media_playlist, multivariant_playlist
+from penstock_hls.written import SEGMENTS, media_playlist, multivariant_playlist
 
 LOOK_SECONDS = 0.25
 """How often streams are looked for that nobody has told us of."""
@@ -117,14 +117,13 @@ class StreamOutput:
         needed: set[str] = set()
         variant: Variant = "ts" if self._variant == "ts" else "fmp4"
         for rendition in store.renditions.values():
-            if not any(s.complete for s in rendition.segments):
-                continue
             for name, data in self._files(rendition, variant):
                 needed.add(name)
                 if name not in self._there:
                     files[name] = data
-            name = str(Resource("playlist", self._variant, rendition.name))
-            playlists[name] = media_playlist(rendition, self._variant)
+            if rendition.completed >= (1 if rendition.ended else SEGMENTS[self._variant]):
+                name = str(Resource("playlist", self._variant, rendition.name))
+                playlists[name] = media_playlist(rendition, self._variant)
         index = b""
         if playlists:
             index = multivariant_playlist(store, self._variant, "hls/").write().encode()

@@ -32,6 +32,11 @@ HOLD_BACK = 3
 """Target durations, and part targets, from the end at which players begin (RFC 8216bis 4.4.3.8)."""
 SKIP = 6
 """Target durations from the end that a delta update always tells (4.4.3.8)."""
+SEGMENTS: dict[Variant, int] = {"ts": 2, "fmp4": 2, "ll": 1}
+"""Segments that a playlist has at least while the stream goes on. A player has to live on what it was told until it loads the
+playlist again, after a target duration (6.3.4): one segment is over then (ADR 0022). Parts go on; but players that
+know nothing of them give up a playlist without a segment, and hls.js does.
+"""
 _VERSIONS = {"ts": 3, "fmp4": 7, "ll": 9}
 """RFC 8216bis 8: fractions in EXTINF; EXT-X-MAP, and what Apple asks for fragmented MP4; EXT-X-SKIP."""
 _GAP_VERSION = 8
