@@ -222,6 +222,9 @@ class StreamConfig:
         "Seconds that readers are kept; in place of [server] reconnect_grace.",
         validator=optional(within(0)),
     )
+    secret: str = option(
+        "", "Pre-shared key of the stream, such as SRT's passphrase, where no plugin gives one; empty: none."
+    )
 
 
 @frozen(order=False)

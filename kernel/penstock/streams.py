@@ -107,9 +107,9 @@ class Streams:
         return canonical
 
     def secret(self, path: StreamPath) -> str | None:
-        """The pre-shared key of a path, as some plugin gives it. Raises `Denied` where that plugin fails."""
+        """The pre-shared key of a path, as some plugin gives it, or else the config. Raises `Denied` where that plugin fails."""
         found: str | None = self._server.plugins.first("secret", path=path)
-        return found
+        return found or self._server.config.stream(path).secret or None
 
     async def publish(self, session: Session, path: str, credentials: Credentials = ANYBODY) -> Publisher:
         """Authorize `session` and make it the publisher of `path`.

@@ -233,6 +233,19 @@ async def test_whatever_a_plugin_raises_denies(raised: BaseException) -> None:
         assert record.errors == 3
 
 
+async def test_a_secret_is_a_plugins_or_else_the_configs() -> None:
+    class Knows(Plugin):
+        name = "knows"
+
+        @hookimpl
+        def secret(self, path: StreamPath) -> str | None:
+            return "plugin's" if path == "live/one" else None
+
+    async with server_of(Knows(), streams={"live/*": {"secret": "config's"}}) as server:
+        paths = map(StreamPath.parse, ("live/one", "live/two", "other"))
+        assert [server.streams.secret(path) for path in paths] == ["plugin's", "config's", None]
+
+
 async def test_readers_are_bounded() -> None:
     async with server_of(streams={"live/*": {"max_readers": 2}}) as server:
         await publish(server)

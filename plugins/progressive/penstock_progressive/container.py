@@ -15,7 +15,6 @@ from penstock_formats import isobmff, mpegts
 from penstock_progressive.flv import FlvFileMuxer
 from penstock_progressive.ingest import FlvIngest
 from penstock_progressive.mp4 import Mp4Muxer
-from penstock_progressive.ts import TsMuxer
 from penstock_progressive.websocket import Carrier
 
 
@@ -59,6 +58,6 @@ def _read_mp4(publisher: TrackWriter, server: Server) -> Ingest:
 
 CONTAINERS = (
     Container("flv", "video/x-flv", FlvFileMuxer, FlvIngest),
-    Container("ts", "video/mp2t", TsMuxer, mpegts.Ingest),
+    Container("ts", "video/mp2t", mpegts.LiveMuxer, mpegts.Ingest),
     Container("mp4", "video/mp4", Mp4Muxer, _read_mp4),
 )

@@ -11,6 +11,7 @@ from penstock_formats.mpegts.binding import (
 from penstock_formats.mpegts.demuxer import Demuxer
 from penstock_formats.mpegts.event import Fault, Program, StreamConfig, TsEvent, TsFrame, TsStream
 from penstock_formats.mpegts.ingest import Ingest
+from penstock_formats.mpegts.live_muxer import LiveMuxer
 from penstock_formats.mpegts.muxer import Muxer
 from penstock_formats.mpegts.packetizer import datagrams
 from penstock_formats.mpegts.private import PRIVATE, PrivateConfig
@@ -21,6 +22,7 @@ __all__ = [
     "Demuxer",
     "Fault",
     "Ingest",
+    "LiveMuxer",
     "MpegTsBinding",
     "Muxer",
     "PesReader",

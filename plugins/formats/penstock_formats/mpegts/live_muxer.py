@@ -1,4 +1,4 @@
-"""Frames to a transport stream, for a response that never ends."""
+"""Frames to a transport stream that never ends, muxed once for all who read it: over HTTP, in datagrams."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from penstock.feed import Cursor
 from penstock.media import NS, Event, Frame, Kind, Track, TrackAdded, TrackChanged, TrackRemoved
 from penstock.registry import Registry
 from penstock.ring import Unit
-from penstock_formats.mpegts import Muxer
+from penstock_formats.mpegts.muxer import Muxer
+from penstock_formats.mpegts.packetizer import datagrams
 
 TABLES = NS // 2
 """How often there are tables at least (ETSI TR 101 290 5.2.1, 1.3); each 100 ms they are a tenth of a stream of 300 kbit/s."""
@@ -20,13 +21,15 @@ GATHER = NS * 40 // 1000
 """For how long sound is put into one PES packet: an AAC frame of 64 kbit/s alone needs two TS packets, and is half of them."""
 
 
-class TsMuxer:
-    """Tables come before each key frame, and where there is none for half a second: a viewer needs nothing else to begin.
+class LiveMuxer:
+    """A feed's muxer. Tables come before each key frame, and where there is none for half a second: a viewer needs nothing else to begin.
 
-    Sound waits for the next picture, with which it would go out anyway, or for 40 ms of it.
+    Sound waits for the next picture, with which it would go out anyway, or for 40 ms of it. With `datagrams` payloads
+    are of 7 packets at most, and what sound has gathered shares one with the picture.
     """
 
-    def __init__(self, registry: Registry, tracks: Iterable[Track]) -> None:
+    def __init__(self, registry: Registry, tracks: Iterable[Track], *, datagrams: bool = False) -> None:
+        self._datagrams = datagrams
         self._muxer = Muxer(registry, tables_every=TABLES)
         self._pictures: list[int] = []
         """The ids of the tracks of video: viewers start where the first of them has a key frame."""
@@ -36,7 +39,7 @@ class TsMuxer:
 
     @property
     def key(self) -> Hashable:
-        return "ts"
+        return "ts", self._datagrams
 
     @property
     def left_out(self) -> Mapping[int, str]:
@@ -72,8 +75,15 @@ class TsMuxer:
         if packets:
             video = track.kind is Kind.VIDEO
             key = video and frame.key and self._pictures[:1] == [track.id]
-            units.append(Unit(track, (packets,), frame.dts, key=key, video=video))
+            if self._datagrams and units and video and not key:
+                # Nobody starts between the two; datagrams of their own would be half empty.
+                packets = b"".join([part for unit in units for part in unit.payloads]) + packets
+                units.clear()
+            units.append(Unit(track, self._cut(packets), frame.dts, key=key, video=video))
         return units
+
+    def _cut(self, packets: bytes) -> tuple[bytes, ...]:
+        return datagrams(packets) if self._datagrams else (packets,)
 
     def _hear(self, frame: Frame) -> list[Unit]:
         """Take sound: what does not follow what was gathered, without a gap and in the same config, begins anew."""
@@ -94,7 +104,7 @@ class TsMuxer:
             first, *more = self._sound.pop(id)
             packets = self._muxer.mux(first, *more)
             if packets:
-                units.append(Unit(first.track, (packets,), first.dts))
+                units.append(Unit(first.track, self._cut(packets), first.dts))
         return units
 
     def config(self, track: Track, time: int) -> Unit | None:
