@@ -11,14 +11,10 @@ def _url(data: bytes) -> SrtUrl:
     return SrtUrl.parse(data.decode("latin-1"))
 
 
-def _stream_id(data: bytes) -> StreamId:
-    return StreamId.parse(data.decode("utf-8", "surrogateescape"))
-
-
 CASES = [
     ParserCase(
         "SRT stream id",
-        _stream_id,
+        StreamId.parse,
         [
             b"#!::r=live/stream,m=publish",
             b"#!::h=localhost,r=/live/stream,m=request,u=user,s=password,t=stream,token=x",

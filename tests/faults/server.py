@@ -32,6 +32,7 @@ SETTINGS = (
     "rtsp.listen_tls=127.0.0.1:0",
     "rtsp.rtp=127.0.0.1:0",
     "rtsp.rtcp=127.0.0.1:0",
+    "srt.listen=127.0.0.1:0",
     "http.listen=127.0.0.1:0",
     "http.listen_tls=127.0.0.1:0",
     "rtsp.session_timeout=2",

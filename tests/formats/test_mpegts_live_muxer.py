@@ -17,7 +17,7 @@ PAT = b"\x47\x40\x00"
 @pytest.mark.parametrize("clip", ["ffmpeg5-h264-aac", "ffmpeg9-hevc-opus", "ffmpeg5-mp3"])
 def test_datagrams_are_of_whole_packets_and_hold_every_frame(clip: str) -> None:
     stream, frames = republished(captures.received(captures.read(clip))[1])
-    muxer = LiveMuxer(server().registry, stream.tracks, datagrams=True)
+    muxer = LiveMuxer(server().registry, stream.tracks, datagrams=7)
     units = [unit for frame in frames for unit in muxer.mux(frame)]
     payloads = [payload for unit in units for payload in unit.payloads]
     assert all(0 < len(payload) <= 1316 and len(payload) % 188 == 0 for payload in payloads)
@@ -33,7 +33,7 @@ def test_datagrams_are_of_whole_packets_and_hold_every_frame(clip: str) -> None:
 
 def test_sound_rides_in_the_datagram_of_the_picture_but_not_where_one_may_start() -> None:
     stream, frames = republished(captures.received(captures.read("ffmpeg5-h264-aac"))[1])
-    muxer = LiveMuxer(server().registry, stream.tracks, datagrams=True)
+    muxer = LiveMuxer(server().registry, stream.tracks, datagrams=7)
     alone = LiveMuxer(server().registry, stream.tracks)
     assert muxer.key != alone.key
     units = [unit for frame in frames for unit in muxer.mux(frame)]

@@ -28,6 +28,7 @@ PACKAGES = {
     "nginx-rtmp": "nginx and libnginx-mod-rtmp",
     "ffmpeg-new": "imageio-ffmpeg (from PyPI)",
     "chromium": "chromium",
+    "srt-live-transmit": "srt-tools",
     "npm": "npm",
 }
 SYSTEM_PYTHON = "/usr/bin/python3"

@@ -27,9 +27,10 @@ class Endpoints:
     rtmp: str | None = None
     rtsp: str | None = None
     http: str | None = None
+    srt: str | None = None
 
     def url(self, scheme: str, path: str) -> str:
-        base = {"rtmp": self.rtmp, "rtsp": self.rtsp}.get(scheme, self.http)
+        base = {"rtmp": self.rtmp, "rtsp": self.rtsp, "srt": self.srt}.get(scheme, self.http)
         if base is None:
             raise LookupError(f"the server does not listen for {scheme}")
         # WebSockets are asked for where HTTP is: ws://, or wss:// in place of https://.

@@ -30,6 +30,7 @@ SETTINGS = (
     "rtsp.listen_tls=127.0.0.1:0",
     "rtsp.rtp=127.0.0.1:0",
     "rtsp.rtcp=127.0.0.1:0",
+    "srt.listen=127.0.0.1:0",
     "http.listen=127.0.0.1:0",
     "http.listen_tls=127.0.0.1:0",
 )
@@ -113,7 +114,7 @@ def _wait_until_it_listens(child: Child) -> Penstock:
             }
             return Penstock(
                 child,
-                Endpoints(found.get("rtmp"), found.get("rtsp"), found.get("http")),
+                Endpoints(found.get("rtmp"), found.get("rtsp"), found.get("http"), found.get("srt")),
                 Endpoints(found.get("rtmps"), found.get("rtsps"), found.get("https")),
             )
         time.sleep(0.05)

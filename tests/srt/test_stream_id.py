@@ -82,20 +82,20 @@ REFUSED: dict[bytes, tuple[Rejection, str]] = {
 
 @pytest.mark.parametrize("text", MEANT)
 def test_what_is_meant(text: str) -> None:
-    assert StreamId.parse(text) == MEANT[text]
+    assert StreamId.parse(text.encode()) == MEANT[text]
 
 
 @pytest.mark.parametrize("data", REFUSED)
 def test_what_is_refused_and_why(data: bytes) -> None:
     code, words = REFUSED[data]
     with pytest.raises(Refused, match=words) as caught:
-        StreamId.parse(data.decode("utf-8", "surrogateescape"))
+        StreamId.parse(data)
     assert caught.value.code is code
 
 
 def test_a_thousand_pairs_are_too_long_for_a_stream_id() -> None:
     with pytest.raises(Refused):
-        StreamId.parse("#!::" + ",".join(f"k{number}=v" for number in range(1000)))
+        StreamId.parse(b"#!::" + b",".join(b"k%d=v" % number for number in range(1000)))
 
 
 @given(st.text(min_size=1, max_size=30), st.sampled_from(["publish", "read"]))
@@ -104,4 +104,4 @@ def test_what_a_caller_says_is_understood(text: str, action: Action) -> None:
         path = StreamPath.parse(text)
     except ProtocolViolation:
         return
-    assert StreamId.parse(standard(path, action)) == StreamId(path, action)
+    assert StreamId.parse(standard(path, action).encode()) == StreamId(path, action)

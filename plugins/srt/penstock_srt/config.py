@@ -7,7 +7,7 @@ from typing import Any, Literal
 from attrs import Attribute, frozen
 
 from penstock.errors import ProtocolViolation
-from penstock.hooks import Action, option
+from penstock.hooks import option
 from penstock.settings import backlog_option, is_listen, start_option, within
 from penstock_srt.stream_id import StreamId
 from penstock_srt.url import KEY_LENGTHS, MAX_LATENCY, MAX_PASSPHRASE, MIN_PASSPHRASE
@@ -23,7 +23,7 @@ def _is_stream_id(_instance: Any, _attribute: Attribute[Any], value: str) -> Non
     if not value:
         return
     try:
-        found = StreamId.parse(value)
+        found = StreamId.parse(value.encode())
     except ProtocolViolation as violation:
         raise ValueError(f"cannot be read: {violation}") from None
     if found.path is None:
@@ -49,7 +49,7 @@ class SrtConfig:
     pbkeylen: Literal[16, 24, 32] = option(
         KEY_LENGTHS[0], "Bytes of the AES key where we choose it: 16, 24 or 32."
     )
-    default_mode: Action = option(
+    default_mode: Literal["read", "publish"] = option(
         "read", 'What callers want who do not say it in their stream id: "read" or "publish".'
     )
     default_streamid: str = option(

@@ -54,14 +54,14 @@ class StreamId:
     query: Mapping[str, str] = field(factory=dict[str, str])
 
     @classmethod
-    def parse(cls, text: str) -> StreamId:
+    def parse(cls, data: bytes) -> StreamId:
         """Raises `Refused` for what cannot be read."""
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError:
-            raise Refused(Rejection.BAD_REQUEST, "the stream id is not UTF-8", _CLAUSE) from None
-        if size > MAX_BYTES:
+        if len(data) > MAX_BYTES:
             raise Refused(Rejection.BAD_REQUEST, f"a stream id of more than {MAX_BYTES} bytes", _CLAUSE)
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            raise Refused(Rejection.BAD_REQUEST, "the stream id is not UTF-8", _CLAUSE) from None
         text = text.removesuffix(_FEEDBACK)
         if text.startswith(_STANDARD):
             return _standard(text.removeprefix(_STANDARD))

@@ -22,13 +22,14 @@ GATHER = NS * 40 // 1000
 
 
 class LiveMuxer:
-    """A feed's muxer. Tables come before each key frame, and where there is none for half a second: a viewer needs nothing else to begin.
+    """A feed's muxer. Tables come before each key frame, and where there is none for half a second: a viewer needs
+    nothing else to begin.
 
-    Sound waits for the next picture, with which it would go out anyway, or for 40 ms of it. With `datagrams` payloads
-    are of 7 packets at most, and what sound has gathered shares one with the picture.
+    Sound waits for the next picture, with which it would go out anyway, or for 40 ms of it. Payloads are of
+    `datagrams` packets at most, unless that is 0, and what sound has gathered shares one with the picture.
     """
 
-    def __init__(self, registry: Registry, tracks: Iterable[Track], *, datagrams: bool = False) -> None:
+    def __init__(self, registry: Registry, tracks: Iterable[Track], *, datagrams: int = 0) -> None:
         self._datagrams = datagrams
         self._muxer = Muxer(registry, tables_every=TABLES)
         self._pictures: list[int] = []
@@ -83,7 +84,7 @@ class LiveMuxer:
         return units
 
     def _cut(self, packets: bytes) -> tuple[bytes, ...]:
-        return datagrams(packets) if self._datagrams else (packets,)
+        return datagrams(packets, self._datagrams) if self._datagrams else (packets,)
 
     def _hear(self, frame: Frame) -> list[Unit]:
         """Take sound: what does not follow what was gathered, without a gap and in the same config, begins anew."""

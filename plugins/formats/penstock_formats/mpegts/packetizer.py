@@ -70,9 +70,9 @@ class Packetizer:
         return head + _STUFFING[: SIZE - len(head)]
 
 
-def datagrams(packets: bytes) -> tuple[bytes, ...]:
-    """`packets` in payloads of datagrams: none is split, and what is left at the end makes a shorter one."""
-    step = DATAGRAM_PACKETS * SIZE
+def datagrams(packets: bytes, most: int = DATAGRAM_PACKETS) -> tuple[bytes, ...]:
+    """`packets` in payloads of datagrams, `most` in each: none is split, and what is left at the end makes a shorter one."""
+    step = most * SIZE
     if len(packets) <= step:
         return (packets,) if packets else ()
     return tuple([packets[at : at + step] for at in range(0, len(packets), step)])

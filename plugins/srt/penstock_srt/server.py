@@ -1,0 +1,121 @@
+"""The SRT listener: one UDP socket for all callers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from random import SystemRandom
+
+import anyio
+
+from penstock.errors import Closed
+from penstock.hooks import Endpoint
+from penstock.net import format_address, open_udp
+from penstock.server import DRAIN_SHARE, SWITCH_OFF_SECONDS, Server
+from penstock.session import Session
+from penstock.settings import parse_listen
+from penstock_srt.config import SrtConfig
+from penstock_srt.connection import Connection
+from penstock_srt.handshake import meaning
+from penstock_srt.listener import Accepted, Event, Listener, Refused, Request, Requested
+from penstock_srt.rejection import Rejection
+from penstock_srt.session import SrtSession
+from penstock_srt.settings import Settings
+from penstock_srt.udp import Link, Port
+
+WAIT_SECONDS = 0.01
+
+
+class SrtService:
+    """What listens on ``srt.listen``; sessions run in the server's tasks, so that they have time for a goodbye."""
+
+    name = "srt"
+
+    def __init__(self, server: Server, config: SrtConfig) -> None:
+        self.server = server
+        self.config = config
+        self._listener = Listener(settings(config), SystemRandom())
+        self._sessions: set[Session] = set()
+        self._outcome: Connection | int | None = None
+        self._port: Port[Event]
+
+    async def run(self, started: Callable[[Iterable[Endpoint]], None]) -> None:
+        if not self.config.listen:
+            started([])
+            await anyio.sleep_forever()
+        host, number = parse_listen(self.config.listen)
+        sock = open_udp(host, number, what="SRT", key="srt.listen")
+        self._port = Port(sock, self._listener, self._told)
+        url = f"srt://{{host}}:{self._port.number}?streamid=#!::r=live/stream,m=publish"
+        started([Endpoint("srt", host or "", self._port.number, "udp", (url,))])
+        try:
+            await self._port.run(self.server.poller)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._dismiss()
+            # After the task that reads it: libuv aborts the process where a descriptor that it watches is closed.
+            sock.close()
+
+    async def _dismiss(self) -> None:
+        """Say goodbye to every session."""
+        stopping = self.server.stopping
+        limit = self.server.config.server.drain_timeout * DRAIN_SHARE if stopping else SWITCH_OFF_SECONDS
+        for session in tuple(self._sessions):
+            session.kick("the server is stopping" if stopping else "srt is switched off")
+        with anyio.move_on_after(limit):
+            while self._sessions:
+                await anyio.sleep(WAIT_SECONDS)
+
+    def _told(self, event: Event) -> None:
+        match event:
+            case Requested(request):
+                self._requested(request)
+            case Accepted(connection):
+                self._outcome = connection
+            case Refused(address, _, reason):
+                self._outcome = reason
+                self.server.plugins.limited_log(
+                    "connection refused", peer=format_address(address), protocol="srt", reason=meaning(reason)
+                )
+
+    def _requested(self, request: Request) -> None:
+        release = self.server.admit(request.address, "srt")
+        if release is None:
+            self.refuse(request, Rejection.DOWN if self.server.stopping else Rejection.OVERLOAD)
+        else:
+            self.server.spawn(partial(self._serve, request, release))
+
+    async def _serve(self, request: Request, release: Callable[[], None]) -> None:
+        session = self.server.sessions.add("srt", format_address(request.address))
+        self._sessions.add(session)
+        try:
+            await self.server.run_session(session, SrtSession(self, request, session).run)
+        finally:
+            self._sessions.discard(session)
+            release()
+
+    def accept(self, request: Request, session: Session, passphrase: str) -> Link:
+        self._outcome = None
+        now = time.monotonic_ns()
+        request.accept(now, passphrase)
+        self._port.negotiate(now)
+        return self._made(session)
+
+    def _made(self, session: Session) -> Link:
+        outcome, self._outcome = self._outcome, None
+        if isinstance(outcome, Connection):
+            return self._port.add(outcome, session)
+        raise Closed("the caller gave up" if outcome is None else f"refused: {meaning(outcome)}")
+
+    def refuse(self, request: Request, code: Rejection) -> None:
+        request.reject(code)
+        self._port.negotiate(time.monotonic_ns())
+
+    def release(self, link: Link) -> None:
+        self._listener.release(link.connection)
+
+
+def settings(config: SrtConfig) -> Settings:
+    """What we want of each connection, in the protocol's own terms."""
+    return Settings(latency=config.latency, peer_latency=config.latency, key_length=config.pbkeylen)

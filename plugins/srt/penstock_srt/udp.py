@@ -1,0 +1,237 @@
+"""A UDP socket and all connections at it: what comes is read in batches, and timers are one loop's for all."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import anyio
+import structlog
+from anyio.lowlevel import checkpoint
+
+from penstock.poller import Poller, sleep_until
+from penstock.publisher import Publisher
+from penstock.session import Session
+from penstock.udp import Address, runs, send_run
+from penstock_srt.connection import Connection, Received
+
+BATCH = 256
+"""Datagrams read before those who sent them are served."""
+MAX_DATAGRAM = 2048
+"""What a datagram may have: SRT's are made for Ethernet's 1500 bytes."""
+REST_NS = 5_000_000
+"""What comes within this time is read at once. A wake-up costs more than a packet, and what is late by this much is
+so by less than the latency that there is for what was lost: 20 ms at the very least, 120 by default."""
+
+_log = structlog.get_logger("penstock")
+
+
+Event = TypeVar("Event", covariant=True)
+Told = TypeVar("Told")
+
+
+class Negotiator(Protocol[Event]):
+    """The handshakes of a socket, without I/O."""
+
+    def receive_datagram(self, data: bytes, addr: Address, now: int) -> None: ...
+
+    def next_event(self) -> Event | None: ...
+
+    def datagrams_to_send(self, now: int) -> Sequence[tuple[bytes, Address]]: ...
+
+    def next_timeout(self) -> int | None: ...
+
+    def handle_timeout(self, now: int) -> None: ...
+
+
+class Link:
+    """One established connection; `receive` takes payloads that are due and how many never came in time, and returns
+    the publisher that has something to flush."""
+
+    def __init__(self, port: Port[Any], connection: Connection, session: Session) -> None:
+        self.port = port
+        self.connection = connection
+        self.session = session
+        self.receive: Callable[[list[bytes], int], Publisher | None] | None = None
+        self.inbox: list[bytes] = []
+        self.due = 0
+        self.reason = ""
+        self.error: Exception | None = None
+        self._ended = anyio.Event()
+
+    async def wait(self) -> None:
+        """Wait for its end. Raises what `receive` raised."""
+        await self._ended.wait()
+        if self.error is not None:
+            raise self.error
+
+    def end(self, reason: str, error: Exception | None = None) -> None:
+        """It is over, for the first reason that is given."""
+        if not self._ended.is_set():
+            self.reason, self.error = reason, error
+            self._ended.set()
+
+    def close(self, reason: str) -> None:
+        """Tell the peer that it is over, and forget it."""
+        self.connection.close(reason)
+        self.port.settle(self, time.monotonic_ns())
+        self.port.remove(self)
+        self.end(reason)
+
+
+class Port(Generic[Told]):
+    """The socket, the handshakes at it, and its connections; `told` gets the events of the handshakes."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        negotiator: Negotiator[Told],
+        told: Callable[[Told], None],
+        rest: int = REST_NS,
+    ) -> None:
+        self.sock = sock
+        self.number: int = sock.getsockname()[1]
+        self.dropped = 0
+        """Datagrams for a connection from another address than its peer's."""
+        self._negotiator = negotiator
+        self._told = told
+        self._rest = rest
+        self._links: dict[bytes, Link] = {}
+        self._timers: list[tuple[int, int, Link]] = []
+        self._numbers = itertools.count()
+        self._touched: dict[Publisher, None] = {}
+
+    def add(self, connection: Connection, session: Session) -> Link:
+        """Look after a connection from now on, until it is closed."""
+        link = Link(self, connection, session)
+        self._links[connection.id.to_bytes(4, "big")] = link
+        self.settle(link, time.monotonic_ns())
+        return link
+
+    def remove(self, link: Link) -> None:
+        self._links.pop(link.connection.id.to_bytes(4, "big"), None)
+        link.due = -1
+
+    def negotiate(self, now: int) -> None:
+        """Tell what came of the handshakes, and send what they have to say."""
+        negotiator = self._negotiator
+        while (event := negotiator.next_event()) is not None:
+            self._told(event)
+        for data, address in negotiator.datagrams_to_send(now):
+            send_run(self.sock, (data, len(data)), address)
+
+    async def run(self, poller: Poller) -> None:
+        """Serve all connections until cancelled."""
+        while True:
+            now = time.monotonic_ns()
+            read = self._read(now)
+            self._ring(now)
+            touched, self._touched = self._touched, {}
+            for publisher in touched:
+                try:
+                    await publisher.flush()
+                except Exception:  # noqa: BLE001 - one session's bug must not end the port of all
+                    _log.exception("flush failed", session=publisher.session.id)
+                    publisher.session.kick("internal error")
+            if not read:
+                await self._wait(poller)
+            elif self._links and read < BATCH:
+                await sleep_until(now + self._rest)
+            else:
+                await checkpoint()
+
+    async def _wait(self, poller: Poller) -> None:
+        """Wait for a datagram, or until something is due."""
+        due = [
+            at for at in (self._negotiator.next_timeout(), self._timers[0][0] if self._timers else None) if at
+        ]
+        if not due:
+            await poller.wait(self.sock)
+            return
+        delay = (min(due) - time.monotonic_ns()) / 1e9
+        if delay > 0:
+            with anyio.move_on_after(delay):
+                await poller.wait(self.sock)
+
+    def _read(self, now: int) -> int:
+        """Read a batch, and give each connection what is its own; returns how many datagrams there were."""
+        receive, links, negotiator = self.sock.recvfrom, self._links, self._negotiator
+        touched: list[Link] = []
+        negotiated = False
+        read = 0
+        while read < BATCH:
+            try:
+                data, address = receive(MAX_DATAGRAM)
+            except BlockingIOError:
+                break
+            except OSError:
+                # What came back for something that was sent (port unreachable) says nothing of the others.
+                read += 1
+                continue
+            read += 1
+            link = links.get(data[12:16])
+            if link is None:
+                negotiator.receive_datagram(data, address, now)
+                negotiated = True
+            elif link.connection.address != address:
+                self.dropped += 1
+            else:
+                if not link.inbox:
+                    touched.append(link)
+                link.inbox.append(data)
+        for link in touched:
+            inbox, link.inbox = link.inbox, []
+            link.session.bytes_in += sum(map(len, inbox))
+            link.connection.receive_datagrams(inbox, now)
+            self.settle(link, now)
+        if negotiated:
+            self.negotiate(now)
+        return read
+
+    def _ring(self, now: int) -> None:
+        """Do what is due."""
+        timers, negotiator = self._timers, self._negotiator
+        due = negotiator.next_timeout()
+        if due is not None and due <= now:
+            negotiator.handle_timeout(now)
+            self.negotiate(now)
+        while timers and timers[0][0] <= now:
+            at, _, link = heapq.heappop(timers)
+            if at != link.due:
+                continue  # it was put off, or is gone
+            link.due = 0
+            link.connection.handle_timeout(now)
+            self.settle(link, now)
+
+    def settle(self, link: Link, now: int) -> None:
+        """Take what a connection has received, send what it has to say, and note when it wants to be looked at."""
+        connection = link.connection
+        while (event := connection.next_event()) is not None:
+            if isinstance(event, Received):
+                self._received(link, event)
+            else:
+                link.end(event.reason)
+        datagrams = connection.datagrams_to_send(now)
+        if datagrams:
+            for run in runs(datagrams):
+                send_run(self.sock, run, link.connection.address)
+        due = connection.next_timeout()
+        if due is not None and link.due >= 0 and (not link.due or due < link.due):
+            link.due = due
+            heapq.heappush(self._timers, (due, next(self._numbers), link))
+
+    def _received(self, link: Link, event: Received) -> None:
+        if link.receive is None:
+            return
+        try:
+            publisher = link.receive(event.payloads, event.dropped)
+        except Exception as error:  # noqa: BLE001 - raised again in the session's own task
+            link.receive = None
+            link.end(str(error), error)
+        else:
+            if publisher is not None:
+                self._touched[publisher] = None

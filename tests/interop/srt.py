@@ -1,0 +1,175 @@
+"""Clients of SRT: libsrt in FFmpeg, in GStreamer and in its own srt-live-transmit; as callers and as listeners.
+
+Each has its stream id in another spelling, and all encrypt where `PASSPHRASE` is among the words for the URL.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from attrs import evolve, frozen
+
+from .binaries import path_of
+from .clients import (
+    GST_CAPS,
+    GST_NEEDS,
+    GST_PARSE,
+    GST_QUEUE,
+    GST_RECORD,
+    FFmpegPlayer,
+    FFmpegPublisher,
+    Player,
+    Publisher,
+)
+from .clips import Clip
+from .compare import Rules
+from .frames import FrameList, read_dump, read_frames
+
+CODECS = frozenset({"h264", "hevc", "aac", "opus", "mp3"})
+GST_CODECS = frozenset({"h264", "hevc", "aac"})
+SRT = "srt-live-transmit"
+PASSPHRASE = "passphrase=0123456789abcdef"
+LISTEN = "mode=listener"
+
+RULES = Rules(tail=4)
+"""The last sound waits for a picture that never comes."""
+
+
+def smart(host: str, path: str, publish: bool) -> str:
+    """smart_rtmpd's spelling."""
+    return f"{host}/{path},role={'publisher' if publish else 'player'}"
+
+
+def standard(host: str, path: str, publish: bool) -> str:
+    return f"#!::r={path},m={'publish' if publish else 'request'}"
+
+
+def plain(host: str, path: str, publish: bool) -> str:
+    """MediaMTX's spelling."""
+    return f"{'publish' if publish else 'read'}:{path}"
+
+
+SPELLINGS = {"ffmpeg 5.1": smart, "ffmpeg new": standard, "gstreamer": plain, SRT: standard}
+
+
+def with_stream_id(program: str, url: str, publish: bool, *words: str) -> str:
+    """``srt://host:port/path`` as the program is told it: a listener has neither stream id nor path."""
+    parts = urlsplit(url)
+    path = parts.path.removeprefix("/")
+    values = list(words)
+    if path and LISTEN not in words:
+        # Percent-encoded where ours begins a fragment: GStreamer and srt-live-transmit read URLs by the book.
+        name = SPELLINGS[program](parts.netloc, path, publish)
+        values.insert(0, f"streamid={name if program.startswith('ffmpeg') else quote(name, safe='/:,')}")
+    return f"srt://{parts.netloc}?{'&'.join(values)}"
+
+
+@frozen
+class FFmpegSrtPublisher(FFmpegPublisher):
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        to = with_stream_id(self.program, url, True, "pkt_size=1316", *self.options)
+        return [
+            path_of(self.needs[0]), "-nostdin", "-v", "warning", "-re", "-i", str(clip.file(self.container(clip))),
+            "-c", "copy", "-f", "mpegts", to,
+        ]  # fmt: skip
+
+
+@frozen
+class GstSrtPublisher(Publisher):
+    """Its muxer rounds times to the 90 kHz that MPEG-TS has, and what it sends is kept to compare with."""
+
+    def container(self, clip: Clip) -> str:
+        return "plain.mp4"
+
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        words = ["filesrc", f"location={clip.file(self.container(clip))}", "!", "qtdemux", "name=d"]
+        for codec in clip.codecs:
+            words += ["d.", "!", GST_CAPS[codec], "!", *GST_QUEUE, "!", *GST_PARSE[codec].split(), "!", "clocksync"]
+            words += ["!", "out."]
+        to = with_stream_id(self.program, url, True, *self.options)
+        sink = ["mpegtsmux", "name=out", "alignment=7", "!", "tee", "name=t", "!", "queue", "!"]
+        sink += ["srtsink", f"uri={to}", "wait-for-connection=false", "t.", "!", "queue", "!"]
+        sink += ["filesink", f"location={work / 'sent.ts'}"]
+        return [path_of("gst-launch-1.0"), "-q", *sink, *words]
+
+    def sent(self, clip: Clip, work: Path) -> FrameList:
+        return read_frames(work / "sent.ts", work)
+
+
+@frozen
+class TransmitPublisher(FFmpegPublisher):
+    """srt-live-transmit sends what FFmpeg gives it."""
+
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        source = [
+            path_of("ffmpeg-new"), "-nostdin", "-v", "warning", "-re", "-i", str(clip.file(self.container(clip))),
+            "-c", "copy", "-f", "mpegts", "-flush_packets", "1", "-",
+        ]  # fmt: skip
+        to = with_stream_id(self.program, url, True, *self.options)
+        sink = [path_of(SRT), "-q", "-chunk:1316", "-autoreconnect:no", "file://con", to]
+        return ["sh", "-c", f"{shlex.join(source)} | {shlex.join(sink)}"]
+
+
+@frozen
+class FFmpegSrtPlayer(FFmpegPlayer):
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        made = evolve(self, options=()) if self.options else self
+        return super(FFmpegSrtPlayer, made).argv(
+            clip, with_stream_id(self.program, url, False, *self.options), work
+        )
+
+    def frames(self, work: Path) -> FrameList:
+        return read_dump(work / "ffmpeg")
+
+
+@frozen
+class GstSrtPlayer(Player):
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        to = with_stream_id(self.program, url, False, *self.options)
+        words = ["srtsrc", f"uri={to}", "!", "tsdemux", "name=d"]
+        for codec in clip.codecs:
+            words += ["d.", "!", *GST_PARSE[codec].split(), "!", *GST_QUEUE, "!", "m."]
+        return [path_of("gst-launch-1.0"), "-q", "-e", *words, *GST_RECORD.format(path=work / "gst.mkv").split()]
+
+    def frames(self, work: Path) -> FrameList:
+        return read_frames(work / "gst.mkv", work, dts=False)
+
+
+@frozen
+class TransmitPlayer(Player):
+    """srt-live-transmit writes what it gets to a file."""
+
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        to = with_stream_id(self.program, url, False, *self.options)
+        record = [path_of(SRT), "-q", "-autoreconnect:no", to, "file://con"]
+        return ["sh", "-c", f"exec {shlex.join(record)} >{shlex.quote(str(work / 'srt.ts'))}"]
+
+    def frames(self, work: Path) -> FrameList:
+        return read_frames(work / "srt.ts", work)
+
+
+FFMPEGS = (("ffmpeg 5.1", "ffmpeg"), ("ffmpeg new", "ffmpeg-new"))
+
+PUBLISHERS: tuple[Publisher, ...] = (
+    *(FFmpegSrtPublisher(name, "srt", (binary,), CODECS) for name, binary in FFMPEGS),
+    GstSrtPublisher("gstreamer", "srt", GST_NEEDS, GST_CODECS),
+    TransmitPublisher(SRT, "srt", (SRT, "ffmpeg-new"), CODECS),
+)
+
+PLAYERS: tuple[Player, ...] = (
+    *(FFmpegSrtPlayer(name, "srt", (binary,), CODECS, RULES) for name, binary in FFMPEGS),
+    GstSrtPlayer("gstreamer", "srt", GST_NEEDS, GST_CODECS, Rules(tail=6)),
+    TransmitPlayer(SRT, "srt", (SRT,), CODECS, RULES),
+)
+
+
+def publisher(program: str, *options: str) -> Publisher:
+    """The publisher of that program, with words for its URL."""
+    return evolve(next(p for p in PUBLISHERS if p.program == program), options=options)
+
+
+def player(program: str, *options: str) -> Player:
+    """The player of that program, with words for its URL."""
+    return evolve(next(p for p in PLAYERS if p.program == program), options=options)
