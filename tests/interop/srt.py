@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
@@ -18,6 +18,7 @@ from .clients import (
     GST_PARSE,
     GST_QUEUE,
     GST_RECORD,
+    UNSENT,
     FFmpegPlayer,
     FFmpegPublisher,
     Player,
@@ -60,9 +61,7 @@ def with_stream_id(program: str, url: str, publish: bool, *words: str) -> str:
     path = parts.path.removeprefix("/")
     values = list(words)
     if path and LISTEN not in words:
-        # Percent-encoded where ours begins a fragment: GStreamer and srt-live-transmit read URLs by the book.
-        name = SPELLINGS[program](parts.netloc, path, publish)
-        values.insert(0, f"streamid={name if program.startswith('ffmpeg') else quote(name, safe='/:,')}")
+        values.insert(0, f"streamid={SPELLINGS[program](parts.netloc, path, publish)}")
     return f"srt://{parts.netloc}?{'&'.join(values)}"
 
 
@@ -86,7 +85,17 @@ class GstSrtPublisher(Publisher):
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         words = ["filesrc", f"location={clip.file(self.container(clip))}", "!", "qtdemux", "name=d"]
         for codec in clip.codecs:
-            words += ["d.", "!", GST_CAPS[codec], "!", *GST_QUEUE, "!", *GST_PARSE[codec].split(), "!", "clocksync"]
+            words += [
+                "d.",
+                "!",
+                GST_CAPS[codec],
+                "!",
+                *GST_QUEUE,
+                "!",
+                *GST_PARSE[codec].split(),
+                "!",
+                "clocksync",
+            ]
             words += ["!", "out."]
         to = with_stream_id(self.program, url, True, *self.options)
         sink = ["mpegtsmux", "name=out", "alignment=7", "!", "tee", "name=t", "!", "queue", "!"]
@@ -101,6 +110,10 @@ class GstSrtPublisher(Publisher):
 @frozen
 class TransmitPublisher(FFmpegPublisher):
     """srt-live-transmit sends what FFmpeg gives it."""
+
+    def unsent_sound(self, clip: Clip) -> int:
+        # It ends with its input, and does not send what does not fill a datagram: a PES packet of sound.
+        return UNSENT
 
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         source = [
@@ -128,10 +141,16 @@ class FFmpegSrtPlayer(FFmpegPlayer):
 class GstSrtPlayer(Player):
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         to = with_stream_id(self.program, url, False, *self.options)
-        words = ["srtsrc", f"uri={to}", "!", "tsdemux", "name=d"]
+        words = ["srtsrc", f"uri={to}", "!", "tsdemux", "ignore-pcr=true", "name=d"]
         for codec in clip.codecs:
             words += ["d.", "!", *GST_PARSE[codec].split(), "!", *GST_QUEUE, "!", "m."]
-        return [path_of("gst-launch-1.0"), "-q", "-e", *words, *GST_RECORD.format(path=work / "gst.mkv").split()]
+        return [
+            path_of("gst-launch-1.0"),
+            "-q",
+            "-e",
+            *words,
+            *GST_RECORD.format(path=work / "gst.mkv").split(),
+        ]
 
     def frames(self, work: Path) -> FrameList:
         return read_frames(work / "gst.mkv", work, dts=False)

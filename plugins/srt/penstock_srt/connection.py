@@ -244,6 +244,10 @@ class Connection:
             case ControlType.DROP_REQUEST:
                 self._receiver.give_up(*parse_drop_request(packet.body))
             case ControlType.SHUTDOWN:
+                # Nothing follows: what has come is as whole as it will be, and is not held until it is due.
+                payloads, dropped = self._receiver.finish()
+                if payloads or dropped:
+                    self._events.append(Received(payloads, dropped))
                 self._end("the peer closed the connection")
             case ControlType.PEER_ERROR:
                 self._end("the peer reports an error")

@@ -179,6 +179,13 @@ class Receiver:
         self.statistics.pktRcvDrop += dropped
         return payloads, dropped
 
+    def finish(self) -> tuple[list[bytes], int]:
+        """All that has come, due or not."""
+        stamps = self.buffer.stamps
+        payloads, dropped = self.buffer.deliver(stamps[-1]) if stamps else ([], 0)
+        self.statistics.pktRcvDrop += dropped
+        return payloads, dropped
+
     @property
     def next_delivery(self) -> int | None:
         """When something is due, None where there is nothing."""
