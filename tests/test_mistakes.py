@@ -21,6 +21,7 @@ PORTS = (
     "rtsp.listen_tls",
     "rtsp.rtp",
     "rtsp.rtcp",
+    "srt.listen",
     "http.listen",
 )
 UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")

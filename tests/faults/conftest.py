@@ -14,6 +14,9 @@ from .rig import Rig, rig
 CONFIG = """
 [streams."takeover/*"]
 override = true
+
+[streams."secret/*"]
+secret = "0123456789abcdef"
 """
 
 

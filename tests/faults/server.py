@@ -142,7 +142,7 @@ def fault_server(
         argv += ["--set", setting]
     child = Child.start("penstock", argv, work / "penstock.log")
     try:
-        wanted = {"rtmp", "rtsp", "rtp", "rtcp", "http"}
+        wanted = {"rtmp", "rtsp", "rtp", "rtcp", "srt", "http"}
         if any(setting.startswith("server.certificate") for setting in settings):
             wanted |= {"rtmps", "rtsps", "https"}
         yield FaultServer(child, _ports(child, wanted))

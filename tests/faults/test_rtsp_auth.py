@@ -54,6 +54,7 @@ class Running:
             "rtsp": {"listen": "127.0.0.1:0", "rtp": "", "multicast": ""},
             "rtmp": {"enabled": False},
             "http": {"enabled": False},
+            "srt": {"enabled": False},
             "server": {"wait_for_stream": 0, "drain_timeout": 1},
         }
         async with Server(config, plugins=PluginSet.discover(extra=[self.door])) as server:

@@ -39,6 +39,7 @@ ONE_LOOP = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 NOTHING: dict[str, object] = {
     "rtmp": {"enabled": False},
     "rtsp": {"enabled": False},
+    "srt": {"enabled": False},
     "http": {"enabled": False},
 }
 

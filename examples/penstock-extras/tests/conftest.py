@@ -46,7 +46,15 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
     def run(*settings: str, udp: bool = True) -> Server:
-        ports = ["text.listen", "rtmp.listen", "rtsp.listen", "rtsp.rtp", "rtsp.rtcp", "http.listen"]
+        ports = [
+            "text.listen",
+            "rtmp.listen",
+            "rtsp.listen",
+            "rtsp.rtp",
+            "rtsp.rtcp",
+            "srt.listen",
+            "http.listen",
+        ]
         given = [f"{key}={LOCAL}" for key in ports] + ([] if udp else ["rtsp.rtp="])
         argv = [sys.executable, "-m", "penstock"]
         for setting in [*given, *settings]:

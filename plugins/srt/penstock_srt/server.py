@@ -37,6 +37,7 @@ class SrtService:
         self.config = config
         self._listener = Listener(settings(config), SystemRandom())
         self._sessions: set[Session] = set()
+        self._deciding = False
         self._outcome: Connection | int | None = None
         self._port: Port[Event]
 
@@ -73,8 +74,10 @@ class SrtService:
                 self._requested(request)
             case Accepted(connection):
                 self._outcome = connection
-            case Refused(address, _, reason):
+            case Refused(_, _, reason) if self._deciding:
+                # Its session tells of it.
                 self._outcome = reason
+            case Refused(address, _, reason):
                 self.server.plugins.limited_log(
                     "connection refused", peer=format_address(address), protocol="srt", reason=meaning(reason)
                 )
@@ -96,21 +99,24 @@ class SrtService:
             release()
 
     def accept(self, request: Request, session: Session, passphrase: str) -> Link:
-        self._outcome = None
-        now = time.monotonic_ns()
-        request.accept(now, passphrase)
-        self._port.negotiate(now)
-        return self._made(session)
-
-    def _made(self, session: Session) -> Link:
-        outcome, self._outcome = self._outcome, None
+        outcome = self._answered(lambda now: request.accept(now, passphrase))
         if isinstance(outcome, Connection):
             return self._port.add(outcome, session)
         raise Closed("the caller gave up" if outcome is None else f"refused: {meaning(outcome)}")
 
     def refuse(self, request: Request, code: Rejection) -> None:
-        request.reject(code)
-        self._port.negotiate(time.monotonic_ns())
+        self._answered(lambda _: request.reject(code))
+
+    def _answered(self, answer: Callable[[int], None]) -> Connection | int | None:
+        """What comes of an answer to a request: a connection, the reason why there is none, None where nobody waits."""
+        now = time.monotonic_ns()
+        self._outcome, self._deciding = None, True
+        try:
+            answer(now)
+            self._port.negotiate(now)
+        finally:
+            self._deciding = False
+        return self._outcome
 
     def release(self, link: Link) -> None:
         self._listener.release(link.connection)
