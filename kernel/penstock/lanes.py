@@ -6,12 +6,13 @@ buffer to every socket in a flat loop. No queue, wake-up or await per frame and 
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from anyio.lowlevel import checkpoint
 
+from penstock.pages import Pages
 from penstock.sink import ByteSink, Source, broken
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 BATCH = 512
 """Sockets served before the loop is yielded: so many writes are a few milliseconds."""
+
+SHARED_BYTES = 2 << 10
+SHARED_READERS = 8
+"""From so many bytes and readers on, a write that copies nothing is cheaper than one that does."""
 
 KEY_WAIT = 5.0
 """Seconds that a reader waits for a key frame where none is at hand, before it gets what there is."""
@@ -166,10 +171,10 @@ class ByteLane(Lane):
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed, feed.window)
-        self._entries: list[tuple[Callable[[bytes], int], Reader]] = []
+        self._entries: list[tuple[ByteSink, Reader]] = []
 
     def takes(self, sink: ReaderSink) -> bool:
-        return isinstance(sink, ByteSink)
+        return isinstance(sink, ByteSink) and not sink.plain
 
     async def flush(self) -> None:
         first = self.head
@@ -189,49 +194,90 @@ class ByteLane(Lane):
                     self._finish(entries[i:], buffer, first)
                     return
             # Nothing else runs within a batch, so that nothing about its readers needs to be looked at.
-            for send, reader in entries[i : i + BATCH]:
-                try:
-                    sent = send(buffer)
-                except BlockingIOError:
-                    sent = 0
-                except OSError as e:
-                    reader.sink.close(broken(e))
-                    continue
-                if sent != size:
-                    self._short(reader, buffer, sent)
+            self._serve(entries[i : i + BATCH], buffer)
+
+    def _serve(self, entries: list[tuple[ByteSink, Reader]], buffer: bytes) -> None:
+        size = len(buffer)
+        for sink, reader in entries:
+            try:
+                sent = sink.send(buffer)
+            except BlockingIOError:
+                sent = 0
+            except OSError as e:
+                sink.close(broken(e))
+                continue
+            if sent != size:
+                self._short(sink, reader, buffer, sent)
 
     def _prepare(self, first: int, size: int) -> None:
         """List the readers to serve; those at whose socket control bytes wait take this pass's units after them."""
         self.changed = self.disturbed = False
-        entries: list[tuple[Callable[[bytes], int], Reader]] = []
+        entries: list[tuple[ByteSink, Reader]] = []
         for reader in tuple(self.ready):
             sink: ByteSink = reader.sink  # type: ignore[assignment]
             if sink.blocked:
                 reader.lag(first, unsent=size)
             else:
-                entries.append((sink.send, reader))
+                entries.append((sink, reader))
         self._entries = entries
 
-    def _finish(
-        self, entries: list[tuple[Callable[[bytes], int], Reader]], buffer: bytes, first: int
-    ) -> None:
+    def _finish(self, entries: list[tuple[ByteSink, Reader]], buffer: bytes, first: int) -> None:
         """The rest of a pass in the middle of which readers came, left or were written to by others."""
         size = len(buffer)
-        for _, reader in entries:
+        for sink, reader in entries:
             if reader.state != "ready":
                 continue
-            sink: ByteSink = reader.sink  # type: ignore[assignment]
             if sink.blocked:
                 reader.lag(first, unsent=size)
             elif (sent := sink.try_send(buffer)) != size and not sink.closed:
-                self._short(reader, buffer, sent)
+                self._short(sink, reader, buffer, sent)
 
-    def _short(self, reader: Reader, buffer: bytes, sent: int) -> None:
+    def _short(self, sink: ByteSink, reader: Reader, buffer: bytes, sent: int) -> None:
         """The socket is full: what was begun is finished first."""
         reader.lag(self.head)
-        sink: ByteSink = reader.sink  # type: ignore[assignment]
         sink.block(memoryview(buffer)[sent:] if sent else buffer)
 
     def start(self, reader: Reader) -> None:
         sink: ByteSink = reader.sink  # type: ignore[assignment]
         sink.drain()
+
+
+class SocketLane(ByteLane):
+    """Readers at plain sockets: what is large enough is put into pages once, which all of them send."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self._pages = Pages()
+
+    def takes(self, sink: ReaderSink) -> bool:
+        return isinstance(sink, ByteSink) and sink.plain
+
+    async def flush(self) -> None:
+        try:
+            await super().flush()
+        finally:
+            self._pages.drop()
+
+    def _serve(self, entries: list[tuple[ByteSink, Reader]], buffer: bytes) -> None:
+        size, pages = len(buffer), self._pages
+        if size < SHARED_BYTES or len(self._entries) < SHARED_READERS or not pages.put(buffer):
+            super()._serve(entries, buffer)
+            return
+        # A descriptor is asked for now, and not kept: one of a closed socket may be another's by now.
+        targets = [sink.sock.fileno() for sink, _ in entries]
+        source, sendfile = pages.fd, os.sendfile
+        for target, (sink, reader) in zip(targets, entries, strict=True):
+            try:
+                sent = sendfile(target, source, 0, size)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                sent = sink.try_send(buffer)
+                if sink.closed:
+                    continue
+            if sent != size:
+                self._short(sink, reader, buffer, sent)
+
+    def leave(self, reader: Reader) -> None:
+        if len(self.ready) < SHARED_READERS:
+            self._pages.close()

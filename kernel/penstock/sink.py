@@ -56,6 +56,7 @@ class ByteSink:
         "_draining",
         "_spawn",
         "_waiting",
+        "plain",
         "send",
         "sock",
         "source",
@@ -65,6 +66,8 @@ class ByteSink:
     def __init__(self, sock: socket.socket, spawn: Spawn, stall_timeout: float = 10.0) -> None:
         self.sock = sock
         self.send: Callable[[bytes | memoryview], int] = sock.send
+        self.plain = True
+        """Whether what is sent goes to the socket as it is."""
         self.source: Source | None = None
         self.stall_timeout = stall_timeout
         self._spawn = spawn
@@ -164,10 +167,10 @@ class ByteSink:
         return True
 
     def lane(self, feed: Feed) -> Lane:
-        """The lane of `feed` for byte sinks."""
-        from penstock.lanes import ByteLane
+        """A lane of `feed` for byte sinks of this kind."""
+        from penstock.lanes import ByteLane, SocketLane
 
-        return ByteLane(feed)
+        return SocketLane(feed) if self.plain else ByteLane(feed)
 
     async def flushed(self) -> None:
         """Wait until nothing is left to send, as before a polite close."""
@@ -201,6 +204,7 @@ class TlsSink(ByteSink):
                 raise BlockingIOError from None
 
         self.send = send
+        self.plain = False
 
 
 class _NoSocket:
@@ -221,6 +225,7 @@ class SendSink(ByteSink):
     def __init__(self, put: Callable[[bytes], Awaitable[None]], spawn: Spawn) -> None:
         no_socket: Any = _NoSocket()
         super().__init__(no_socket, spawn)
+        self.plain = False
         self._put = put
 
     async def _write(self, backlog: deque[bytes | memoryview]) -> bool:

@@ -19,6 +19,7 @@ import pytest
 from attrs import define, field, frozen
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from penstock import lanes
 from penstock.datagram import DatagramSink, PacedSink, StampSink
 from penstock.feed import Cursor, Feed
 from penstock.media import NS, Codec, CodecConfig, Event, Frame, Kind, Track
@@ -236,9 +237,12 @@ async def peers(
                 return data
 
             yield Peer(SendSink(put, spawn), take, True), stamper
-        elif kind in ("bytes", "tls"):
-            with tcp_pair(sndbuf) as (near, far):
-                if kind == "bytes":
+        elif kind in ("bytes", "pages", "tls"):
+            with tcp_pair(sndbuf) as (near, far), pytest.MonkeyPatch.context() as patch:
+                if kind == "pages":
+                    patch.setattr(lanes, "SHARED_BYTES", 1)
+                    patch.setattr(lanes, "SHARED_READERS", 1)
+                if kind != "tls":
                     yield Peer(ByteSink(near, spawn), lambda: drain(far), True), stamper
                 else:
                     certificate, key = self_signed(tmp_path)
@@ -294,7 +298,7 @@ async def peers(
         tasks.cancel_scope.cancel()
 
 
-KINDS = ["bytes", "tls", "send", "datagram", "stamp"]
+KINDS = ["bytes", "pages", "tls", "send", "datagram", "stamp"]
 
 
 def preamble(cursor: Cursor) -> bytes:

@@ -96,7 +96,7 @@ class Peer:
         """What has come, up to a line if one is named, else all that comes within a moment."""
         got = b""
         with anyio.move_on_after(3 if until else 0.05):
-            while not until or not got.endswith(until + b"\n"):
+            while not until or not got.replace(b".", b"").endswith(until + b"\n"):
                 await anyio.wait_readable(self.far)
                 data = self.far.recv(1 << 20)
                 if not data:

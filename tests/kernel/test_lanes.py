@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from penstock import lanes
+from penstock import lanes, pages
 from penstock.feed import Reader
 from penstock.stream import StreamOptions
 from tests.kernel.feeding import Peer, Source, peers, pictures
@@ -142,9 +145,79 @@ async def test_a_peer_that_asks_and_never_reads_is_closed() -> None:
         peer.sink.control(b"too late")
 
 
-async def test_readers_come_and_go_in_the_middle_of_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def sent_from_pages(monkeypatch: pytest.MonkeyPatch) -> Generator[list[int]]:
+    """What `os.sendfile` sends: the bytes of each call."""
+    sizes: list[int] = []
+    real = os.sendfile
+
+    def sendfile(target: int, source: int, offset: int, count: int) -> int:
+        sizes.append(real(target, source, offset, count))
+        return sizes[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sendfile", sendfile)
+        yield sizes
+
+
+def memory_files() -> int:
+    links = [Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd")]
+    return sum("memfd:penstock" in os.readlink(link) for link in links if link.is_symlink())
+
+
+@pytest.mark.skipif(not pages.AVAILABLE, reason="only Linux has memfd_create")
+async def test_many_readers_share_the_pages_of_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a reader whose socket is full while the file gets what comes next: what it was sent stays as it was."""
+    count, slow = lanes.SHARED_READERS + 1, 3
+    source = Source(StreamOptions(window=0))
+    await source.send(1, sound=False)
+    before = memory_files()
+    async with peers(count, small=True, stall_timeout=60) as all_peers:
+        feed = source.feed(padding=6000)
+        readers = [feed.attach(peer.sink, session()) for peer in all_peers]
+        for peer in all_peers:
+            await peer.lines(b"K0")
+        with sent_from_pages(monkeypatch) as sizes:
+            for n in range(1, 10):
+                await source.send(1, sound=False)
+                for i, peer in enumerate(all_peers):
+                    if i != slow:
+                        await peer.lines(b"v%d" % n)
+        assert len(sizes) >= 9 * (count - 1), "small writes and few readers go another way"
+        assert memory_files() == before + 1
+        assert await all_peers[slow].lines(b"v9") == pictures(1, 10)
+        for reader in readers:
+            reader.detach()
+        assert memory_files() == before
+
+
+@pytest.mark.skipif(not pages.AVAILABLE, reason="only Linux has memfd_create")
+async def test_without_descriptors_each_reader_gets_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_name: str) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    source = Source(StreamOptions(window=0))
+    await source.send(1, sound=False)
+    async with peers(lanes.SHARED_READERS) as all_peers:
+        feed = source.feed(padding=3000)
+        for peer in all_peers:
+            feed.attach(peer.sink, session())
+        with sent_from_pages(monkeypatch) as sizes:
+            await source.send(2, sound=False)
+            for peer in all_peers:
+                assert await peer.lines(b"v2") == pictures(0, 3)
+        assert sizes == []
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_readers_come_and_go_in_the_middle_of_a_pass(
+    monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
     """The pass yields between batches: who leaves or comes meanwhile disturbs nobody, and nothing is torn."""
     monkeypatch.setattr(lanes, "BATCH", 8)
+    if shared:
+        monkeypatch.setattr(lanes, "SHARED_BYTES", 1)
     count = 26
     source = Source(StreamOptions(window=0))
     await source.send(3, sound=False)
