@@ -65,7 +65,8 @@ def feed(process: subprocess.Popen[bytes], mbps: float, seconds: float) -> None:
             process.stdin.write(numbered(n))
             process.stdin.flush()
         time.sleep(2)
-        process.stdin.close()
+    # At the end of its input it would wait for more.
+    process.terminate()
 
 
 def lost(data: bytes, sent: int) -> tuple[int, int]:

@@ -154,23 +154,28 @@ class Connection:
                 datagrams.append(self._build(ControlType.SHUTDOWN, now))
             return datagrams
         receiver, sender = self._receiver, self._sender
-        acknowledgement = receiver.acknowledge(now)
-        if acknowledgement is not None:
-            datagrams.append(
-                self._build(ControlType.ACK, now, acknowledgement[0], acknowledgement[1].build())
-            )
-        report = receiver.report_losses(now)
-        if report is not None:
-            datagrams.append(self._build(ControlType.NAK, now, 0, report))
+        # Asked after every datagram or few: what is not due is not even called.
+        if receiver.ack_due(now):
+            acknowledgement = receiver.acknowledge(now)
+            if acknowledgement is not None:
+                number, body = acknowledgement
+                datagrams.append(self._build(ControlType.ACK, now, number, body.build()))
+        next_report = receiver.buffer.losses.next_report
+        if next_report is not None and next_report <= now:
+            report = receiver.report_losses(now)
+            if report is not None:
+                datagrams.append(self._build(ControlType.NAK, now, 0, report))
         if sender.dropped is not None:
             first, last = sender.dropped
             sender.dropped = None
             body = build_drop_request(first & MASK, last & MASK)
             datagrams.append(self._build(ControlType.DROP_REQUEST, now, 0, body))
-        announcement = self._announce(now)
-        if announcement is not None:
-            datagrams.append(announcement)
-        datagrams += sender.retransmissions(now)
+        if self.terms.keys is not None:
+            announcement = self._announce(self.terms.keys, now)
+            if announcement is not None:
+                datagrams.append(announcement)
+        if sender.pending:
+            datagrams += sender.retransmissions(now)
         if datagrams:
             self._said = now
         elif now - max(self._said, sender.last_sent) >= KEEP_ALIVE:
@@ -182,18 +187,22 @@ class Connection:
         """When `handle_timeout` is to be called, if nothing else happens before; None once it is closed."""
         if self.closed:
             return None
-        receiver = self._receiver
-        times = [self._heard + self._idle, max(self._said, self._sender.last_sent) + KEEP_ALIVE]
-        delivery = receiver.next_delivery
-        if delivery is not None:
-            times.append(max(delivery, self._ticked + TICK))
-        if receiver.ack_wanted:
-            times.append(receiver.next_ack)
-        if receiver.buffer.losses.next_report is not None:
-            times.append(receiver.buffer.losses.next_report)
-        if self._sender.pending:
-            times.append(self._ticked + MIN_NAK_INTERVAL)
-        return min(times)
+        receiver, sender = self._receiver, self._sender
+        soonest = min(self._heard + self._idle, max(self._said, sender.last_sent) + KEEP_ALIVE)
+        stamps = receiver.buffer.stamps
+        if stamps:
+            # Delivery, with acknowledgements of what has come and of that again.
+            soonest = min(
+                soonest, max(receiver.time_base.due(stamps[0]), self._ticked + TICK), receiver.next_ack
+            )
+        elif receiver.ack_wanted:
+            soonest = min(soonest, receiver.next_ack)
+        next_report = receiver.buffer.losses.next_report
+        if next_report is not None and next_report < soonest:
+            soonest = next_report
+        if sender.pending:
+            soonest = min(soonest, self._ticked + MIN_NAK_INTERVAL)
+        return soonest
 
     def handle_timeout(self, now: int) -> None:
         """The time of `next_timeout` has come."""
@@ -272,11 +281,8 @@ class Connection:
                 answer = KeyState.BAD_SECRET.to_bytes(4, "big")
             self._replies.append(self._build(ControlType.USER_DEFINED, now, 0, answer, ExtensionType.KMRSP))
 
-    def _announce(self, now: int) -> bytes | None:
+    def _announce(self, keys: Keyring, now: int) -> bytes | None:
         """Our new key, again until it is confirmed."""
-        keys = self.terms.keys
-        if keys is None:
-            return None
         keys.renew(self._settings.refresh_packets, self._settings.announce_packets, self._random)
         if keys.announcement is None or now < self._announce_at:
             return None

@@ -76,8 +76,6 @@ class ReceiveBuffer:
     def deliver(self, limit: int) -> tuple[list[bytes], int]:
         """Take out what is due up to the stamp `limit`: payloads, and how many were dropped between them (4.6)."""
         count = bisect_right(self.stamps, limit)
-        if not count:
-            return [], 0
         due = [payload for payload in self.payloads[:count] if payload is not None]
         del self.payloads[:count], self.stamps[:count]
         self.head += count

@@ -121,10 +121,9 @@ class Receiver:
                 room = buffer.capacity - len(buffer.payloads)
         self.last_stamp = last
         self._since_ack += count
-        self._rate_packets += count
-        self._rate_bytes += size
-        self.statistics.pktRecv += count
-        self.statistics.byteRecv += size
+        statistics = self.statistics
+        statistics.pktRecv += count
+        statistics.byteRecv += size
         return control
 
     def _decrypt(self, sequence: int, message: int, data: bytes) -> bytes | None:
@@ -175,7 +174,10 @@ class Receiver:
 
     def deliver(self, now: int) -> tuple[list[bytes], int]:
         """What is due: payloads, and how many were given up between them."""
-        payloads, dropped = self.buffer.deliver(self.time_base.limit(now))
+        stamps, limit = self.buffer.stamps, self.time_base.limit(now)
+        if not stamps or stamps[0] > limit:
+            return [], 0
+        payloads, dropped = self.buffer.deliver(limit)
         self.statistics.pktRcvDrop += dropped
         return payloads, dropped
 
@@ -191,6 +193,10 @@ class Receiver:
         """When something is due, None where there is nothing."""
         stamps = self.buffer.stamps
         return self.time_base.due(stamps[0]) if stamps else None
+
+    def ack_due(self, now: int) -> bool:
+        """Whether to ask `acknowledge`."""
+        return now >= self.next_ack or self._since_ack >= LIGHT_ACK_PACKETS
 
     def acknowledge(self, now: int) -> tuple[int, Acknowledgement] | None:
         """The number and body of the ACK that is due; a light one has number 0 (4.8.1)."""
@@ -228,11 +234,16 @@ class Receiver:
 
     def _rates(self, now: int) -> tuple[int, int]:
         elapsed = now - self._rate_at
-        if elapsed >= 100 * MS or not self._rate_packets:
-            seconds = max(elapsed, MS) / 1e9
-            self._last_rate = int(self._rate_packets / seconds), int(self._rate_bytes / seconds)
+        packets = self.statistics.pktRecv - self._rate_packets
+        if elapsed >= 100 * MS or not packets:
+            seconds, size = max(elapsed, MS) / 1e9, self.statistics.byteRecv - self._rate_bytes
+            self._last_rate = int(packets / seconds), int(size / seconds)
             self._peak = max(self._peak, self._last_rate[0])
-            self._rate_at, self._rate_packets, self._rate_bytes = now, 0, 0
+            self._rate_at, self._rate_packets, self._rate_bytes = (
+                now,
+                packets + self._rate_packets,
+                size + self._rate_bytes,
+            )
         return self._last_rate
 
     def acknowledged(self, packet: ControlPacket, now: int) -> None:
@@ -246,10 +257,7 @@ class Receiver:
 
     def report_losses(self, now: int) -> bytes | None:
         """The body of the NAK that is due, None where none is (4.8.2)."""
-        losses = self.buffer.losses
-        if losses.next_report is None or losses.next_report > now:
-            return None
-        trip = self.round_trip
+        losses, trip = self.buffer.losses, self.round_trip
         ranges: list[Range] = losses.report(now, max(MIN_NAK_INTERVAL, (trip.rtt + 4 * trip.variance) // 2))
         if not ranges:
             return None

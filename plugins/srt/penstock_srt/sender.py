@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import concat
 
 from penstock_srt.keyring import Keyring
 from penstock_srt.packet import (
@@ -61,12 +62,13 @@ class Sender:
         self.dropped: Range | None = None
         """What a NAK asked for in vain, as whole numbers, until a drop request has said so."""
         self.last_sent = start
+        self._kept = max(latency, MIN_KEPT)
         self._number = 0
         self._overhead = overhead / 100
         self._budget = float(MIN_BUDGET)
         self._budget_limit = float(MIN_BUDGET)
         self._second_began = start
-        self._second_count = 0
+        self._second_packets = 0
         self._second_bytes = 0
         self._second_rate = 0.0
         self._wanted: dict[int, None] = {}
@@ -78,43 +80,46 @@ class Sender:
 
     def send(self, payloads: Sequence[bytes], now: int) -> list[bytes]:
         """The data packets of `payloads`, one each; they are kept for retransmission."""
-        self.drop_too_late(now)
+        buffer, keys, statistics = self.buffer, self.keys, self.statistics
+        oldest = buffer.oldest
+        if oldest is not None and oldest < now - self._kept:
+            self.drop_too_late(now)
         count = len(payloads)
-        first, number, stamp, peer = self.buffer.next, self._number, self.stamp(now), self.peer_id
+        first, number, stamp, peer = buffer.next, self._number, self.stamp(now), self.peer_id
         self._number = (number + count) % MESSAGE_NUMBERS
-        bits = 0 if self.keys is None else self.keys.sending << KEY_SHIFT
-        pack = HEADER.pack
-        if (first & MASK) + count <= MASK and number + count < MESSAGE_NUMBERS:
-            sequence, message = first & MASK, SOLO | bits | number + 1
-            headers = [pack(sequence + n, message + n, stamp, peer) for n in range(count)]
-        else:
+        bits = 0 if keys is None else keys.sending << KEY_SHIFT
+        pack, sequence, message = HEADER.pack, first & MASK, SOLO | bits | number + 1
+        if sequence + count > MASK or number + count >= MESSAGE_NUMBERS:
             headers = [
                 pack((first + n) & MASK, SOLO | bits | (number + n) % MESSAGE_NUMBERS + 1, stamp, peer)
                 for n in range(count)
             ]
-        if self.keys is not None:
-            payloads = self.keys.encrypt(first, headers, payloads)
-        datagrams = [header + payload for header, payload in zip(headers, payloads, strict=True)]
-        given_up = self.buffer.append(Run(first, number, now, bits, payloads))
+        else:
+            headers = [pack(sequence + n, message + n, stamp, peer) for n in range(count)]
+        if keys is not None:
+            payloads = keys.encrypt(first, headers, payloads)
+        datagrams = list(map(concat, headers, payloads))
+        given_up = buffer.append(Run(first, number, now, bits, payloads))
         if given_up:
-            self.statistics.pktSndDrop += given_up
+            statistics.pktSndDrop += given_up
             self._forget()
-        self.statistics.pktSent += count
-        size = sum(map(len, datagrams))
-        self.statistics.byteSent += size
+        statistics.pktSent += count
+        statistics.byteSent += sum(map(len, datagrams))
         self.last_sent = now
-        self._refill(count, size, now)
+        if now - self._second_began >= 1000 * MS:
+            self._measure(now)
+        budget = self._budget + count * self._overhead
+        self._budget = budget if budget < self._budget_limit else self._budget_limit
         return datagrams
 
-    def _refill(self, count: int, size: int, now: int) -> None:
-        elapsed = now - self._second_began
-        if elapsed >= 1000 * MS:
-            self._budget_limit = max(MIN_BUDGET, self._second_count * self._overhead)
-            self._second_rate = self._second_bytes * 1e9 / elapsed
-            self._second_began, self._second_count, self._second_bytes = now, 0, 0
-        self._second_count += count
-        self._second_bytes += size
-        self._budget = min(self._budget + count * self._overhead, self._budget_limit)
+    def _measure(self, now: int) -> None:
+        """A second has passed: what was sent in it says how much may be sent again at once."""
+        statistics, elapsed = self.statistics, now - self._second_began
+        count = statistics.pktSent - self._second_packets
+        self._budget_limit = max(MIN_BUDGET, count * self._overhead)
+        self._second_rate = (statistics.byteSent - self._second_bytes) * 1e9 / elapsed
+        self._second_began = now
+        self._second_packets, self._second_bytes = statistics.pktSent, statistics.byteSent
 
     def acknowledged(self, ack: Acknowledgement) -> None:
         """An ACK came; one for packets that were never sent is ignored."""
@@ -182,7 +187,7 @@ class Sender:
 
     def drop_too_late(self, now: int) -> None:
         """Give up what the peer can use no more (4.6)."""
-        given_up = self.buffer.drop(now - max(self.latency, MIN_KEPT))
+        given_up = self.buffer.drop(now - self._kept)
         if given_up:
             self.statistics.pktSndDrop += given_up
             self._forget()
