@@ -233,17 +233,15 @@ class Receiver:
         return self._confirmed != self._acked or self.buffer.acknowledged != self._acked
 
     def _rates(self, now: int) -> tuple[int, int]:
-        elapsed = now - self._rate_at
-        packets = self.statistics.pktRecv - self._rate_packets
+        statistics, elapsed = self.statistics, now - self._rate_at
+        packets = statistics.pktRecv - self._rate_packets
         if elapsed >= 100 * MS or not packets:
-            seconds, size = max(elapsed, MS) / 1e9, self.statistics.byteRecv - self._rate_bytes
+            seconds = max(elapsed, MS) / 1e9
+            size = statistics.byteRecv - self._rate_bytes
             self._last_rate = int(packets / seconds), int(size / seconds)
             self._peak = max(self._peak, self._last_rate[0])
-            self._rate_at, self._rate_packets, self._rate_bytes = (
-                now,
-                packets + self._rate_packets,
-                size + self._rate_bytes,
-            )
+            self._rate_at = now
+            self._rate_packets, self._rate_bytes = statistics.pktRecv, statistics.byteRecv
         return self._last_rate
 
     def acknowledged(self, packet: ControlPacket, now: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import concat
 
 from penstock_srt.keyring import Keyring
 from penstock_srt.packet import (
@@ -98,7 +97,7 @@ class Sender:
             headers = [pack(sequence + n, message + n, stamp, peer) for n in range(count)]
         if keys is not None:
             payloads = keys.encrypt(first, headers, payloads)
-        datagrams = list(map(concat, headers, payloads))
+        datagrams = list(map(bytes.__add__, headers, payloads))
         given_up = buffer.append(Run(first, number, now, bits, payloads))
         if given_up:
             statistics.pktSndDrop += given_up
