@@ -65,8 +65,9 @@ def feed(process: subprocess.Popen[bytes], mbps: float, seconds: float) -> None:
             process.stdin.write(numbered(n))
             process.stdin.flush()
         time.sleep(2)
-    # At the end of its input it would wait for more.
+    # At the end of its input alone it would wait for more.
     process.terminate()
+    process.stdin.close()
 
 
 def lost(data: bytes, sent: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from penstock.errors import ProtocolViolation
 from penstock_srt.connection import Connection
+from penstock_srt.extension import Group
 from penstock_srt.handshake import (
     LEGACY_DATAGRAM,
     LEGACY_VERSION,
@@ -61,14 +62,23 @@ class Caller:
         passphrase: str,
         random: Randomness,
         now: int,
+        group: Group | None = None,
+        start: int | None = None,
+        sequence: int | None = None,
     ) -> None:
-        """Raises `UserError` where a passphrase is given and the library for it is missing."""
+        """`group` is what this is a link of: all of its links have one `start`, the time when time stamps are 0, and
+        begin with the packet that is sent next, `sequence`.
+
+        Raises `UserError` where a passphrase is given and the library for it is missing.
+        """
         self.settings = settings
         self.address = addr
         self.stream_id = stream_id
         self.state = CallerState.INDUCTION
         self._random = random
-        self._start = now
+        self._group = group
+        self._began = now
+        self._start = now if start is None else start
         self._retry_at = now
         self._events: deque[Connected | Rejected] = deque()
         self._keys, self._material = None, None
@@ -80,7 +90,7 @@ class Caller:
             LEGACY_VERSION,
             0,
             LEGACY_DATAGRAM,
-            random.randrange(0, MASK + 1),
+            random.randrange(0, MASK + 1) if sequence is None else sequence & MASK,
             settings.mtu,
             settings.window,
             Kind.INDUCTION,
@@ -126,11 +136,11 @@ class Caller:
         """When `handle_timeout` is to be called, None once it is done."""
         if self.state is CallerState.DONE:
             return None
-        return min(self._retry_at, self._start + self.settings.connect_timeout * MS)
+        return min(self._retry_at, self._began + self.settings.connect_timeout * MS)
 
     def handle_timeout(self, now: int) -> None:
         """Give up where no answer came in time."""
-        if self.state is not CallerState.DONE and now - self._start >= self.settings.connect_timeout * MS:
+        if self.state is not CallerState.DONE and now - self._began >= self.settings.connect_timeout * MS:
             self._reject(RejectReason.TIMEOUT)
 
     def _answer(self, answer: Handshake, stamp: int, now: int) -> None:
@@ -145,7 +155,7 @@ class Caller:
         if answer.version < VERSION or answer.extension != MAGIC:
             self._reject(RejectReason.VERSION)
             return
-        flags, extensions = ask(self.settings, self._material, self.stream_id)
+        flags, extensions = ask(self.settings, self._material, self.stream_id, self._group)
         self._handshake = evolve(
             self._handshake,
             version=VERSION,
@@ -167,6 +177,7 @@ class Caller:
             self._material,
             self._start,
             now - stamp * 1000,
+            self._group,
         )
         if isinstance(terms, RejectReason):
             self._reject(terms)

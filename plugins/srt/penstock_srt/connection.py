@@ -160,7 +160,7 @@ class Connection:
             if acknowledgement is not None:
                 number, body = acknowledgement
                 datagrams.append(self._build(ControlType.ACK, now, number, body.build()))
-        next_report = receiver.buffer.losses.next_report
+        next_report = receiver.next_report
         if next_report is not None and next_report <= now:
             report = receiver.report_losses(now)
             if report is not None:
@@ -197,7 +197,7 @@ class Connection:
             )
         elif receiver.ack_wanted:
             soonest = min(soonest, receiver.next_ack)
-        next_report = receiver.buffer.losses.next_report
+        next_report = receiver.next_report
         if next_report is not None and next_report < soonest:
             soonest = next_report
         if sender.pending:
@@ -220,6 +220,37 @@ class Connection:
             return
         self._end(reason)
         self._farewell = True
+
+    def share(self, other: Connection, next_sequence: int) -> None:
+        """Be a link of the same bond as `other`, which may be this; what is sent next is `next_sequence`."""
+        self._receiver.share(other._receiver)
+        if other is not self:
+            self._sender.start = other._sender.start
+            self.resume(next_sequence)
+
+    def resume(self, sequence: int) -> None:
+        """Go on to send from `sequence`, a whole number; what was sent before is no concern of this link."""
+        self._sender.restart(sequence)
+
+    @property
+    def next_sequence(self) -> int:
+        """The next packet that is sent, a whole number."""
+        return self._sender.buffer.next
+
+    @property
+    def first_unacknowledged(self) -> int:
+        """The first packet that the peer has not acknowledged, a whole number."""
+        return self._sender.buffer.first
+
+    @property
+    def oldest_unacknowledged(self) -> int | None:
+        """When that packet was sent, None where there is none."""
+        return self._sender.buffer.oldest
+
+    @property
+    def heard(self) -> int:
+        """When something last came of the peer."""
+        return self._heard
 
     def stamp(self, now: int) -> int:
         """Our time stamp `now`."""

@@ -9,8 +9,9 @@ from collections import deque
 from attrs import define, evolve, field, frozen
 
 from penstock.errors import ProtocolViolation
+from penstock_srt.bond import Bond, Joined
 from penstock_srt.connection import Connection, Terms
-from penstock_srt.extension import Extensions, Hello
+from penstock_srt.extension import Extensions, GroupType, Hello
 from penstock_srt.handshake import (
     LEGACY_VERSION,
     MAGIC,
@@ -33,6 +34,8 @@ ANSWER_TIMEOUT = 3000 * MS
 
 Peer = tuple[Address, int]
 """An address, and a socket id there."""
+PeerGroup = tuple[int, bytes]
+"""A peer's group id, and the stream id that all of its links have."""
 
 
 @define(eq=False)
@@ -52,6 +55,12 @@ class Request:
     arrived: int
     stamp: int
     answered: bool = field(default=False, init=False)
+
+    @property
+    def peer_group(self) -> PeerGroup:
+        """Of which group of the peer's it is to be a link; 0 is none."""
+        group = self.extensions.group
+        return (0 if group is None else group.id), self.stream_id
 
     def accept(self, now: int, passphrase: str = "", latency: int | None = None) -> None:
         """Let it in; an `Accepted` event follows, or `Refused` where the passphrases differ.
@@ -75,9 +84,10 @@ class Requested:
 
 @frozen
 class Accepted:
-    """A connection is made."""
+    """A connection is made; where the caller means to bond several, it is the first link of `bond`."""
 
     connection: Connection
+    bond: Bond | None = None
 
 
 @frozen
@@ -89,7 +99,7 @@ class Refused:
     reason: int
 
 
-Event = Requested | Accepted | Refused
+Event = Requested | Accepted | Joined | Refused
 
 
 class Listener:
@@ -110,6 +120,7 @@ class Listener:
         self._replies: list[tuple[bytes, Address]] = []
         self._requests: dict[Peer, Request] = {}
         self._answers: dict[Peer, tuple[Connection, Handshake]] = {}
+        self._bonds: dict[PeerGroup, tuple[Bond, int, str]] = {}
 
     def receive_datagram(self, data: bytes, addr: Address, now: int) -> None:
         """Take one datagram: handshakes, or what a connection is to get."""
@@ -156,6 +167,9 @@ class Listener:
         """`connection` is over."""
         self.connections.pop(connection.id.to_bytes(4, "big"), None)
         self._answers.pop((connection.address, connection.terms.peer_id), None)
+        for group, (bond, _, _) in list(self._bonds.items()):
+            if connection in bond.links and not bond.open:
+                del self._bonds[group]
 
     def cookie(self, addr: Address, period: int) -> int:
         """What proves that a caller gets what is sent to `addr`."""
@@ -200,7 +214,7 @@ class Listener:
             handshake.check()
             if handshake.version == VERSION:
                 extensions = Extensions.parse(handshake.extensions)
-                reason = check(extensions)
+                reason = check(extensions, groups=self.settings.groups)
                 if len(self._requests) >= MAX_REQUESTS:
                     reason = RejectReason.BACKLOG
             else:
@@ -224,14 +238,26 @@ class Listener:
             stamp,
         )
         self._requests[addr, handshake.socket_id] = request
-        self._events.append(Requested(request))
+        known = self._bonds.get(request.peer_group)
+        if known is not None and known[0].open:
+            self.accept(request, now, known[2], None)
+        else:
+            self._events.append(Requested(request))
 
     def accept(self, request: Request, now: int, passphrase: str, latency: int | None) -> None:
         """See `Request.accept`."""
         if not self._take(request):
             return
-        handshake, hello = request.handshake, request.hello
-        granted = grant(self.settings, request.extensions, hello, passphrase, latency)
+        handshake, hello, theirs = request.handshake, request.hello, request.extensions.group
+        bond, id, _ = self._bonds.get(
+            request.peer_group, (None, self._random.randrange(MAX_ID, 2 * MAX_ID), "")
+        )
+        group = evolve(theirs, id=id) if theirs is not None else None
+        granted = (
+            RejectReason.GROUP
+            if bond is not None and (theirs is None or theirs.type != bond.type or bond.full)
+            else grant(self.settings, request.extensions, hello, passphrase, latency, group)
+        )
         if isinstance(granted, RejectReason):
             self._refuse(handshake, request.stamp, request.address, request.stream_id, granted)
             return
@@ -262,8 +288,15 @@ class Listener:
         )
         self.connections[terms.id.to_bytes(4, "big")] = connection
         self._answers[request.address, handshake.socket_id] = connection, answer
-        self._reply(answer, handshake.socket_id, 0, request.address)
-        self._events.append(Accepted(connection))
+        if bond is not None and theirs is not None:
+            bond.join(connection, theirs.weight)
+            self._events.append(Joined(connection, bond))
+        else:
+            if theirs is not None:
+                bond = Bond(GroupType(theirs.type), connection, theirs.weight, self.settings)
+                self._bonds[request.peer_group] = bond, id, passphrase
+            self._events.append(Accepted(connection, bond))
+        self._reply(answer, handshake.socket_id, connection.stamp(now), request.address)
 
     def refuse(self, request: Request, reason: int) -> None:
         """See `Request.reject`."""

@@ -22,6 +22,12 @@ class ReceiveBuffer:
         self.stamps: list[int] = []
         self.payloads: list[bytes | None] = []
         self.losses = LossList()
+        self.last_stamp = 0
+        """That of the last packet that came in order."""
+        self.patience = 0
+        """Ns after which what is missing is asked for: at once, unless it may yet come by another link."""
+        self.reporter: int | None = None
+        """The socket id of the link that brought something new last, which asks for what is missing."""
 
     @property
     def tail(self) -> int:
@@ -46,7 +52,7 @@ class ReceiveBuffer:
             # So much was lost, or left out by the sender, that nothing before is of use any more.
             self.head = sequence
         elif missing:
-            self.losses.add(self.tail, sequence, now)
+            self.losses.add(self.tail, sequence, now + self.patience)
             self.payloads += [None] * missing
             self.stamps += [stamp] * missing
         self.payloads.append(payload)

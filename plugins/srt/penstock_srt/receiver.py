@@ -34,6 +34,8 @@ MAX_AHEAD = 1_000_000
 MAX_GAP = 1 << 29
 """A packet so far ahead is of no use, whatever it may be."""
 MIN_NAK_INTERVAL = 10 * MS
+PATIENCE = 10 * MS
+"""What one link of a bond brings may come by another so much later."""
 
 _PLAIN_HEADER = ~RETRANSMITTED
 
@@ -57,7 +59,11 @@ class Receiver:
         self.keys = keys
         self.statistics = statistics
         self.round_trip = RoundTrip()
-        self.last_stamp = time_base.stamp(now)
+        self.buffer.last_stamp = time_base.stamp(now)
+        self.seen = sequence
+        """What came here is before this; where the buffer is shared, more may have come elsewhere."""
+        self._shared = False
+        self._leads = True
         self.next_ack = now + ACK_INTERVAL
         """When a full acknowledgement may be sent; it is, if there is something to say."""
         self._ack_number = 0
@@ -71,6 +77,12 @@ class Receiver:
         self._last_rate = (0, 0)
         self._peak = 0
 
+    def share(self, other: Receiver) -> None:
+        """Put what comes into the buffer of `other`, which may be this: both are of one bond."""
+        other.buffer.patience = PATIENCE
+        self.buffer, self.time_base = other.buffer, other.time_base
+        self._shared, self._leads = True, other is self
+
     def receive(self, datagrams: Sequence[bytes], now: int) -> list[bytes]:
         """Take data packets in; returns the control packets among `datagrams`."""
         # What costs is per packet, so all that can be is a local name here, and a packet in order is nothing but
@@ -78,10 +90,11 @@ class Receiver:
         control: list[bytes] = []
         buffer, keys, own = self.buffer, self.keys, self.id
         unpack, add_payload, add_stamp = HEADER.unpack_from, buffer.payloads.append, buffer.stamps.append
-        expected = buffer.tail & MASK
+        tail = buffer.tail
+        expected = tail & MASK
         room = buffer.capacity - len(buffer.payloads)
         ceiling = self.time_base.stamp(now) + MAX_AHEAD
-        last, count, size = self.last_stamp, 0, 0
+        last, count, size = buffer.last_stamp, 0, 0
         high = last - last % (1 << 32)
         for data in datagrams:
             if len(data) < HEADER_SIZE:
@@ -113,13 +126,16 @@ class Receiver:
                 expected = (expected + 1) & MASK
                 room -= 1
             else:
-                self.last_stamp = last
+                buffer.last_stamp = last
                 self._irregular(sequence, message, stamp, data, now, ceiling)
-                last = self.last_stamp
+                last = buffer.last_stamp
                 high = last - last % (1 << 32)
                 expected = buffer.tail & MASK
                 room = buffer.capacity - len(buffer.payloads)
-        self.last_stamp = last
+        buffer.last_stamp = last
+        if buffer.tail != tail:
+            self.seen = buffer.tail
+            buffer.reporter = self.id
         self._since_ack += count
         statistics = self.statistics
         statistics.pktRecv += count
@@ -149,6 +165,8 @@ class Receiver:
         if distance > MAX_GAP or distance < -MAX_GAP:
             statistics.pktRcvDiscarded += 1
             return
+        if sequence >= self.seen:
+            self.seen = sequence + 1
         if distance < 0 and not buffer.misses(sequence):
             statistics.pktRcvBelated += 1
             return
@@ -158,16 +176,16 @@ class Receiver:
             payload = self._decrypt(number, message, data)
         if payload is None:
             return
-        stamp = unwrap(stamp, self.last_stamp)
+        stamp = unwrap(stamp, buffer.last_stamp)
         if distance < 0:
             buffer.fill(sequence, payload, stamp)
             return
-        stamp = min(max(stamp, self.last_stamp), ceiling)
+        stamp = min(max(stamp, buffer.last_stamp), ceiling)
         missing = buffer.append(sequence, payload, stamp, now)
         if missing is None:
             statistics.pktRcvDiscarded += 1
             return
-        self.last_stamp = stamp
+        buffer.last_stamp = stamp
         statistics.pktRcvLoss += missing
         if buffer.head == sequence:
             statistics.pktRcvDrop += missing
@@ -200,7 +218,7 @@ class Receiver:
 
     def acknowledge(self, now: int) -> tuple[int, Acknowledgement] | None:
         """The number and body of the ACK that is due; a light one has number 0 (4.8.1)."""
-        sequence = self.buffer.acknowledged
+        sequence = self._position
         if now < self.next_ack:
             if self._since_ack < LIGHT_ACK_PACKETS or sequence == self._acked:
                 return None
@@ -228,9 +246,20 @@ class Receiver:
         )
 
     @property
+    def _position(self) -> int:
+        """What is acknowledged: nothing that was not sent here, or the peer would take us for an attacker."""
+        return min(self.buffer.acknowledged, self.seen)
+
+    @property
+    def next_report(self) -> int | None:
+        """When a loss report is due."""
+        buffer = self.buffer
+        return buffer.losses.next_report if not self._shared or buffer.reporter == self.id else None
+
+    @property
     def ack_wanted(self) -> bool:
         """Whether there is something to acknowledge, or to acknowledge again."""
-        return self._confirmed != self._acked or self.buffer.acknowledged != self._acked
+        return self._confirmed != self._acked or self._position != self._acked
 
     def _rates(self, now: int) -> tuple[int, int]:
         statistics, elapsed = self.statistics, now - self._rate_at
@@ -251,7 +280,8 @@ class Receiver:
             return
         sample, sequence = answered
         self._confirmed = max(self._confirmed, sequence)
-        self.time_base.sample(now, packet.timestamp, sample)
+        if self._leads:
+            self.time_base.sample(now, packet.timestamp, sample)
 
     def report_losses(self, now: int) -> bytes | None:
         """The body of the NAK that is due, None where none is (4.8.2)."""
@@ -263,7 +293,9 @@ class Receiver:
         return build_loss_list((first & MASK, last & MASK) for first, last in ranges)
 
     def give_up(self, first: int, last: int) -> None:
-        """The sender has the packets of this range (of the wire) no more."""
+        """The sender has the packets of this range (of the wire) no more; another link may yet bring them."""
+        if self._shared:
+            return
         tail = self.buffer.tail
         self.buffer.give_up(tail + offset(first, tail), tail + offset(last, tail))
 

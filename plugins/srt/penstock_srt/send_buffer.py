@@ -75,6 +75,19 @@ class SendBuffer:
         """The run that has `sequence`, which is from `first` to before `next`."""
         return self._runs[bisect_right(self._firsts, sequence) - 1]
 
+    def runs(self) -> list[Run]:
+        """All that is kept, without what is acknowledged of the first run."""
+        found = self._runs[:]
+        if found and found[0].first < self.first:
+            run, skipped = found[0], self.first - found[0].first
+            found[0] = Run(self.first, run.number + skipped, run.sent, run.key_bits, run.payloads[skipped:])
+        return found
+
+    def restart(self, sequence: int) -> None:
+        """Nothing is kept, and the next packet is `sequence`."""
+        self._firsts, self._runs = [], []
+        self.first = self.next = sequence
+
     def _end(self, index: int) -> int:
         run = self._runs[index]
         return run.first + len(run.payloads)

@@ -120,6 +120,13 @@ class Sender:
         self._second_began = now
         self._second_packets, self._second_bytes = statistics.pktSent, statistics.byteSent
 
+    def restart(self, sequence: int) -> None:
+        """Send from `sequence` on; nothing before is kept."""
+        self.buffer.restart(sequence)
+        self._number = sequence % MESSAGE_NUMBERS
+        self._wanted.clear()
+        self._sent_again.clear()
+
     def acknowledged(self, ack: Acknowledgement) -> None:
         """An ACK came; one for packets that were never sent is ignored."""
         buffer = self.buffer

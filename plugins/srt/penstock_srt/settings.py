@@ -36,6 +36,7 @@ class Settings:
     `latency` is of what this side receives, `peer_latency` the least of what the peer receives. `window` is how many
     packets the receiver's buffer has room for. `overhead` is how much of what is sent may be sent again, in percent of
     it. `key_length` is in bytes; a new key is used after each `refresh_packets` packets, and said `announce_packets` before.
+    `groups` is whether callers may bond several connections into one.
     """
 
     latency: int = DEFAULT_LATENCY
@@ -49,3 +50,4 @@ class Settings:
     announce_packets: int = 4000
     connect_timeout: int = 3000
     peer_idle_timeout: int = 5000
+    groups: bool = True
