@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-from penstock_srt.bond import Joined
+from penstock_srt.bond import Bond, Joined
 from penstock_srt.caller import Caller
 from penstock_srt.cipher import Mode
 from penstock_srt.connection import Connection, Terms
@@ -143,7 +143,8 @@ def bonded(type: GroupType) -> Callable[[bytes], list[Any]]:
 
     def parse(data: bytes) -> list[Any]:
         caller = GroupCaller(Settings(), [Way(PEER, 9), Way(OTHER, 5)], type, b"", "", Random(1), 0)
-        now, found, bond = 0, list[Any](), None
+        bond: Bond | None = None
+        now, found = 0, list[Any]()
         for kind, argument in _steps(data):
             if kind == WAIT:
                 now += _number(argument, 60_000) * MS

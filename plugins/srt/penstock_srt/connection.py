@@ -158,8 +158,8 @@ class Connection:
         if receiver.ack_due(now):
             acknowledgement = receiver.acknowledge(now)
             if acknowledgement is not None:
-                number, body = acknowledgement
-                datagrams.append(self._build(ControlType.ACK, now, number, body.build()))
+                number, ack = acknowledgement
+                datagrams.append(self._build(ControlType.ACK, now, number, ack.build()))
         next_report = receiver.next_report
         if next_report is not None and next_report <= now:
             report = receiver.report_losses(now)
