@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -124,21 +124,37 @@ class Rendition:
         """The init segment of a number, where some segment refers to it."""
         return next((s.init for s in reversed(self.segments) if s.init.number == number), None)
 
-    async def wait(self, number: int, part: int | None = None) -> bool:
-        """Until a segment is complete, or `part` of it is there (or the next segment's first, where it has fewer).
+    def missing(self, number: int, part: int | None = None) -> tuple[int, int] | None:
+        """The position to wait for until a segment is complete, or `part` of it is there (or the next segment's first,
+        where it has fewer); None where there is nothing to wait for: it is there, or the stream ended.
 
-        What was there once and is no longer kept counts as there. False where the stream ended before.
+        What was there once and is no longer kept counts as there.
         """
-        while True:
-            segment = self.get(number)
-            if part is not None and segment is not None and segment.complete and part >= len(segment.parts):
-                number, part = number + 1, 0
-            wanted = (number + 1, 0) if part is None else (number, part + 1)
-            if self.position >= wanted:
-                return True
-            if self.ended:
-                return False
-            await self._waiters.wait(wanted)
+        wanted = self._wanted(number, part)
+        return None if self.ended or self.position >= wanted else wanted
+
+    def _wanted(self, number: int, part: int | None) -> tuple[int, int]:
+        segment = self.get(number)
+        if part is not None and segment is not None and segment.complete and part >= len(segment.parts):
+            number, part = number + 1, 0
+        return (number + 1, 0) if part is None else (number, part + 1)
+
+    async def wait(self, number: int, part: int | None = None) -> bool:
+        """Until there is nothing `missing`. False where the stream ended before it was there."""
+        while (missing := self.missing(number, part)) is not None:
+            await self.reached(missing)
+        return self.position >= self._wanted(number, part)
+
+    async def reached(self, position: tuple[int, int]) -> None:
+        """Until `position` is reached, or the stream ends."""
+        await self._waiters.wait(position)
+
+    def when(self, position: tuple[int, int], call: Callable[[], None]) -> Callable[[], None]:
+        """Have `call` called, once, when `position` is reached or the stream ends; what is returned takes that back.
+
+        It is called in the publisher's step, as one of thousands: it only notes that it was.
+        """
+        return self._waiters.when(position, call)
 
     async def wait_ready(self, segments: int = 1) -> bool:
         """Until so many segments were complete, or, for 0, a playlist has a part to name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import anyio
 
@@ -24,19 +25,21 @@ class _Batch:
 class Waiters:
     """Those who wait for positions of something that goes on: a position is a tuple that compares.
 
-    No task lets them go: each batch that wakes sets the event of the next, and the loop turns between the two.
+    No task lets them go: each batch that wakes sets the event of the next, and the loop turns between the two. Who has no
+    task either is called.
     """
 
-    __slots__ = ("_current", "_due", "_lines")
+    __slots__ = ("_calls", "_current", "_due", "_lines")
 
     def __init__(self) -> None:
         self._lines: dict[tuple[int, int], list[_Batch]] = {}
+        self._calls: dict[tuple[int, int], dict[object, Callable[[], None]]] = {}
         self._due: deque[_Batch] = deque()
         self._current: _Batch | None = None
 
     def __len__(self) -> int:
         waiting = [batch for line in self._lines.values() for batch in line]
-        return sum(batch.waiting for batch in (*waiting, *self._due))
+        return sum(batch.waiting for batch in (*waiting, *self._due)) + sum(map(len, self._calls.values()))
 
     async def wait(self, position: tuple[int, int]) -> None:
         """Until `release` is called with `position` or one beyond; what it comes to is the caller's to see."""
@@ -55,6 +58,19 @@ class Waiters:
             elif not batch.waiting and self._lines.get(position) == [batch]:
                 del self._lines[position]  # nobody is left there
 
+    def when(self, position: tuple[int, int], call: Callable[[], None]) -> Callable[[], None]:
+        """Have `call` called by `release`, with all others in one step; what is returned takes that back."""
+        line = self._calls.setdefault(position, {})
+        key = object()
+        line[key] = call
+
+        def take_back() -> None:
+            line.pop(key, None)
+            if not line and self._calls.get(position) is line:
+                del self._calls[position]
+
+        return take_back
+
     def release(self, position: tuple[int, int]) -> None:
         """`position` is reached: let go all who wait for it or for one before."""
         reached = sorted(p for p in self._lines if p <= position)
@@ -62,6 +78,9 @@ class Waiters:
             self._due += self._lines.pop(one)
         if self._current is None:
             self._next()
+        for one in [p for p in self._calls if p <= position]:
+            for call in tuple(self._calls.pop(one).values()):
+                call()
 
     def _next(self) -> None:
         while self._due:

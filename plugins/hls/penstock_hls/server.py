@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import quote
 
 import anyio
@@ -14,9 +14,19 @@ from penstock_formats.isobmff.segments import CmafFormat
 from penstock_formats.mpegts.segments import TsFormat
 from penstock_hls.config import HlsConfig
 from penstock_hls.directives import NAMES, Directives
-from penstock_hls.resource import SUFFIXES, VARIANTS, Resource, Variant
+from penstock_hls.resource import SUFFIXES, VARIANTS, Kind, Resource, Variant
 from penstock_hls.written import SEGMENTS, last_part, media_playlist, multivariant_playlist
-from penstock_http.api import Handler, Request, Route, Viewer, Viewers, carried, is_private
+from penstock_http.api import (
+    Answer,
+    Asked,
+    Hold,
+    Request,
+    Route,
+    Viewer,
+    Viewers,
+    carried,
+    is_private,
+)
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 PATIENCE = 3
@@ -29,6 +39,12 @@ KEEP = "max-age=3600, immutable"
 OWN_FIELDS = frozenset({"variant", *NAMES})
 """Fields of a query that playlists do not carry on."""
 
+NO_SEGMENT = "there is no such segment, or not any more"
+_NOT_COME = Answer(b"what was asked for did not come\n", headers=(("retry-after", "1"),), status=503)
+_NO_PART = Answer(f"{NO_SEGMENT}\n".encode(), status=404)
+_LATE: dict[Kind, Answer] = {"playlist": _NOT_COME, "part": _NO_PART}
+"""What is answered where what was waited for did not come."""
+
 FORMATS: dict[Variant, SegmentFormat] = {"ts": TsFormat(), "fmp4": CmafFormat(), "ll": CmafFormat()}
 
 
@@ -38,19 +54,21 @@ class HlsRoutes:
     def __init__(self, server: Server, config: HlsConfig) -> None:
         self._server = server
         self._config = config
-        self.viewers = Viewers(server, "hls", config.viewer_timeout, config.max_viewers)
+        self.viewers = Viewers(server, "hls", config.viewer_timeout, config.max_viewers, OWN_FIELDS)
 
     def routes(self) -> Iterable[Route]:
-        handlers: list[tuple[str, Handler]] = [
-            ("/{path}.m3u8", self._beside),
-            ("/{path}/index.m3u8", self._within),
+        return [
+            Route("/{path}.m3u8", self._beside),
+            Route("/{path}/index.m3u8", self._within),
             # ZLMediaKit's names.
-            ("/{path}/hls.m3u8", self._ts),
-            ("/{path}/hls.fmp4.m3u8", self._fmp4),
+            Route("/{path}/hls.m3u8", self._ts),
+            Route("/{path}/hls.fmp4.m3u8", self._fmp4),
             # Each with its suffix: more is fixed of them than of other plugins' /{path}.ts and /{path}.mp4.
-            *((f"/{{path}}/hls/{{name}}{suffix}", self._file) for suffix in SUFFIXES),
+            *(
+                Route(f"/{{path}}/hls/{{name}}{suffix}", self._file, at_once=self._known)
+                for suffix in SUFFIXES
+            ),
         ]
-        return [Route(pattern, handler) for pattern, handler in handlers]
 
     # -- multivariant playlists ------------------------------------------------
 
@@ -84,7 +102,8 @@ class HlsRoutes:
         playlist = multivariant_playlist(
             store, variant, folder, carried(request.query, viewer.token, OWN_FIELDS)
         )
-        await self._answer(request, viewer, playlist.write().encode(), PLAYLIST_TYPE, "no-store")
+        body = playlist.write().encode()
+        await self._answer(request, viewer, self._response(request, body, PLAYLIST_TYPE, "no-store"))
 
     async def _stream(self, viewer: Viewer, path: StreamPath) -> Stream:
         """The stream that is there, or has been until a moment ago, or comes while we wait. Raises `NotFound`."""
@@ -118,6 +137,24 @@ class HlsRoutes:
 
     # -- files -----------------------------------------------------------------
 
+    def _known(self, asked: Asked) -> Answer | Hold | None:
+        """What a viewer that is known asks for, from a store that is there."""
+        path = _path(asked)
+        viewer = self.viewers.known(asked, path)
+        stream = self._server.streams.get(path)
+        if viewer is None or stream is None or not stream.stores:
+            return None
+        resource = _resource(asked.url_path.rpartition("/")[2])
+        rendition = stream.segments(FORMATS[resource.variant]).renditions.get(resource.rendition)
+        if rendition is None or not _has_enough(rendition, resource):
+            return None
+        found = self._find(asked, rendition, resource)
+        if isinstance(found, tuple):
+            return Hold(partial(rendition.when, found), _patience(rendition), _LATE[resource.kind])
+        if found is not None:
+            viewer.sent += len(found.body)
+        return found
+
     async def _file(self, request: Request) -> None:
         try:
             resource = _resource(request.url_path.rpartition("/")[2])
@@ -130,69 +167,84 @@ class HlsRoutes:
         rendition = store.renditions.get(resource.rendition)
         if rendition is None:
             raise NotFound(f"{path} has no rendition {resource.rendition}")
+        if not _has_enough(rendition, resource):
+            await self._ready(store, resource.variant)
+        found: Answer | tuple[int, int] | None = None
+        with anyio.move_on_after(_patience(rendition)):
+            while isinstance(found := self._find(request, rendition, resource), tuple):
+                await rendition.reached(found)
+        if isinstance(found, tuple):
+            found = _LATE[resource.kind]
+        if found is None:
+            raise NotFound(NO_SEGMENT)
+        await self._answer(request, viewer, found)
+
+    def _find(
+        self, asked: Asked, rendition: Rendition, resource: Resource
+    ) -> Answer | tuple[int, int] | None:
+        """What is asked for, or the position of `rendition` that has to be waited for; None where there is no such thing."""
+        number = resource.number
         match resource.kind:
             case "playlist":
-                await self._media(request, viewer, rendition, resource.variant)
+                return self._media(asked, rendition, resource.variant)
             case "init":
-                init = rendition.init_of(resource.number)
-                await self._data(request, viewer, rendition, None if init is None else init.data, "mp4")
+                init = rendition.init_of(number)
+                data = None if init is None else init.data
             case "segment":
-                segment = rendition.get(resource.number)
+                segment = rendition.get(number)
                 complete = segment is not None and segment.complete and not segment.gap
                 data = segment.data if segment is not None and complete else None
-                await self._data(
-                    request, viewer, rendition, data, "mp2t" if resource.variant == "ts" else "mp4"
-                )
             case "part":
-                await self._data(request, viewer, rendition, await self._part(rendition, resource), "mp4")
-
-    async def _part(self, rendition: Rendition, resource: Resource) -> bytes | None:
-        """A part that is there, or is the one that comes next (6.2.5: what was hinted at is waited for)."""
-        number, part = resource.number, resource.part
-        if (number, part) == rendition.position or (number, part) == (rendition.position[0] + 1, 0):
-            with anyio.move_on_after(PATIENCE * rendition.store.target / 1e9):
-                await rendition.wait(number, part)
-        segment = rendition.get(number)
-        return segment.parts[part].data if segment is not None and part < len(segment.parts) else None
-
-    async def _data(
-        self, request: Request, viewer: Viewer, rendition: Rendition, data: bytes | None, type: str
-    ) -> None:
+                part = resource.part
+                segment = rendition.get(number)
+                if segment is not None and part < len(segment.parts):
+                    data = segment.parts[part].data
+                elif (number, part) in (rendition.position, (rendition.position[0] + 1, 0)):
+                    # The one that comes next: what was hinted at is waited for (6.2.5).
+                    return rendition.missing(number, part)
+                else:
+                    data = None
         if data is None:
-            raise NotFound("there is no such segment, or not any more")
-        kind = "audio" if type == "mp4" and rendition.kind != "video" else "video"
-        await self._answer(request, viewer, data, f"{kind}/{type}", KEEP)
+            return None
+        kind = "audio" if resource.variant != "ts" and rendition.kind != "video" else "video"
+        return self._response(asked, data, f"{kind}/{'mp2t' if resource.variant == 'ts' else 'mp4'}", KEEP)
 
-    async def _media(self, request: Request, viewer: Viewer, rendition: Rendition, variant: Variant) -> None:
-        low = variant == "ll"
-        if rendition.completed < SEGMENTS[variant]:
-            await self._ready(rendition.store, variant)
-        directives = Directives.parse(request.query) if low and request.query else Directives()
+    def _media(self, asked: Asked, rendition: Rendition, variant: Variant) -> Answer | tuple[int, int]:
+        query = asked.query
+        directives = Directives.parse(query) if query and variant == "ll" else Directives()
         target = rendition.store.target // 1_000_000_000 or 1
         caching = f"max-age={target // 2}" if target > 1 else "no-cache"
         if directives.msn is not None and not rendition.ended:
             directives.check(*last_part(rendition), rendition.store.part_target)
-            with anyio.move_on_after(PATIENCE * rendition.store.target / 1e9) as patience:
-                await rendition.wait(directives.msn, directives.part)
-            if patience.cancelled_caught:
-                await request.respond(
-                    503, b"what was asked for did not come\n", headers=[("retry-after", "1")]
-                )
-                return
+            missing = rendition.missing(directives.msn, directives.part)
+            if missing is not None:
+                return missing
             # Appendix B.1: what was waited for never changes.
             caching = f"max-age={6 * target}"
         body = media_playlist(
-            rendition, variant, carried(request.query, own=OWN_FIELDS), skip=directives.skip
+            rendition, variant, carried(query, own=OWN_FIELDS) if query else "", skip=directives.skip
         )
-        await self._answer(request, viewer, body, PLAYLIST_TYPE, caching)
+        return self._response(asked, body, PLAYLIST_TYPE, caching)
 
-    async def _answer(
-        self, request: Request, viewer: Viewer, body: bytes, content_type: str, caching: str
-    ) -> None:
-        if is_private(request, OWN_FIELDS):
+    def _response(self, asked: Asked, body: bytes, content_type: str, caching: str) -> Answer:
+        if is_private(asked, OWN_FIELDS):
             caching = f"private, {caching}"
-        await request.respond(200, body, content_type=content_type, headers=[("cache-control", caching)])
-        viewer.sent += len(body)
+        return Answer(body, content_type, (("cache-control", caching),))
+
+    async def _answer(self, request: Request, viewer: Viewer, answer: Answer) -> None:
+        await request.respond(
+            answer.status, answer.body, content_type=answer.content_type, headers=answer.headers
+        )
+        if answer.status == 200:
+            viewer.sent += len(answer.body)
+
+
+def _has_enough(rendition: Rendition, resource: Resource) -> bool:
+    return resource.kind != "playlist" or rendition.completed >= SEGMENTS[resource.variant]
+
+
+def _patience(rendition: Rendition) -> float:
+    return PATIENCE * rendition.store.target / 1e9
 
 
 _resource = lru_cache(4096)(Resource.parse)
@@ -206,7 +258,7 @@ def _variant(text: str) -> Variant:
     raise ProtocolViolation(f"variant is one of {', '.join(VARIANTS)}")
 
 
-def _path(request: Request) -> StreamPath:
+def _path(request: Asked) -> StreamPath:
     path = request.values["path"]
     if not isinstance(path, StreamPath):
         raise Denied("not a stream's path")

@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     from penstock.sink import ByteSink
 
 __all__ = [
+    "Answer",
     "AsgiApp",
     "AsgiServer",
+    "Asked",
+    "AtOnce",
     "Client",
     "Handler",
     "Headers",
+    "Hold",
     "HttpPull",
     "HttpSource",
     "HttpSpecs",
@@ -41,6 +45,8 @@ __all__ = [
     "Request",
     "Response",
     "Route",
+    "Shortcut",
+    "Shortcuts",
     "Viewer",
     "Viewers",
     "carried",
@@ -64,18 +70,71 @@ class Route:
 
     Where several routes match, the one with more fixed characters is taken, so that ``/{path}`` comes last. HEAD is
     answered by GET's handler, without a body. With `websocket` the route also takes WebSocket upgrades.
+
+    `at_once` may answer a plain GET before `handle` is asked: see `AtOnce`.
     """
 
     pattern: str
     handle: Handler
     methods: tuple[str, ...] = ("GET",)
     websocket: bool = False
+    at_once: AtOnce | None = None
+
+
+@frozen
+class Answer:
+    """A whole response. `body` is kept for as long as the slowest peer takes, and not copied."""
+
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+    status: int = 200
+
+
+@frozen
+class Hold:
+    """What is asked for is to come: `when` has the function that it is given called, once, when it is worth to ask again.
+
+    It returns what takes that back; the function only notes that it was called. After `seconds` it is `otherwise`.
+    """
+
+    when: Callable[[Callable[[], None]], Callable[[], None]]
+    seconds: float
+    otherwise: Answer
+
+
+AtOnce = Callable[["Asked"], Answer | Hold | None]
+"""Answers what is there already without a task, for what many ask for at a time; what it answers is sent.
+
+The handler has to answer the same, and is asked where this returns None or raises: for requests with conditions or a
+body, over HTTP/2, and behind other ASGI servers it always is.
+"""
 
 
 Message = MutableMapping[str, Any]
 AsgiApp = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
+
+
+class Shortcut(Protocol):
+    """A plain GET that may be answered at once."""
+
+    def ask(self) -> Answer | Hold | None:
+        """As its route answers; None: the application is to."""
+        ...
+
+    def head(self, answer: Answer) -> bytes:
+        """The response's head but for its first line and the date."""
+        ...
+
+
+class Shortcuts(Protocol):
+    """Finds which requests may be answered at once."""
+
+    def shortcut(self, target: bytes, headers: Mapping[str, str], address: str) -> Shortcut | None:
+        """That of a GET of `target` (RFC 9112 3.2.1) without a body, conditions or a range, and `address`, the peer's."""
+        ...
 
 
 @frozen
@@ -87,6 +146,8 @@ class Listener:
     tls: ssl.SSLContext | None
     config: Any
     """The table ``[http]``."""
+    shortcuts: Shortcuts
+    """Past the application, for an ASGI server that can use them."""
 
 
 AsgiServer = Callable[[AsgiApp, Listener], Awaitable[None]]
@@ -175,25 +236,12 @@ class HttpSpecs:
         """ASGI servers by the name that ``http.asgi_server`` has for them."""
 
 
-class Request(Protocol):
-    """One request, or one WebSocket, whatever ASGI server it came through."""
-
-    @property
-    def server(self) -> Server: ...
-
-    @property
-    def method(self) -> str:
-        """In capitals; ``WEBSOCKET`` for an upgrade."""
-        ...
+class Asked(Protocol):
+    """What a request asks for, and who asks."""
 
     @property
     def url_path(self) -> str:
         """The path as it was asked for, percent-decoded once, without the prefix of an application that we are mounted in."""
-        ...
-
-    @property
-    def root(self) -> str:
-        """The prefix under which we are mounted in somebody else's application, empty otherwise; put it before links."""
         ...
 
     @property
@@ -217,12 +265,29 @@ class Request(Protocol):
         ...
 
     @property
-    def secure(self) -> bool: ...
-
-    @property
     def credentials(self) -> Credentials:
         """Of Basic or Bearer authorization (the token is the password of no user), and the query."""
         ...
+
+
+class Request(Asked, Protocol):
+    """One request, or one WebSocket, whatever ASGI server it came through."""
+
+    @property
+    def server(self) -> Server: ...
+
+    @property
+    def method(self) -> str:
+        """In capitals; ``WEBSOCKET`` for an upgrade."""
+        ...
+
+    @property
+    def root(self) -> str:
+        """The prefix under which we are mounted in somebody else's application, empty otherwise; put it before links."""
+        ...
+
+    @property
+    def secure(self) -> bool: ...
 
     def session(self, protocol: str) -> Session:
         """A session for as long as this request lasts, opened at the first call; the kernel lists, counts and kicks it."""

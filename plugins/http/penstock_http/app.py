@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 from weakref import WeakKeyDictionary
@@ -25,6 +25,7 @@ from penstock_http.config import HttpConfig
 from penstock_http.cors import Cors, RawHeaders
 from penstock_http.request import DONE, FRESH, AsgiRequest
 from penstock_http.routes import Pattern, Table
+from penstock_http.shortcut import PlainGet, PlainGets
 from penstock_http.viewer import Refused
 
 MAX_PATH = 2048
@@ -53,6 +54,7 @@ class HttpApp:
         self._server = server
         self._cors = Cors(config.cors)
         self._table = Table(())
+        self._plain = PlainGets(self._table, self._common)
         self._routes: dict[str, tuple[int, list[Route]]] = {}
         self._changes = -1
 
@@ -72,6 +74,7 @@ class HttpApp:
             routes[record.name] = known
         self._routes = routes
         self._table = Table(route for _, found in routes.values() for route in found)
+        self._plain = PlainGets(self._table, self._common)
 
     def _ask(self, name: str) -> list[Route]:
         server = self._server
@@ -81,6 +84,16 @@ class HttpApp:
         except PenstockError as e:
             server.log.error("a plugin's routes are left out", plugin=name, reason=str(e))
             return []
+
+    def _common(self, origin: str) -> RawHeaders:
+        """What every response to a request from a page of `origin` (empty: not said) has."""
+        return _ALWAYS + self._cors.headers(origin)
+
+    def shortcut(self, target: bytes, headers: Mapping[str, str], address: str) -> PlainGet | None:
+        """As `penstock_http.api.Shortcuts` says."""
+        if self._changes != self._server.plugins.changes:
+            self.refresh()
+        return self._plain.find(target, headers, address)
 
     async def __call__(
         self,
@@ -99,7 +112,7 @@ class HttpApp:
             receive,
             send,
             root=scope.get("root_path", ""),
-            common=_ALWAYS + self._cors.headers(origin),
+            common=self._common(origin),
         )
         try:
             request.url_path = _path(scope)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 import anyio
 
 from penstock import Closed, Credentials, PenstockError, ProtocolViolation, Server, Session
 from penstock.net import format_address
 from penstock_http.api import Headers, Message
+from penstock_http.asked import credentials_of, joined, parse_query
 from penstock_http.peer import EXTENSION, Peer, RawHeaders
 from penstock_http.ranges import partial
 
@@ -26,9 +25,6 @@ PIECE = 256 << 10
 
 WHOLE = 1 << 20
 """A body of no more goes to our own server at once, with its head: a segment in one write, and one look at its peer."""
-
-MAX_FIELDS = 100
-"""Fields of a query that are looked at."""
 
 _ILLEGAL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_LENGTH = frozenset({204, 304})
@@ -85,25 +81,11 @@ class AsgiRequest:
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
-        found: dict[str, str] = {}
-        for name, value in self._asgi["headers"]:
-            key, text = name.decode("latin-1"), value.decode("latin-1")
-            found[key] = f"{found[key]}, {text}" if key in found else text
-        return MappingProxyType(found)
+        return joined(self._asgi["headers"])
 
     @cached_property
     def query(self) -> Mapping[str, str]:
-        text = self._asgi["query_string"]
-        if not text:
-            return MappingProxyType({})
-        try:
-            pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-        except ValueError:
-            raise ProtocolViolation(f"the query is not ASCII, or has more than {MAX_FIELDS} fields") from None
-        found: dict[str, str] = {}
-        for name, value in pairs:
-            found.setdefault(name, value)
-        return MappingProxyType(found)
+        return parse_query(self._asgi["query_string"])
 
     @property
     def address(self) -> str:
@@ -115,20 +97,7 @@ class AsgiRequest:
 
     @cached_property
     def credentials(self) -> Credentials:
-        scheme, _, rest = self.headers.get("authorization", "").partition(" ")
-        match scheme.lower():
-            case "basic":
-                try:
-                    user, _, password = b64decode(rest.strip(), validate=True).decode().partition(":")
-                except ValueError:
-                    raise ProtocolViolation(
-                        "the Basic credentials are not base64 of UTF-8", "RFC 7617 2"
-                    ) from None
-                return Credentials(user, password, self.query)
-            case "bearer":
-                return Credentials("", rest.strip(), self.query)
-            case _:
-                return Credentials(query=self.query)
+        return credentials_of(self.headers, self.query)
 
     @property
     def has_authorization(self) -> bool:
@@ -176,10 +145,10 @@ class AsgiRequest:
         etag: str = "",
     ) -> None:
         self._expect(FRESH)
-        extra = _encoded(headers)
+        extra = encoded(headers)
         if etag and status == 200 and self.method in ("GET", "HEAD"):
             status, body, own = partial(self.headers, bytes(body), etag)
-            extra += _encoded(own)
+            extra += encoded(own)
         if not self._whole and self._asgi.get("http_version", "").startswith("1"):
             # A body that nobody takes may be endless: its sender would go on for ever, and believe that it publishes.
             extra.append((b"connection", b"close"))
@@ -187,7 +156,7 @@ class AsgiRequest:
             await self.peer.turn()
         self.state = DONE
         if status not in _NO_LENGTH:
-            extra += _encoded([("content-type", content_type)])
+            extra += encoded([("content-type", content_type)])
             extra.append((b"content-length", b"%d" % len(body)))
         if self.websocket:
             await self._reject(status, extra, bytes(body))
@@ -224,12 +193,12 @@ class AsgiRequest:
 
     async def start(self, status: int, *, content_type: str, headers: Headers = ()) -> None:
         self._expect(FRESH)
-        head = self._common + _encoded(headers)
+        head = self._common + encoded(headers)
         if self.websocket:
             self.state = BODY
             await self._patient({"type": "websocket.accept", "headers": head})
             return
-        head += _encoded([("content-type", content_type)])
+        head += encoded([("content-type", content_type)])
         self._head = status, head
         self.state = HEAD
         if self.method == "HEAD":
@@ -379,7 +348,7 @@ class AsgiRequest:
             self.peer.abort()
 
 
-def _encoded(headers: Headers) -> RawHeaders:
+def encoded(headers: Headers) -> RawHeaders:
     """Headers as ASGI has them; none may smuggle in another, whatever the ASGI server checks."""
     return [_header(name, value) for name, value in headers]
 

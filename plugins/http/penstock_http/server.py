@@ -41,7 +41,7 @@ class HttpService:
             app = app_of(self._server, self._config)
             app.refresh()
             started([Endpoint(self.name, host or "", port, "tcp", (f"{self.name}://{{host}}{shown}/",))])
-            await serve(app, Listener(self._server, sockets, tls, self._config))
+            await serve(app, Listener(self._server, sockets, tls, self._config, app))
         finally:
             for sock in sockets:
                 sock.close()

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from penstock import Closed
 from penstock.net import format_address
 from penstock.sink import broken
+from penstock_http.express import Express
 from penstock_http.handover import Handover
 from penstock_http.peer import EXTENSION, RawHeaders
 from penstock_http.uvicorn_websocket import WebSocketConnection
@@ -62,17 +63,41 @@ class HttpConnection(HttpToolsProtocol):
         self._farewell = b""
         """What is said to a peer that is not understood, once what it asked before is answered."""
         self._waiting: float | None = time.monotonic()
-        """Since when a request's head is waited for, None while there is a request, or keep-alive sees to it."""
+        """Since when a request's head is waited for, None while there is a request, or none has begun after the first."""
+        self._idle: float | None = None
+        """Since when the connection is kept for another request."""
+        self._whole = True
+        """Whether the parser is between two requests."""
+        self.express = Express(self)
         self._stall = Stall()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.address = format_address(self.client or "")
+        self.descriptor: int = -1 if self.scheme == "https" else transport.get_extra_info("socket").fileno()
+        """Of the socket, where what is written to it needs no more than that."""
 
     # -- what comes ---------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if self.handover is not None or self._farewell:
             return  # nobody listens; that it is read tells us of the peer's end
-        self._unset_keepalive_if_required()
-        if self._unread:
-            data = bytes(self._unread) + data
+        if self.express.busy:
+            self._unread = memoryview(bytes(self._unread) + data)
+            self.flow.pause_reading()
+        elif self._unread:
+            self.parse(bytes(self._unread) + data)
+        elif not (self._whole and not self._handles and self.express.take(data)):
+            self.parse(data)
+        else:
+            self._received += len(data)
+            self._waiting = None
+            if self.express.busy:
+                self._idle = None
+
+    def parse(self, data: bytes) -> None:
+        """Take what nothing is known of."""
+        self._idle = None
         self._unread = memoryview(data)
         # Every request has it in its first line.
         self._piece = len(data) if data.count(b"/1.") < MAX_PIPELINED else PIECE
@@ -119,6 +144,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._whole = False
         self._in_head = True
         self._head = 0
 
@@ -136,6 +162,10 @@ class HttpConnection(HttpToolsProtocol):
             self._refusal = 431, f"more than {MAX_HEAD} bytes of headers"
             raise ValueError
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._whole = True
+
     def on_headers_complete(self) -> None:
         self._in_head = False
         if self.url.startswith(b"rtsp:"):
@@ -151,7 +181,7 @@ class HttpConnection(HttpToolsProtocol):
             raise ValueError
         before = self.cycle
         super().on_headers_complete()
-        self._waiting = None
+        self._waiting = self._idle = None
         if self.cycle is not before:
             peer = HttpPeer(self, self.cycle)
             self._handles.append(peer)
@@ -166,7 +196,7 @@ class HttpConnection(HttpToolsProtocol):
                 "protocol violation",
                 level="warning",
                 protocol=self.owner.protocol,
-                peer=format_address(self.client or ""),
+                peer=self.address,
                 reason=reason,
                 offset=self._received,
             )
@@ -202,15 +232,31 @@ class HttpConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self._handles:
             self._handles.popleft()
-        super().on_response_complete()
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+            else:
+                self._idle = time.monotonic()
         if self._farewell and not self._handles and not self.transport.is_closing():
             self._bid_farewell()
             return
         self._read()
         if self._in_head and not self._handles:
             # The next request has begun already, and now it is its turn.
-            self._unset_keepalive_if_required()
+            self._idle = None
             self._waiting = time.monotonic()
+
+    def answered(self, *, last: bool) -> None:
+        """A request is answered whole that was not parsed here."""
+        if last:
+            self.close()
+            return
+        self._idle = time.monotonic()
+        if self._unread:
+            data, self._unread = bytes(self._unread), memoryview(b"")
+            self.data_received(data)
+        self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -219,6 +265,7 @@ class HttpConnection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._stall.end()
+        self.express.go_on()
 
     # -- time and end --------------------------------------------------------
 
@@ -227,7 +274,9 @@ class HttpConnection(HttpToolsProtocol):
         limits = self.owner.limits
         if self._waiting is not None and now - self._waiting > limits.handshake_timeout:
             self._expire(f"no request within {limits.handshake_timeout:g} s")
-        elif self._stall.over(self.transport, now, limits.stall_timeout):
+        elif self._idle is not None and now - self._idle > self.timeout_keep_alive:
+            self.close()
+        if self._stall.over(self.transport, now, limits.stall_timeout):
             self.lost(f"the peer took no data for {limits.stall_timeout:g} s")
 
     def _expire(self, reason: str) -> None:
@@ -235,7 +284,7 @@ class HttpConnection(HttpToolsProtocol):
         self.owner.server.plugins.limited_log(
             "connection closed",
             protocol=self.owner.protocol,
-            peer=format_address(self.client or ""),
+            peer=self.address,
             reason=reason,
         )
         if self._in_head and not self._handles:
@@ -253,11 +302,14 @@ class HttpConnection(HttpToolsProtocol):
 
     def end_responses(self, reason: str) -> None:
         """Let the handlers of all requests come to their end."""
+        self.express.end(reason)
         for handle in tuple(self._handles):
             handle.ended(reason)
 
     def shutdown(self) -> None:
-        if self._handles:
+        if self.express.busy:
+            self.express.shut()
+        elif self._handles:
             for handle in self._handles:
                 handle.cycle.keep_alive = False
         else:
@@ -266,6 +318,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.release()
+        self.express.forget()
         self.gone = self.gone or (broken(exc) if exc is not None else "the peer left")
         if self.handover is not None:
             self.handover.close(self.gone)

@@ -54,7 +54,10 @@ class UvicornServer:
         self.limits = listener.server.config.server
         self.protocol = "https" if listener.tls is not None else "http"
         self.state = ServerState()
+        self.shortcuts = listener.shortcuts
         self.stopping = ""
+        self.date = b""
+        """The header, as it is now."""
         self.turns = Turns(asyncio.get_running_loop())
         self._listener = listener
         self._pending: set[anyio.CancelScope] = set()
@@ -142,7 +145,9 @@ class UvicornServer:
 
     def _tell_time(self) -> None:
         # In place: WebSocket connections keep the list that they are given.
-        self.state.default_headers[:] = [(b"date", formatdate(usegmt=True).encode())]
+        date = formatdate(usegmt=True).encode()
+        self.state.default_headers[:] = [(b"date", date)]
+        self.date = b"date: %s\r\n" % date
 
     async def _stop(self) -> None:
         """End what is open: idle connections at once, long responses with a word, and what does not end by force."""

@@ -14,11 +14,17 @@ import anyio
 from penstock import Denied, Server, Session, StreamPath
 
 if TYPE_CHECKING:
-    from penstock_http.api import Request
+    from penstock_http.api import Asked, Request
 
 TOKEN = "viewer"
 """The query field that tells viewers apart; it is given in playlists and descriptions."""
 
+
+ALLOWED_SECONDS = 10.0
+"""For how long a viewer that was allowed is not asked about again, as long as it gives the same credentials.
+
+Over other protocols it is asked about once; here it comes several times a second, and asking may cost more than answering.
+"""
 
 MAX_CONNECTIONS = 8
 """Of one viewer that are remembered: browsers open six to a server, and some players a new one for each request."""
@@ -31,13 +37,16 @@ class Refused(Denied):
 class Viewer:
     """One viewer's session; `query` is what its URLs go on with: what it was asked with that is not ours."""
 
-    __slots__ = ("asked", "connections", "key", "sent", "session", "token")
+    __slots__ = ("allowed", "allowed_until", "asked", "connections", "key", "sent", "session", "token")
 
     def __init__(self, session: Session, token: str, key: tuple[str, str]) -> None:
         self.session = session
         self.token = token
         self.key = key
         self.asked = time.monotonic()
+        self.allowed: tuple[str, str, int] | None = None
+        """What it gave when it was allowed, and the plugins of that time."""
+        self.allowed_until = 0.0
         self.connections: deque[tuple[str, str]] = deque()
         """Those that it came by lately, each with its path."""
         self.sent = 0
@@ -45,13 +54,19 @@ class Viewer:
 
 
 class Viewers:
-    """All viewers that a server has of `protocol`, at most `most`. One leaves by not asking for `timeout` seconds."""
+    """All viewers that a server has of `protocol`, at most `most`. One leaves by not asking for `timeout` seconds.
 
-    def __init__(self, server: Server, protocol: str, timeout: float, most: int) -> None:
+    `own` are the fields of a query that mean something to the protocol itself, and are nobody's credentials.
+    """
+
+    def __init__(
+        self, server: Server, protocol: str, timeout: float, most: int, own: Collection[str] = ()
+    ) -> None:
         self._server = server
         self._protocol = protocol
         self._timeout = timeout
         self._most = most
+        self._own = own
         self._by_token: dict[str, Viewer] = {}
         self._by_key: dict[tuple[str, str], Viewer] = {}
         self._by_connection: dict[tuple[str, str], Viewer] = {}
@@ -74,11 +89,36 @@ class Viewers:
         else:
             if viewer.session.reason:
                 raise Refused(viewer.session.reason)
-            await self._server.streams.authorize(viewer.session, "read", path, request.credentials, asks=True)
+            if not self._is_allowed(viewer, request):
+                await self._authorize(viewer, request, path)
         viewer.asked = time.monotonic()
         return viewer
 
-    def _find(self, request: Request, path: StreamPath, *, anew: bool) -> Viewer | None:
+    def known(self, asked: Asked, path: StreamPath) -> Viewer | None:
+        """Who asks, where `admit` would only find it again."""
+        viewer = self._find(asked, path, anew=False)
+        if viewer is None or viewer.session.reason or not self._is_allowed(viewer, asked):
+            return None
+        viewer.asked = time.monotonic()
+        return viewer
+
+    def _is_allowed(self, viewer: Viewer, asked: Asked) -> bool:
+        return time.monotonic() < viewer.allowed_until and viewer.allowed == self._given(asked)
+
+    def _given(self, asked: Asked) -> tuple[str, str, int]:
+        query = asked.query
+        text = carried(query, own=self._own) if query else ""
+        return text, asked.headers.get("authorization", ""), self._server.plugins.changes
+
+    async def _authorize(self, viewer: Viewer, request: Request, path: StreamPath) -> None:
+        given = self._given(request)
+        await self._server.streams.authorize(viewer.session, "read", path, request.credentials, asks=True)
+        self._allow(viewer, given)
+
+    def _allow(self, viewer: Viewer, given: tuple[str, str, int]) -> None:
+        viewer.allowed, viewer.allowed_until = given, time.monotonic() + ALLOWED_SECONDS
+
+    def _find(self, request: Asked, path: StreamPath, *, anew: bool) -> Viewer | None:
         query = request.query
         token = query.get(TOKEN) if query else None
         if token is not None:
@@ -93,7 +133,7 @@ class Viewers:
             return viewer
         return self._by_key.get(self._key(request, path))
 
-    def _key(self, request: Request, path: StreamPath) -> tuple[str, str]:
+    def _key(self, request: Asked, path: StreamPath) -> tuple[str, str]:
         """One player at one address, as far as it can be told without a token."""
         return f"{request.address.rpartition(':')[0]} {request.headers.get('user-agent', '')}", path
 
@@ -103,6 +143,7 @@ class Viewers:
             raise Refused(f"{self._protocol}.max_viewers ({self._most}) reached")
         session = server.open_session(self._protocol, request.address)
         session.direction, session.path = "read", path
+        given = self._given(request)
         try:
             await server.streams.authorize(session, "read", path, request.credentials, asks=True)
             stream = server.streams.get(path)
@@ -113,6 +154,7 @@ class Viewers:
             server.close_session(session, error)
             raise
         viewer = Viewer(session, secrets.token_urlsafe(12), self._key(request, path))
+        self._allow(viewer, given)
         self._by_token[viewer.token] = viewer
         self._by_key[viewer.key] = viewer
         self._connected(viewer, (request.address, path))
@@ -187,6 +229,6 @@ def carried(query: Mapping[str, str], token: str = "", own: Collection[str] = ()
     return "?" + "&".join(fields) if fields else ""
 
 
-def is_private(request: Request, own: Collection[str] = ()) -> bool:
+def is_private(request: Asked, own: Collection[str] = ()) -> bool:
     """Whether what is answered is for this viewer only, and not for those who come through the same cache."""
     return request.credentials.password is not None or bool(request.query and carried(request.query, own=own))

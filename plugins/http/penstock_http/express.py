@@ -1,0 +1,224 @@
+"""A connection's way past ASGI: plain GETs of what is there already are answered where they are read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from penstock.sink import broken
+from penstock_http.api import Answer, Hold, Shortcut
+from penstock_http.asked import joined
+
+if TYPE_CHECKING:
+    from penstock_http.uvicorn_http import HttpConnection
+
+MAX_REQUEST = 2 << 10
+"""Bytes of a request that is looked at: browsers send some 700. It bounds what is remembered of heads, too."""
+
+KNOWN = 1024
+"""Heads that are remembered: a program says the same in each request, and so do all of its kind."""
+
+PIECE = 256 << 10
+"""How much of what the socket did not take is given to the event loop's transport, which may copy it."""
+
+_CONDITIONS = frozenset(
+    {
+        "range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since",
+        "expect", "upgrade", "content-length", "transfer-encoding",
+    }
+)  # fmt: skip
+"""What makes of a request more than a plain GET."""
+
+
+class _Lines:
+    """Listens to a parser."""
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.stays = self.whole = False
+        self.parser = httptools.HttpRequestParser(self)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.stays = self.parser.should_keep_alive() and not self.parser.should_upgrade()
+
+    def on_message_complete(self) -> None:
+        self.whole = True
+
+
+@lru_cache(KNOWN)
+def plain_head(block: bytes) -> Mapping[str, str] | None:
+    """The headers of a plain GET of HTTP/1.1 whose lines after the first, with the empty one, are `block`.
+
+    None where they ask for more than a representation on a connection that stays, or are in any way wrong.
+    """
+    lines = _Lines()
+    try:
+        lines.parser.feed_data(b"GET / HTTP/1.1\r\n" + block)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return None
+    hosts = sum(name == b"host" for name, _ in lines.headers)
+    headers = joined(lines.headers)
+    plain = lines.whole and lines.stays and hosts == 1 and _CONDITIONS.isdisjoint(headers)
+    return headers if plain else None
+
+
+class Express:
+    """What one connection answers so, one request at a time: written at once, held back, or half out."""
+
+    __slots__ = ("_asked", "_connection", "_data", "_deferred", "_final", "_rest", "_take_back", "_timer")
+
+    def __init__(self, connection: HttpConnection) -> None:
+        self._connection = connection
+        self._asked: Shortcut | None = None
+        """What is held."""
+        self._data = b""
+        self._take_back: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._rest: memoryview[int] | None = None
+        self._deferred = False
+        self._final = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is not answered whole, and the next has to wait."""
+        return self._asked is not None or self._rest is not None or self._deferred
+
+    def take(self, data: bytes) -> bool:
+        """See to `data`, which begins a request, where it is one whole that can be; false: it is to be parsed."""
+        size = len(data)
+        if size > MAX_REQUEST or not data.startswith(b"GET /") or data.find(b"\r\n\r\n") != size - 4:
+            return False
+        end = data.find(b" HTTP/1.1\r\n")
+        headers = plain_head(data[end + 11 :]) if end > 0 else None
+        if headers is None:
+            return False
+        connection = self._connection
+        owner = connection.owner
+        asked = owner.shortcuts.shortcut(data[4:end], headers, connection.address)
+        if asked is None:
+            return False
+        if owner.turns.take():
+            return self._answer(asked, data)
+        self._deferred = True
+        owner.turns.later(partial(self._resume, asked, data))
+        return True
+
+    def _resume(self, asked: Shortcut, data: bytes) -> None:
+        """It is the turn of a request that was put off."""
+        if self._deferred and not self._connection.transport.is_closing():
+            self._deferred = False
+            if not self._answer(asked, data):
+                self._stop_waiting()
+                self._connection.parse(data)
+                if self._final:
+                    self._connection.shutdown()
+
+    def _answer(self, asked: Shortcut, data: bytes) -> bool:
+        found = asked.ask()
+        if found is None:
+            return False
+        if isinstance(found, Answer):
+            self._stop_waiting()
+            self._write(asked, found)
+        else:
+            self._hold(asked, data, found)
+        return True
+
+    # -- what is held ---------------------------------------------------------
+
+    def _hold(self, asked: Shortcut, data: bytes, hold: Hold) -> None:
+        self._asked, self._data = asked, data
+        self._take_back = hold.when(self._due)
+        if self._timer is None:
+            loop = self._connection.loop
+            self._timer = loop.call_later(hold.seconds, self._expire, hold.otherwise)
+
+    def _due(self) -> None:
+        asked, data = self._asked, self._data
+        self._asked = self._take_back = None
+        if asked is not None:
+            self._deferred = True
+            self._connection.owner.turns.later(partial(self._resume, asked, data))
+
+    def _expire(self, otherwise: Answer) -> None:
+        asked = self._asked
+        self._timer = None
+        if asked is not None:
+            self._stop_waiting()
+            self._write(asked, otherwise)
+
+    def _stop_waiting(self) -> None:
+        if self._take_back is not None:
+            self._take_back()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._asked = self._take_back = self._timer = None
+        self._data = b""
+
+    # -- what is written ------------------------------------------------------
+
+    def _write(self, asked: Shortcut, answer: Answer) -> None:
+        connection = self._connection
+        transport, body = connection.transport, answer.body
+        head = b"".join((STATUS_LINE[answer.status], connection.owner.date, asked.head(answer)))
+        if self._final:
+            head = head[:-2] + b"connection: close\r\n\r\n"
+        sent = 0
+        if connection.descriptor >= 0 and not transport.get_write_buffer_size():
+            # Straight to the socket: the loop's transport would join what it is given, or look at it a pass later.
+            try:
+                sent = os.writev(connection.descriptor, (head, body))
+            except BlockingIOError:
+                pass
+            except OSError as e:
+                connection.lost(broken(e))
+                return
+        ahead = sent - len(head)
+        if ahead == len(body):
+            connection.answered(last=self._final)
+            return
+        if ahead < 0:
+            transport.write(head[sent:])
+        self._rest = memoryview(body)[max(0, ahead) :]
+        self.go_on()
+
+    def go_on(self) -> None:
+        """The transport takes more: nothing of the body is copied but what it holds."""
+        connection = self._connection
+        while self._rest and not connection.flow.write_paused:
+            piece, self._rest = self._rest[:PIECE], self._rest[PIECE:]
+            connection.transport.write(piece)
+        if self._rest is not None and not self._rest:
+            self._rest = None
+            connection.answered(last=self._final)
+
+    # -- its end ------------------------------------------------------------
+
+    def shut(self) -> None:
+        """What is being answered is the last."""
+        self._final = True
+
+    def end(self, reason: str) -> None:
+        """What is held is refused, and what is half out broken off."""
+        asked = self._asked
+        if asked is not None:
+            self._stop_waiting()
+            self._final = True
+            self._write(asked, Answer(f"{reason}\n".encode(), headers=(("retry-after", "1"),), status=503))
+        elif self._rest is not None:
+            self._connection.lost(reason)
+
+    def forget(self) -> None:
+        """The connection is lost."""
+        self._stop_waiting()
+        self._rest = None
+        self._deferred = False

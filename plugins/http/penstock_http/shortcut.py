@@ -1,0 +1,89 @@
+"""Plain GETs that a route answers at once: what is asked for by many is found without a request of its own for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
+
+from penstock import Credentials, PenstockError
+from penstock_http.api import Answer, AtOnce, Hold
+from penstock_http.asked import credentials_of, parse_target
+from penstock_http.cors import RawHeaders
+from penstock_http.request import encoded
+from penstock_http.routes import Table
+
+KNOWN = 2048
+"""Targets, and heads of responses, that are remembered."""
+
+
+class PlainGets:
+    """Those that the routes of `table` may answer; `common` has what all responses to an origin have."""
+
+    def __init__(self, table: Table, common: Callable[[str], RawHeaders]) -> None:
+        self._table = table
+        self._common = common
+        self._target = lru_cache(KNOWN)(self._look_up)
+        self.head = lru_cache(KNOWN)(self._head)
+        """As `_head`: the responses to thousands of viewers are the same."""
+
+    def find(self, target: bytes, headers: Mapping[str, str], address: str) -> PlainGet | None:
+        """As `Shortcuts.shortcut` says."""
+        found = self._target(target)
+        return None if found is None else PlainGet(self, *found, headers, address)
+
+    def _look_up(self, target: bytes) -> tuple[AtOnce, str, Mapping[str, str], Mapping[str, str]] | None:
+        parsed = parse_target(target)
+        if parsed is None:
+            return None
+        path, query = parsed
+        try:
+            found = self._table.find(path)
+        except PenstockError:
+            return None
+        routes, values = found or ((), {})
+        at_once = next((route.at_once for route in routes if "GET" in route.methods), None)
+        return None if at_once is None else (at_once, path, values, query)
+
+    def _head(
+        self, origin: str, content_type: str, headers: tuple[tuple[str, str], ...], length: int
+    ) -> bytes:
+        own = (*headers, ("content-type", content_type), ("content-length", str(length)))
+        lines = [b"%s: %s\r\n" % line for line in (*self._common(origin), *encoded(own))]
+        return b"".join((*lines, b"\r\n"))
+
+
+class PlainGet:
+    """One of them: a `penstock_http.api.Asked`, and a `penstock_http.api.Shortcut`."""
+
+    def __init__(
+        self,
+        all: PlainGets,
+        at_once: AtOnce,
+        url_path: str,
+        values: Mapping[str, str],
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        address: str,
+    ) -> None:
+        self._all = all
+        self._at_once = at_once
+        self.url_path = url_path
+        self.values = values
+        self.query = query
+        self.headers = headers
+        self.address = address
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        return credentials_of(self.headers, self.query)
+
+    def ask(self) -> Answer | Hold | None:
+        """As its route answers. What is wrong the handler finds wrong as well, and that is told there."""
+        try:
+            return self._at_once(self)
+        except Exception:  # noqa: BLE001
+            return None
+
+    def head(self, answer: Answer) -> bytes:
+        origin = self.headers.get("origin", "")
+        return self._all.head(origin, answer.content_type, answer.headers, len(answer.body))
