@@ -89,11 +89,12 @@ async def serving(
     *,
     plugins: Iterable[Plugin] = (),
     protocol: Plugin = hls,
+    cors: Iterable[str] = ("*",),
     **config: Any,
 ) -> AsyncGenerator[penstock.Server]:
     """A server with `protocol`, the tables ``[server]`` and the protocol's (`config`): segments of 1 s, parts of 0.2 s."""
     tables = {
-        "http": {"listen": "127.0.0.1:0"},
+        "http": {"listen": "127.0.0.1:0", "cors": list(cors)},
         protocol.name: config,
         "server": {"segment_seconds": 1.0, "wait_for_stream": 0.3, **(server or {})},
     }
