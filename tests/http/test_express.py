@@ -178,8 +178,8 @@ async def test_a_peer_that_reads_slowly_gets_all_and_holds_little(
 
     monkeypatch.setattr(Express, "go_on", watched)
     settings: dict[str, Any] = {}
+    certificate, key = self_signed(tmp_path)
     if secure:
-        certificate, key = self_signed(tmp_path)
         settings = {
             "listen_tls": "127.0.0.1:0",
             "server": {"certificate": str(certificate), "key": str(key)},

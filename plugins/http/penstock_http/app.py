@@ -23,6 +23,7 @@ from penstock.errors import leading
 from penstock_http.api import Message, Route
 from penstock_http.config import HttpConfig
 from penstock_http.cors import Cors, RawHeaders
+from penstock_http.forwarded import Proxies
 from penstock_http.request import DONE, FRESH, AsgiRequest
 from penstock_http.routes import Pattern, Table
 from penstock_http.shortcut import PlainGet, PlainGets
@@ -53,6 +54,7 @@ class HttpApp:
     def __init__(self, server: Server, config: HttpConfig) -> None:
         self._server = server
         self._cors = Cors(config.cors)
+        self._proxies = Proxies(config.trusted_proxies, config.proxy_header)
         self._table = Table(())
         self._plain = PlainGets(self._table, self._common)
         self._routes: dict[str, tuple[int, list[Route]]] = {}
@@ -93,6 +95,8 @@ class HttpApp:
         """As `penstock_http.api.Shortcuts` says."""
         if self._changes != self._server.plugins.changes:
             self.refresh()
+        if self._proxies:
+            address, _ = self._proxies.origin(address, headers)
         return self._plain.find(target, headers, address)
 
     async def __call__(
@@ -113,6 +117,7 @@ class HttpApp:
             send,
             root=scope.get("root_path", ""),
             common=self._common(origin),
+            proxies=self._proxies,
         )
         try:
             request.url_path = _path(scope)

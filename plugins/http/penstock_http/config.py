@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from ipaddress import ip_network
+from typing import Any, Literal
 
 from attrs import Attribute, frozen
 
@@ -15,6 +16,14 @@ def _are_origins(_instance: Any, _attribute: Attribute[Any], value: list[str]) -
     for origin in value:
         if origin != "*" and not re.fullmatch(r"https?://[^\s/?#@]+", origin):
             raise ValueError(f'must be "*" or origins such as "https://player.example", not {origin!r}')
+
+
+def _are_networks(_instance: Any, _attribute: Attribute[Any], value: list[str]) -> None:
+    for network in value:
+        try:
+            ip_network(network, strict=False)
+        except ValueError:
+            raise ValueError(f'must be addresses or networks such as "10.0.0.0/8", not {network!r}') from None
 
 
 @frozen
@@ -32,6 +41,15 @@ class HttpConfig:
         'Origins whose pages may read what is served, and open WebSockets; "*" is every one, [] none but our own. '
         "Cookies are never asked for.",
         validator=_are_origins,
+    )
+    trusted_proxies: list[str] = option(  # noqa: RUF009
+        [],
+        'Addresses and networks of proxies in front, such as "10.0.0.0/8": the peer is whom they say they ask for.',
+        validator=_are_networks,
+    )
+    proxy_header: Literal["x-forwarded-for", "forwarded"] = option(
+        "x-forwarded-for",
+        "What trusted proxies say it by: X-Forwarded-For and X-Forwarded-Proto, or Forwarded (RFC 7239).",
     )
     keep_alive: float = option(
         30.0, "Seconds that an idle connection is kept for another request.", validator=within(1)

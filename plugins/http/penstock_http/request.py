@@ -14,6 +14,7 @@ from penstock import Closed, Credentials, PenstockError, ProtocolViolation, Serv
 from penstock.net import format_address
 from penstock_http.api import Headers, Message
 from penstock_http.asked import credentials_of, joined, parse_query
+from penstock_http.forwarded import Proxies
 from penstock_http.peer import EXTENSION, Peer, RawHeaders
 from penstock_http.ranges import partial
 
@@ -47,6 +48,7 @@ class AsgiRequest:
         url_path: str = "",
         root: str = "",
         common: RawHeaders,
+        proxies: Proxies,
     ) -> None:
         self.server = server
         self.url_path = url_path
@@ -65,6 +67,7 @@ class AsgiRequest:
         self._receive = receive
         self._send = send
         self._common = common
+        self._proxies = proxies
         self._head: tuple[int, RawHeaders] = (0, [])
         self._raw = False
         self._sink: ByteSink | None = None
@@ -89,11 +92,22 @@ class AsgiRequest:
 
     @property
     def address(self) -> str:
-        return format_address(self._asgi.get("client") or "")
+        return self._origin[0]
 
     @property
     def secure(self) -> bool:
+        said = self._origin[1]
+        return self._encrypted if said is None else said
+
+    @property
+    def _encrypted(self) -> bool:
+        """Whether it came to us over TLS, whatever it did before."""
         return self._asgi.get("scheme") in ("https", "wss")
+
+    @cached_property
+    def _origin(self) -> tuple[str, bool | None]:
+        peer = format_address(self._asgi.get("client") or "")
+        return self._proxies.origin(peer, self.headers) if self._proxies else (peer, None)
 
     @cached_property
     def credentials(self) -> Credentials:
@@ -272,7 +286,7 @@ class AsgiRequest:
         self.state = DONE
 
     async def sink(self) -> ByteSink | None:
-        if self.peer is None or self.secure or (self.state == HEAD and self._has_length()):
+        if self.peer is None or self._encrypted or (self.state == HEAD and self._has_length()):
             return None
         if self.state == HEAD:
             await self._begin(raw=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from penstock import Credentials, PenstockError
 from penstock_http.api import Answer, AtOnce, Hold
@@ -40,7 +40,9 @@ class PlainGets:
             found = self._table.find(path)
         except PenstockError:
             return None
-        routes, values = found or ((), {})
+        if found is None:
+            return None
+        routes, values = found
         at_once = next((route.at_once for route in routes if "GET" in route.methods), None)
         return None if at_once is None else (at_once, path, values, query)
 
@@ -73,7 +75,7 @@ class PlainGet:
         self.headers = headers
         self.address = address
 
-    @cached_property
+    @property
     def credentials(self) -> Credentials:
         return credentials_of(self.headers, self.query)
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import anyio
 
 from penstock import Denied, Server, Session, StreamPath
+from penstock_http.forwarded import NO_PORT
 
 if TYPE_CHECKING:
     from penstock_http.api import Asked, Request
@@ -25,6 +26,9 @@ ALLOWED_SECONDS = 10.0
 
 Over other protocols it is asked about once; here it comes several times a second, and asking may cost more than answering.
 """
+
+NOT_ONE = f":{NO_PORT}"
+"""How the addresses end of those whose port a proxy did not tell: many connections have the same."""
 
 MAX_CONNECTIONS = 8
 """Of one viewer that are remembered: browsers open six to a server, and some players a new one for each request."""
@@ -124,7 +128,7 @@ class Viewers:
         if token is not None:
             viewer = self._by_token.get(token)
             if viewer is not None and viewer.session.path == path:
-                self._connected(viewer, (request.address, path))
+                self._connected(viewer, request.address)
                 return viewer
         if anew:
             return None
@@ -157,7 +161,7 @@ class Viewers:
         self._allow(viewer, given)
         self._by_token[viewer.token] = viewer
         self._by_key[viewer.key] = viewer
-        self._connected(viewer, (request.address, path))
+        self._connected(viewer, request.address)
         server.spawn(lambda: self._stay(viewer))
         return viewer
 
@@ -201,8 +205,11 @@ class Viewers:
         for connection in viewer.connections:
             self._disconnected(viewer, connection)
 
-    def _connected(self, viewer: Viewer, connection: tuple[str, str]) -> None:
-        """What comes by `connection` without a token is this viewer's."""
+    def _connected(self, viewer: Viewer, address: str) -> None:
+        """What comes from `address` without a token is this viewer's, where that is one connection's."""
+        if address.endswith(NOT_ONE) or viewer.session.path is None:
+            return
+        connection = address, viewer.session.path
         if self._by_connection.get(connection) is not viewer:
             self._by_connection[connection] = viewer
             viewer.connections.append(connection)
@@ -231,4 +238,6 @@ def carried(query: Mapping[str, str], token: str = "", own: Collection[str] = ()
 
 def is_private(request: Asked, own: Collection[str] = ()) -> bool:
     """Whether what is answered is for this viewer only, and not for those who come through the same cache."""
-    return request.credentials.password is not None or bool(request.query and carried(request.query, own=own))
+    if "authorization" in request.headers and request.credentials.password is not None:
+        return True
+    return bool(request.query and carried(request.query, own=own))
