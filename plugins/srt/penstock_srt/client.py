@@ -20,6 +20,7 @@ from penstock.session import Session
 from penstock.stream import Stream
 from penstock.udp import Address
 from penstock_srt import player
+from penstock_srt.bond import Joined
 from penstock_srt.caller import Caller, Connected, Rejected
 from penstock_srt.config import SrtConfig
 from penstock_srt.handshake import meaning
@@ -150,6 +151,8 @@ class _Called(_Call):
                     request.accept(time.monotonic_ns(), self.url.passphrase)
                 else:
                     request.reject(Rejection.CONFLICT)
+            case Joined(connection, bond):
+                self._port.join(connection, bond)
             case Accepted(connection):
                 self.session.address = format_address(connection.address)
                 self.link = self._port.add(connection, self.session)

@@ -11,6 +11,7 @@ from penstock.media import Kind
 from penstock.ring import Unit
 from penstock.server import Server
 from penstock.stream import Stream
+from penstock.udp import runs, send_run
 from penstock_formats.mpegts import LiveMuxer
 from penstock_srt.config import SrtConfig
 from penstock_srt.rejection import Refused, Rejection
@@ -47,7 +48,12 @@ def attach(
 
     def stamp(units: Sequence[Unit]) -> list[bytes]:
         payloads = units[0].payloads if len(units) == 1 else [p for unit in units for p in unit.payloads]
-        return connection.send(payloads, time.monotonic_ns())
+        if link.bond is None:
+            return connection.send(payloads, time.monotonic_ns())
+        for each, datagrams in link.bond.send(payloads, time.monotonic_ns()):
+            for run in runs(datagrams):
+                send_run(link.port.sock, run, each.address)
+        return []
 
     sink = StampSink(link.port.sock, connection.address, stamp, server.spawn)
     # Where there are no pictures there is no key frame to wait for.

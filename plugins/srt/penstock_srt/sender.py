@@ -147,7 +147,8 @@ class Sender:
         """A NAK came: note what is to be sent again."""
         buffer, wanted, again = self.buffer, self._wanted, self._sent_again
         # What was sent again less than a round trip ago cannot be known to be lost again.
-        recent = now - max(0, self.round_trip.rtt - self.round_trip.variance)
+        trip = self.round_trip
+        recent = now - max(trip.rtt // 2, trip.rtt - 4 * trip.variance)
         room = MAX_REQUESTED
         for first, last in ranges:
             begin = buffer.first + offset(first, buffer.first)

@@ -15,6 +15,7 @@ from penstock.net import format_address, open_udp
 from penstock.server import DRAIN_SHARE, SWITCH_OFF_SECONDS, Server
 from penstock.session import Session
 from penstock.settings import parse_listen
+from penstock_srt.bond import Joined
 from penstock_srt.config import SrtConfig
 from penstock_srt.connection import Connection
 from penstock_srt.handshake import meaning
@@ -47,7 +48,7 @@ class SrtService:
             await anyio.sleep_forever()
         host, number = parse_listen(self.config.listen)
         sock = open_udp(host, number, what="SRT", key="srt.listen")
-        self._port = Port(sock, self._listener, self._told)
+        self._port = Port(sock, self._listener, self._told, forget=self._listener.release)
         url = f"srt://{{host}}:{self._port.number}?streamid=#!::r=live/stream,m=publish"
         started([Endpoint("srt", host or "", self._port.number, "udp", (url,))])
         try:
@@ -74,6 +75,8 @@ class SrtService:
                 self._requested(request)
             case Accepted(connection):
                 self._outcome = connection
+            case Joined(connection, bond):
+                self._port.join(connection, bond)
             case Refused(_, _, reason) if self._deciding:
                 # Its session tells of it.
                 self._outcome = reason

@@ -17,6 +17,7 @@ from penstock.poller import Poller, sleep_until
 from penstock.publisher import Publisher
 from penstock.session import Session
 from penstock.udp import Address, runs, send_run
+from penstock_srt.bond import Bond
 from penstock_srt.connection import Connection, Received
 
 BATCH = 256
@@ -57,6 +58,9 @@ class Link:
         self.connection = connection
         self.session = session
         self.receive: Callable[[list[bytes], int], Publisher | None] | None = None
+        self.lead = self
+        """The first link of the same bond: what comes by any of them is its session's."""
+        self.bond: Bond | None = None
         self.inbox: list[bytes] = []
         self.due = 0
         self.reason = ""
@@ -76,15 +80,19 @@ class Link:
             self._ended.set()
 
     def close(self, reason: str) -> None:
-        """Tell the peer that it is over, and forget it."""
-        self.connection.close(reason)
-        self.port.settle(self, time.monotonic_ns())
-        self.port.remove(self)
+        """Tell the peer that it is over, and forget it, with all links of its bond."""
+        for link in self.port.bonded(self):
+            link.connection.close(reason)
+            self.port.settle(link, time.monotonic_ns())
+            self.port.remove(link)
+            if link is not self:
+                self.port.forget(link.connection)
         self.end(reason)
 
 
 class Port(Generic[Told]):
-    """The socket, the handshakes at it, and its connections; `told` gets the events of the handshakes."""
+    """The socket, the handshakes at it, and its connections; `told` gets the events of the handshakes, `forget` links of a
+    bond that is not over."""
 
     def __init__(
         self,
@@ -92,6 +100,7 @@ class Port(Generic[Told]):
         negotiator: Negotiator[Told],
         told: Callable[[Told], None],
         rest: int = REST_NS,
+        forget: Callable[[Connection], None] = lambda connection: None,
     ) -> None:
         self.sock = sock
         self.number: int = sock.getsockname()[1]
@@ -99,6 +108,7 @@ class Port(Generic[Told]):
         """Datagrams for a connection from another address than its peer's."""
         self._negotiator = negotiator
         self._told = told
+        self.forget = forget
         self._rest = rest
         self._links: dict[bytes, Link] = {}
         self._timers: list[tuple[int, int, Link]] = []
@@ -111,6 +121,20 @@ class Port(Generic[Told]):
         self._links[connection.id.to_bytes(4, "big")] = link
         self.settle(link, time.monotonic_ns())
         return link
+
+    def join(self, connection: Connection, bond: Bond) -> None:
+        """Look after one more link of a bond whose first one was added."""
+        for link in tuple(self._links.values()):
+            if link.connection is not connection and link.connection in bond.links:
+                link.lead.bond = bond
+                self.add(connection, link.session).lead = link.lead
+                return
+
+    def bonded(self, link: Link) -> list[Link]:
+        """`link`, and those that it leads."""
+        if link.bond is None:
+            return [link]
+        return [link, *(each for each in self._links.values() if each.lead is link and each is not link)]
 
     def remove(self, link: Link) -> None:
         self._links.pop(link.connection.id.to_bytes(4, "big"), None)
@@ -213,8 +237,11 @@ class Port(Generic[Told]):
         while (event := connection.next_event()) is not None:
             if isinstance(event, Received):
                 self._received(link, event)
-            else:
-                link.end(event.reason)
+            elif link.lead.bond is None or not link.lead.bond.open:
+                link.lead.end(event.reason)
+            elif link is not link.lead:
+                self.remove(link)
+                self.forget(connection)
         datagrams = connection.datagrams_to_send(now)
         if datagrams:
             for run in runs(datagrams):
@@ -225,6 +252,7 @@ class Port(Generic[Told]):
             heapq.heappush(self._timers, (due, next(self._numbers), link))
 
     def _received(self, link: Link, event: Received) -> None:
+        link = link.lead
         if link.receive is None:
             return
         try:

@@ -1,0 +1,141 @@
+"""A bonding group at the plugin: one session, whose stream goes on while a link fails."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+
+from penstock import Server
+from penstock_srt.bond import Bond, Joined
+from penstock_srt.connection import Connection, Received
+from penstock_srt.extension import GroupType
+from penstock_srt.group_caller import GroupCaller, Way
+from penstock_srt.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+MEDIA = Path(__file__).parents[1] / "data" / "mpegts" / "ffmpeg5-h264.ts"
+PAYLOAD = 7 * 188
+
+
+class Caller:
+    """A group of two links to one listener, on a socket each."""
+
+    def __init__(self, port: int, stream_id: bytes) -> None:
+        self.now = time.monotonic_ns
+        to = ("127.0.0.1", port)
+        self.negotiator = GroupCaller(
+            Settings(), [Way(to, 9), Way(to, 5)], GroupType.BROADCAST, stream_id, "", Random(5), self.now()
+        )
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.setblocking(False)
+        self.links: list[Connection] = []
+        self.bond: Bond | None = None
+        self.cut: set[Connection] = set()
+        self.received: list[bytes] = []
+        self.dropped = 0
+
+    def step(self) -> None:
+        now = self.now()
+        try:
+            while True:
+                data, address = self.sock.recvfrom(2048)
+                self._take(data, address, now)
+        except BlockingIOError:
+            pass
+        if (due := self.negotiator.next_timeout()) is not None and due <= now:
+            self.negotiator.handle_timeout(now)
+        while isinstance(event := self.negotiator.next_event(), Joined):
+            self.links.append(event.connection)
+            self.bond = event.bond
+        for data, address in self.negotiator.datagrams_to_send(now):
+            self.sock.sendto(data, address)
+        for link in self.links:
+            if (due := link.next_timeout()) is not None and due <= now:
+                link.handle_timeout(now)
+            self._put(link, link.datagrams_to_send(now))
+            while (given := link.next_event()) is not None:
+                if isinstance(given, Received):
+                    self.received += given.payloads
+                    self.dropped += given.dropped
+
+    def _take(self, data: bytes, address: tuple[str, int], now: int) -> None:
+        for link in self.links:
+            if data[12:16] == link.id.to_bytes(4, "big"):
+                if link not in self.cut:
+                    link.receive_datagrams((data,), now)
+                return
+        self.negotiator.receive_datagram(data, address, now)
+
+    def _put(self, link: Connection, datagrams: list[bytes]) -> None:
+        if link not in self.cut:
+            for data in datagrams:
+                self.sock.sendto(data, link.address)
+
+    def send(self, payload: bytes) -> None:
+        assert self.bond is not None
+        for link, datagrams in self.bond.send([payload], self.now()):
+            self._put(link, datagrams)
+
+    async def joined(self) -> None:
+        with anyio.fail_after(5):
+            while len(self.links) < 2:
+                self.step()
+                await anyio.sleep(0.005)
+
+    def close(self) -> None:
+        for link in self.links:
+            link.close("done")
+            self._put(link, link.datagrams_to_send(self.now()))
+        self.sock.close()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_group_publishes_and_a_group_plays_while_a_link_of_each_fails() -> None:
+    media = MEDIA.read_bytes()
+    payloads = [media[at : at + PAYLOAD] for at in range(0, len(media), PAYLOAD)]
+    async with Server({"srt": {"listen": "127.0.0.1:0", "latency": 40}}) as server:
+        port = next(endpoint.port for endpoint in server.endpoints if endpoint.what == "srt")
+        publisher = Caller(port, b"#!::r=live/one,m=publish")
+        await publisher.joined()
+        player: Caller | None = None
+        for n in range(5 * len(payloads)):
+            if n == 2 * len(payloads):
+                player = Caller(port, b"#!::r=live/one,m=request")
+                await player.joined()
+            if n == 3 * len(payloads):
+                # From now on the first link of both is dead.
+                publisher.cut.add(publisher.links[0])
+                assert player is not None
+                player.cut.add(player.links[0])
+            publisher.send(payloads[n % len(payloads)])
+            publisher.step()
+            if player is not None:
+                player.step()
+            await anyio.sleep(0.01)
+        assert player is not None
+        with anyio.move_on_after(0.5):
+            while True:
+                publisher.step()
+                player.step()
+                await anyio.sleep(0.01)
+        sessions = [s for s in server.sessions if s.protocol == "srt"]
+        assert sorted(str(s.direction) for s in sessions) == ["publish", "read"]
+        (publishing,) = (s for s in sessions if s.direction == "publish")
+        statistics: Any = publishing.info["srt"]
+        assert statistics["pktRcvDrop"] == 0
+        assert statistics["pktRcvBelated"] == 0
+        assert len(player.received) > 2 * len(payloads)
+        assert player.dropped == 0
+        for caller in (publisher, player):
+            caller.cut.clear()
+            caller.close()
+        with anyio.fail_after(5):
+            while any(s.protocol == "srt" for s in server.sessions):
+                await anyio.sleep(0.02)
