@@ -139,3 +139,54 @@ async def test_a_group_publishes_and_a_group_plays_while_a_link_of_each_fails() 
         with anyio.fail_after(5):
             while any(s.protocol == "srt" for s in server.sessions):
                 await anyio.sleep(0.02)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_servers_meet_each_other_and_call_by_several_ways() -> None:
+    """One pushes to the other: by a rendezvous, which is pulled there, and by groups of two links to its listener."""
+    media = MEDIA.read_bytes()
+    payloads = [media[at : at + PAYLOAD] for at in range(0, len(media), PAYLOAD)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        meeting = probe.getsockname()[1]
+    source = f"srt://127.0.0.1:{meeting}?mode=rendezvous&adapter=127.0.0.2&passphrase=0123456789"
+    taking = {
+        "srt": {"listen": "127.0.0.1:0", "latency": 40},
+        "server": {"wait_for_stream": 5},
+        "streams": {"live/met": {"source": source}},
+    }
+    async with Server(taking) as server:
+        port = next(endpoint.port for endpoint in server.endpoints if endpoint.what == "srt")
+        push = [
+            f"srt://127.0.0.2:{meeting}?mode=rendezvous&adapter=127.0.0.1&passphrase=0123456789",
+            *(
+                f"srt://127.0.0.1:{port}/live/{kind}?grouptype={kind}&nodes=127.0.0.1:{port}"
+                for kind in ("broadcast", "backup")
+            ),
+        ]
+        giving = {
+            "srt": {"listen": "127.0.0.1:0", "latency": 40},
+            "streams": {"live/one": {"push": push}},
+        }
+        async with Server(giving) as other, anyio.create_task_group() as tasks:
+            to = next(endpoint.port for endpoint in other.endpoints if endpoint.what == "srt")
+            publisher = Caller(to, b"#!::r=live/one,m=publish")
+            await publisher.joined()
+
+            async def publish() -> None:
+                for n in range(1000):
+                    publisher.send(payloads[n % len(payloads)])
+                    publisher.step()
+                    await anyio.sleep(0.01)
+
+            tasks.start_soon(publish)
+            with anyio.fail_after(8):
+                for name in ("broadcast", "backup", "met"):
+                    stream = await server.streams.wait(f"live/{name}")
+                    frames = 0
+                    async for _ in stream.read():
+                        frames += 1
+                        if frames == 20:
+                            break
+            tasks.cancel_scope.cancel()
+            publisher.close()

@@ -6,6 +6,7 @@ import pytest
 
 from penstock.errors import ProtocolViolation
 from penstock.path import StreamPath
+from penstock_srt.extension import GroupType
 from penstock_srt.url import Mode, SrtUrl
 
 MEANT: dict[str, SrtUrl] = {
@@ -27,6 +28,12 @@ MEANT: dict[str, SrtUrl] = {
     "srt://0.0.0.0:9001?mode=listener": SrtUrl("0.0.0.0", 9001, Mode.LISTENER),
     "srt://*:9001?mode=server": SrtUrl("", 9001, Mode.LISTENER),
     "srt://h:9001?mode=rendezvous": SrtUrl("h", 9001, Mode.RENDEZVOUS),
+    "srt://h:9001?mode=rendezvous&adapter=192.0.2.1": SrtUrl(
+        "h", 9001, Mode.RENDEZVOUS, adapter="192.0.2.1"
+    ),
+    "srt://h?grouptype=backup&nodes=g:9001,[::1]": SrtUrl(
+        "h", 9000, group=GroupType.BACKUP, nodes=(("g", 9001), ("::1", 9000))
+    ),
     "srt://h?mode=client&passphrase=0123456789&pbkeylen=32&latency=200": SrtUrl(
         "h", 9000, passphrase="0123456789", key_length=32, latency=200
     ),
@@ -50,6 +57,10 @@ REFUSED = {
     "srt://h?pbkeylen=17": "pbkeylen",
     "srt://h?passphrse=0123456789": "'passphrse' is not known",
     "srt://h/../x": "'..'",
+    "srt://h?nodes=g": "grouptype",
+    "srt://h?grouptype=balancing": "grouptype",
+    "srt://h?grouptype=backup&nodes=a:b:c": "host",
+    "srt://:9000?grouptype=backup": "grouptype",
 }
 
 

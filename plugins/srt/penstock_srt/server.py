@@ -17,7 +17,6 @@ from penstock.session import Session
 from penstock.settings import parse_listen
 from penstock_srt.bond import Joined
 from penstock_srt.config import SrtConfig
-from penstock_srt.connection import Connection
 from penstock_srt.handshake import meaning
 from penstock_srt.listener import Accepted, Event, Listener, Refused, Request, Requested
 from penstock_srt.rejection import Rejection
@@ -39,7 +38,7 @@ class SrtService:
         self._listener = Listener(settings(config), SystemRandom())
         self._sessions: set[Session] = set()
         self._deciding = False
-        self._outcome: Connection | int | None = None
+        self._outcome: Accepted | int | None = None
         self._port: Port[Event]
 
     async def run(self, started: Callable[[Iterable[Endpoint]], None]) -> None:
@@ -73,8 +72,8 @@ class SrtService:
         match event:
             case Requested(request):
                 self._requested(request)
-            case Accepted(connection):
-                self._outcome = connection
+            case Accepted():
+                self._outcome = event
             case Joined(connection, bond):
                 self._port.join(connection, bond)
             case Refused(_, _, reason) if self._deciding:
@@ -103,14 +102,14 @@ class SrtService:
 
     def accept(self, request: Request, session: Session, passphrase: str) -> Link:
         outcome = self._answered(lambda now: request.accept(now, passphrase))
-        if isinstance(outcome, Connection):
-            return self._port.add(outcome, session)
+        if isinstance(outcome, Accepted):
+            return self._port.add(outcome.connection, session, outcome.bond)
         raise Closed("the caller gave up" if outcome is None else f"refused: {meaning(outcome)}")
 
     def refuse(self, request: Request, code: Rejection) -> None:
         self._answered(lambda _: request.reject(code))
 
-    def _answered(self, answer: Callable[[int], None]) -> Connection | int | None:
+    def _answered(self, answer: Callable[[int], None]) -> Accepted | int | None:
         """What comes of an answer to a request: a connection, the reason why there is none, None where nobody waits."""
         now = time.monotonic_ns()
         self._outcome, self._deciding = None, True

@@ -115,9 +115,10 @@ class Port(Generic[Told]):
         self._numbers = itertools.count()
         self._touched: dict[Publisher, None] = {}
 
-    def add(self, connection: Connection, session: Session) -> Link:
-        """Look after a connection from now on, until it is closed."""
+    def add(self, connection: Connection, session: Session, bond: Bond | None = None) -> Link:
+        """Look after a connection from now on, until it is closed; it may be the first link of a bond."""
         link = Link(self, connection, session)
+        link.bond = bond
         self._links[connection.id.to_bytes(4, "big")] = link
         self.settle(link, time.monotonic_ns())
         return link
@@ -126,7 +127,6 @@ class Port(Generic[Told]):
         """Look after one more link of a bond whose first one was added."""
         for link in tuple(self._links.values()):
             if link.connection is not connection and link.connection in bond.links:
-                link.lead.bond = bond
                 self.add(connection, link.session).lead = link.lead
                 return
 

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from penstock.errors import ProtocolViolation
 from penstock.path import StreamPath
+from penstock_srt.extension import GroupType
 
 DEFAULT_PORT = 9000
 MAX_LATENCY = 65_535
@@ -60,6 +61,11 @@ class SrtUrl:
     latency: int | None = None
     connect_timeout: int | None = None
     """Milliseconds."""
+    adapter: str = ""
+    """Our own address, for a rendezvous."""
+    group: GroupType | None = None
+    nodes: tuple[tuple[str, int], ...] = ()
+    """More hosts and ports of the same listener: what is sent goes to all at once, or to the first that answers."""
 
     @classmethod
     def parse(cls, url: str) -> SrtUrl:
@@ -70,16 +76,13 @@ class SrtUrl:
         # Stream ids begin with #!:: and are seldom percent-encoded: no part of the URL is a fragment.
         place, _, query = rest.partition("?")
         authority, _, path = place.partition("/")
-        match = _AUTHORITY.fullmatch(authority.rpartition("@")[2])
-        if match is None:
-            raise ProtocolViolation("the URL's host cannot be read")
-        host = match["six"] or unquote(match["host"] or "")
+        host, port = _place(authority.rpartition("@")[2])
         host = "" if host == "*" else host
         values = _values(query)
         mode = _mode(values, host)
         return cls(
             host,
-            _number("port", match["port"], 1, 65_535) if match["port"] else DEFAULT_PORT,
+            port,
             mode,
             values.get("streamid", ""),
             StreamPath.parse(path) if path else None,
@@ -87,6 +90,8 @@ class SrtUrl:
             _key_length(values.get("pbkeylen", "")),
             _taken(values, ("latency", "rcvlatency", "peerlatency"), 0, MAX_LATENCY),
             _taken(values, ("conntimeo", "connect_timeout"), 1, 600_000),
+            values.get("adapter", ""),
+            *_group(values, mode),
         )
 
 
@@ -94,7 +99,7 @@ _OTHER_NAMES = {"srt_streamid": "streamid"}
 _KNOWN = frozenset(
     {
         "streamid", "mode", "passphrase", "pbkeylen", "latency", "rcvlatency", "peerlatency", "conntimeo",
-        "connect_timeout",
+        "connect_timeout", "adapter", "grouptype", "nodes",
     }
 )  # fmt: skip
 
@@ -127,6 +132,25 @@ def _mode(values: Mapping[str, str], host: str) -> Mode:
     if named[text] is not Mode.LISTENER and not host:
         raise ProtocolViolation("the URL has no host")
     return named[text]
+
+
+def _place(text: str) -> tuple[str, int]:
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        raise ProtocolViolation("the URL's host cannot be read")
+    port = _number("port", match["port"], 1, 65_535) if match["port"] else DEFAULT_PORT
+    return match["six"] or unquote(match["host"] or ""), port
+
+
+def _group(values: Mapping[str, str], mode: Mode) -> tuple[GroupType | None, tuple[tuple[str, int], ...]]:
+    """The type of a bonding group and its further nodes, as libsrt's tests spell them."""
+    text, nodes = values.get("grouptype", ""), values.get("nodes", "")
+    if not text and not nodes:
+        return None, ()
+    named = {type.name.lower(): type for type in GroupType}
+    if text not in named or mode is not Mode.CALLER:
+        raise ProtocolViolation("nodes need grouptype=broadcast or grouptype=backup, and a caller")
+    return named[text], tuple(_place(node) for node in nodes.split(",") if node)
 
 
 def _number(what: str, text: str, low: int, high: int) -> int:
