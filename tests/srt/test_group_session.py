@@ -149,7 +149,7 @@ async def test_servers_meet_each_other_and_call_by_several_ways() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         meeting = probe.getsockname()[1]
-    source = f"srt://127.0.0.1:{meeting}?mode=rendezvous&adapter=127.0.0.2&passphrase=0123456789"
+    source = f"srt://127.0.0.1:{meeting}?mode=rendezvous&adapter=127.0.0.2&passphrase=0123456789&cryptomode=2"
     taking = {
         "srt": {"listen": "127.0.0.1:0", "latency": 40},
         "server": {"wait_for_stream": 5},
@@ -158,7 +158,7 @@ async def test_servers_meet_each_other_and_call_by_several_ways() -> None:
     async with Server(taking) as server:
         port = next(endpoint.port for endpoint in server.endpoints if endpoint.what == "srt")
         push = [
-            f"srt://127.0.0.2:{meeting}?mode=rendezvous&adapter=127.0.0.1&passphrase=0123456789",
+            f"srt://127.0.0.2:{meeting}?mode=rendezvous&adapter=127.0.0.1&passphrase=0123456789&cryptomode=2",
             *(
                 f"srt://127.0.0.1:{port}/live/{kind}?grouptype={kind}&nodes=127.0.0.1:{port}"
                 for kind in ("broadcast", "backup")

@@ -6,6 +6,7 @@ import pytest
 
 from penstock.errors import ProtocolViolation
 from penstock.path import StreamPath
+from penstock_srt.cipher import Mode as Cipher
 from penstock_srt.extension import GroupType
 from penstock_srt.url import Mode, SrtUrl
 
@@ -30,6 +31,9 @@ MEANT: dict[str, SrtUrl] = {
     "srt://h:9001?mode=rendezvous": SrtUrl("h", 9001, Mode.RENDEZVOUS),
     "srt://h:9001?mode=rendezvous&adapter=192.0.2.1": SrtUrl(
         "h", 9001, Mode.RENDEZVOUS, adapter="192.0.2.1"
+    ),
+    "srt://h?passphrase=0123456789&cryptomode=2": SrtUrl(
+        "h", 9000, passphrase="0123456789", cipher=Cipher.GCM
     ),
     "srt://h?grouptype=backup&nodes=g:9001,[::1]": SrtUrl(
         "h", 9000, group=GroupType.BACKUP, nodes=(("g", 9001), ("::1", 9000))
@@ -58,6 +62,7 @@ REFUSED = {
     "srt://h?passphrse=0123456789": "'passphrse' is not known",
     "srt://h/../x": "'..'",
     "srt://h?nodes=g": "grouptype",
+    "srt://h?cryptomode=gcm": "cryptomode",
     "srt://h?grouptype=balancing": "grouptype",
     "srt://h?grouptype=backup&nodes=a:b:c": "host",
     "srt://:9000?grouptype=backup": "grouptype",

@@ -70,7 +70,9 @@ class SrtScheme:
             raise Closed(f"the URL is wrong: {violation}") from None
         wanted = settings(self._config)
         latency = self._config.latency if url.latency is None else url.latency
-        wanted = evolve(wanted, latency=latency, peer_latency=latency, key_length=url.key_length)
+        wanted = evolve(
+            wanted, latency=latency, peer_latency=latency, key_length=url.key_length, mode=url.cipher
+        )
         if url.connect_timeout is not None:
             wanted = evolve(wanted, connect_timeout=url.connect_timeout)
         call = _KINDS[url.mode if url.group is None else url.group](url, session)

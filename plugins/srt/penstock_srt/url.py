@@ -11,6 +11,7 @@ from attrs import frozen
 
 from penstock.errors import ProtocolViolation
 from penstock.path import StreamPath
+from penstock_srt.cipher import Mode as Cipher
 from penstock_srt.extension import GroupType
 
 DEFAULT_PORT = 9000
@@ -61,6 +62,7 @@ class SrtUrl:
     latency: int | None = None
     connect_timeout: int | None = None
     """Milliseconds."""
+    cipher: Cipher = Cipher.CTR
     adapter: str = ""
     """Our own address, for a rendezvous."""
     group: GroupType | None = None
@@ -90,6 +92,7 @@ class SrtUrl:
             _key_length(values.get("pbkeylen", "")),
             _taken(values, ("latency", "rcvlatency", "peerlatency"), 0, MAX_LATENCY),
             _taken(values, ("conntimeo", "connect_timeout"), 1, 600_000),
+            _cipher(values.get("cryptomode", "")),
             values.get("adapter", ""),
             *_group(values, mode),
         )
@@ -99,7 +102,7 @@ _OTHER_NAMES = {"srt_streamid": "streamid"}
 _KNOWN = frozenset(
     {
         "streamid", "mode", "passphrase", "pbkeylen", "latency", "rcvlatency", "peerlatency", "conntimeo",
-        "connect_timeout", "adapter", "grouptype", "nodes",
+        "connect_timeout", "cryptomode", "adapter", "grouptype", "nodes",
     }
 )  # fmt: skip
 
@@ -131,6 +134,14 @@ def _mode(values: Mapping[str, str], host: str) -> Mode:
         raise ProtocolViolation(f"mode={text}: write caller, listener or rendezvous")
     if named[text] is not Mode.LISTENER and not host:
         raise ProtocolViolation("the URL has no host")
+    return named[text]
+
+
+def _cipher(text: str) -> Cipher:
+    """By libsrt's numbers: 0 leaves it to us, 1 is AES-CTR, 2 AES-GCM."""
+    named = {"": Cipher.CTR, "0": Cipher.CTR, "1": Cipher.CTR, "2": Cipher.GCM}
+    if text not in named:
+        raise ProtocolViolation(f"cryptomode={text}: write 1 (AES-CTR) or 2 (AES-GCM)")
     return named[text]
 
 
