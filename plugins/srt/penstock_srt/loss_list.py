@@ -2,67 +2,66 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+
 from penstock_srt.packet import MAX_RANGES, Range
 
 
 class LossList:
-    """Sequence numbers are whole and always in order, since they are only ever missed in order."""
+    """Ranges in order, of whole sequence numbers: one packet far ahead makes one range, however much is missing."""
 
     def __init__(self) -> None:
-        self._due: dict[int, int] = {}
         self.next_report: int | None = None
         """When the next NAK is due, None while nothing is missing."""
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        self._due: list[int] = []
 
     def __contains__(self, sequence: int) -> bool:
-        return sequence in self._due
+        at = bisect_left(self._lasts, sequence)
+        return at < len(self._firsts) and self._firsts[at] <= sequence
 
     @property
     def first(self) -> int | None:
         """The first that is missing."""
-        return next(iter(self._due), None)
+        return self._firsts[0] if self._firsts else None
 
     def add(self, first: int, end: int, when: int) -> None:
-        """From `first` to before `end` are missing; to be reported at `when`."""
-        self._due.update(dict.fromkeys(range(first, end), when))
+        """From `first` to before `end` are missing, which is after all that is; to be reported at `when`."""
+        self._firsts.append(first)
+        self._lasts.append(end - 1)
+        self._due.append(when)
         if self.next_report is None or when < self.next_report:
             self.next_report = when
 
-    def remove(self, sequence: int) -> None:
-        """`sequence`, which is missing, has come."""
-        del self._due[sequence]
-        if not self._due:
+    def remove(self, first: int, last: int) -> int:
+        """What is missing from `first` to `last` has come, or is given up; returns how many that are."""
+        begin, end = bisect_left(self._lasts, first), bisect_right(self._firsts, last)
+        if begin >= end:
+            return 0
+        kept: list[tuple[int, int, int]] = []
+        if self._firsts[begin] < first:
+            kept.append((self._firsts[begin], first - 1, self._due[begin]))
+        if self._lasts[end - 1] > last:
+            kept.append((last + 1, self._lasts[end - 1], self._due[end - 1]))
+        count = sum(self._lasts[at] - self._firsts[at] + 1 for at in range(begin, end))
+        count -= sum(b - a + 1 for a, b, _ in kept)
+        self._firsts[begin:end] = [a for a, _, _ in kept]
+        self._lasts[begin:end] = [b for _, b, _ in kept]
+        self._due[begin:end] = [when for _, _, when in kept]
+        if not self._firsts:
             self.next_report = None
-
-    def drop(self, end: int) -> None:
-        """Those before `end` are given up."""
-        dropped: list[int] = []
-        for sequence in self._due:
-            if sequence >= end:
-                break
-            dropped.append(sequence)
-        for sequence in dropped:
-            del self._due[sequence]
-        if not self._due:
-            self.next_report = None
+        return count
 
     def report(self, now: int, again: int) -> list[Range]:
-        """What is to be asked for at `now`, in ranges of whole numbers; each of it once more after `again` ns."""
+        """What is to be asked for at `now`; each of it once more after `again` ns."""
         ranges: list[Range] = []
-        due = self._due
-        begin = last = -2
-        until = now + again
-        soonest = until
-        for sequence, when in due.items():
+        soonest = until = now + again
+        for at, when in enumerate(self._due):
             if when > now or len(ranges) == MAX_RANGES:
                 soonest = min(soonest, when)
                 continue
-            due[sequence] = until
-            if sequence != last + 1:
-                if last >= 0:
-                    ranges.append((begin, last))
-                begin = sequence
-            last = sequence
-        if last >= 0:
-            ranges.append((begin, last))
-        self.next_report = soonest if due else None
+            self._due[at] = until
+            ranges.append((self._firsts[at], self._lasts[at]))
+        self.next_report = soonest if self._firsts else None
         return ranges

@@ -66,7 +66,7 @@ class ReceiveBuffer:
     def fill(self, sequence: int, payload: bytes, stamp: int) -> None:
         """Put a packet where it is missing."""
         at = sequence - self.head
-        self.losses.remove(sequence)
+        self.losses.remove(sequence, sequence)
         self.payloads[at] = payload
         if stamp >= self.stamps[at]:
             return
@@ -86,12 +86,9 @@ class ReceiveBuffer:
         del self.payloads[:count], self.stamps[:count]
         self.head += count
         if len(due) < count:
-            self.losses.drop(self.head)
+            self.losses.remove(self.head - count, self.head - 1)
         return due, count - len(due)
 
     def give_up(self, first: int, last: int) -> int:
         """The sender has these no more; returns how many of them are missing. They are holes until the next is due."""
-        given = [n for n in range(max(first, self.head), min(last + 1, self.tail)) if n in self.losses]
-        for sequence in given:
-            self.losses.remove(sequence)
-        return len(given)
+        return self.losses.remove(first, last)

@@ -24,6 +24,8 @@ MIN_KEPT = 1000 * MS
 """Packets are kept for at least as long, so that a peer with a shorter latency is told what is dropped (4.6)."""
 MAX_REQUESTED = 1024
 """Packets that one NAK may ask for: what is missing beyond that is asked for again, and the budget would not allow it."""
+FORGET_PACKETS = 256
+"""After so many acknowledged packets, what is noted of them is looked through."""
 MIN_BUDGET = 64
 """Packets that may be sent again at once; where much is sent, as many as the overhead allows in a second."""
 MAX_WINDOW = 1 << 16
@@ -70,6 +72,7 @@ class Sender:
         self._second_packets = 0
         self._second_bytes = 0
         self._second_rate = 0.0
+        self._forgotten = sequence
         self._wanted: dict[int, None] = {}
         self._sent_again: dict[int, int] = {}
 
@@ -124,6 +127,7 @@ class Sender:
         """Send from `sequence` on; nothing before is kept."""
         self.buffer.restart(sequence)
         self._number = sequence % MESSAGE_NUMBERS
+        self._forgotten = sequence
         self._wanted.clear()
         self._sent_again.clear()
 
@@ -176,8 +180,8 @@ class Sender:
         too_late = now - self.latency
         datagrams: list[bytes] = []
         for sequence in list(self._wanted):
-            run = self.buffer.run_of(sequence)
-            if run.sent < too_late:
+            run = self.buffer.run_of(sequence) if sequence >= self.buffer.first else None
+            if run is None or run.sent < too_late:
                 del self._wanted[sequence]
                 continue
             if self._budget < 1:
@@ -217,6 +221,9 @@ class Sender:
 
     def _forget(self) -> None:
         first = self.buffer.first
+        if first - self._forgotten < FORGET_PACKETS:
+            return
+        self._forgotten = first
         for noted in (self._wanted, self._sent_again):
             for sequence in [n for n in noted if n < first]:
                 del noted[sequence]
