@@ -24,6 +24,8 @@ MIN_KEPT = 1000 * MS
 """Packets are kept for at least as long, so that a peer with a shorter latency is told what is dropped (4.6)."""
 MAX_REQUESTED = 1024
 """Packets that one NAK may ask for: what is missing beyond that is asked for again, and the budget would not allow it."""
+COPY_AFTER = 5 * MS
+"""Where a packet is sent twice, the second time is so much later: what loses one seldom loses that one alone."""
 FORGET_PACKETS = 256
 """After so many acknowledged packets, what is noted of them is looked through."""
 MIN_BUDGET = 64
@@ -75,6 +77,7 @@ class Sender:
         self._forgotten = sequence
         self._wanted: dict[int, None] = {}
         self._sent_again: dict[int, int] = {}
+        self._copies: dict[int, int] = {}
 
     def stamp(self, now: int) -> int:
         """The time stamp of what is sent `now`."""
@@ -130,6 +133,7 @@ class Sender:
         self._forgotten = sequence
         self._wanted.clear()
         self._sent_again.clear()
+        self._copies.clear()
 
     def acknowledged(self, ack: Acknowledgement) -> None:
         """An ACK came; one for packets that were never sent is ignored."""
@@ -170,31 +174,46 @@ class Sender:
     @property
     def pending(self) -> bool:
         """Whether something is to be sent again."""
-        return bool(self._wanted)
+        return bool(self._wanted or self._copies)
 
     def retransmissions(self, now: int) -> list[bytes]:
         """What is to be sent again, as far as the budget goes; what would come too late is left out."""
-        if not self._wanted:
-            return []
-        # Half of the round trip was on the way of the first, too: it is in the peer's time base.
-        too_late = now - self.latency
-        datagrams: list[bytes] = []
+        datagrams = [data for sequence in self._take_copies(now) if (data := self._again(sequence, now))]
         for sequence in list(self._wanted):
-            run = self.buffer.run_of(sequence) if sequence >= self.buffer.first else None
-            if run is None or run.sent < too_late:
-                del self._wanted[sequence]
-                continue
             if self._budget < 1:
                 break
             del self._wanted[sequence]
-            self._budget -= 1
+            data = self._again(sequence, now)
+            if data is None:
+                continue
+            datagrams.append(data)
+            if sequence in self._sent_again and self._deadline(sequence) < now + self.round_trip.rtt:
+                # It was lost twice, and there is no time to hear whether it is lost once more.
+                self._copies[sequence] = now + COPY_AFTER
             self._sent_again[sequence] = now
-            at = sequence - run.first
-            message = SOLO | RETRANSMITTED | run.key_bits | (run.number + at) % MESSAGE_NUMBERS + 1
-            header = HEADER.pack(sequence & MASK, message, self.stamp(run.sent), self.peer_id)
-            datagrams.append(header + run.payloads[at])
         self.statistics.pktRetrans += len(datagrams)
         return datagrams
+
+    def _take_copies(self, now: int) -> list[int]:
+        due = [sequence for sequence, when in self._copies.items() if when <= now]
+        for sequence in due:
+            del self._copies[sequence]
+        return due
+
+    def _deadline(self, sequence: int) -> int:
+        """When a packet must leave to be of use: the way of the first one is in the peer's time base."""
+        return self.buffer.run_of(sequence).sent + self.latency
+
+    def _again(self, sequence: int, now: int) -> bytes | None:
+        """A packet as it is sent again, None where that is of no use any more."""
+        if sequence < self.buffer.first or self._deadline(sequence) < now:
+            return None
+        run = self.buffer.run_of(sequence)
+        self._budget -= 1
+        at = sequence - run.first
+        message = SOLO | RETRANSMITTED | run.key_bits | (run.number + at) % MESSAGE_NUMBERS + 1
+        header = HEADER.pack(sequence & MASK, message, self.stamp(run.sent), self.peer_id)
+        return header + run.payloads[at]
 
     def drop_too_late(self, now: int) -> None:
         """Give up what the peer can use no more (4.6)."""
