@@ -317,3 +317,10 @@ def test_s10_a_shutdown_from_elsewhere_is_dropped() -> None:
     listener.release(right)
     listener.receive_datagram(shutdown, LEFT, link.now)
     assert listener.malformed == 3
+
+
+def test_s12_who_wants_to_meet_a_listener_is_refused_and_leaves_nothing() -> None:
+    stranger = Stranger()
+    (answer,) = stranger.say(kind=Kind.WAVE_A_HAND, extensions=b"")
+    assert answer.refusal == RejectReason.ROGUE
+    assert stranger.listener.next_event() is None

@@ -194,6 +194,11 @@ class Listener:
                 addr,
             )
             return
+        if handshake.kind == Kind.WAVE_A_HAND:
+            # S12: who wants to meet and not to call is told, in as many bytes as it sent.
+            refusal = evolve(handshake, kind=REFUSAL + RejectReason.ROGUE, extensions=b"")
+            self._reply(refusal, handshake.socket_id, stamp, addr)
+            return
         if handshake.kind != Kind.CONCLUSION:
             raise ProtocolViolation(
                 "a listener gets inductions and conclusions", "draft-sharabayko-srt-01 4.3.1"
