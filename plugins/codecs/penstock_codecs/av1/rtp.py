@@ -28,6 +28,10 @@ class Av1Rtp:
             raise ProtocolViolation(f"AV1 with a clock of {fmt.clock_rate} Hz", "AV1 RTP 7.1")
         return AV1, None
 
+    def fit(self, offered: RtpFormat, track: Track) -> int:
+        # AV1 RTP 7.2.3: what is not said is profile 0.
+        return int(offered.fmtp.get("profile", "0") == str(Av1Config.of(track.config).profile))
+
     def packetizer(self, track: Track, max_payload: int) -> Av1Packetizer:
         return Av1Packetizer(max_payload)
 

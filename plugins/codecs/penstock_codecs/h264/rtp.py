@@ -41,6 +41,14 @@ class H264Rtp:
         sets = decode_sprop(fmt.fmtp.get("sprop-parameter-sets", ""), "RFC 6184 8.1")
         return H264, merge(None, [nal for nal in sets if nal[0] & 31 in (NAL_SPS, NAL_PPS)])
 
+    def fit(self, offered: RtpFormat, track: Track) -> int:
+        if offered.fmtp.get("packetization-mode") != "1":
+            # RFC 6184 8.2.2: a receiver of mode 0 takes no fragments.
+            return 0
+        profile = f"{H264Config.of(track.config).parsed.profile:02x}"
+        # Decoders take the profile from the stream; what was offered beside it is only a better guess.
+        return 2 if offered.fmtp.get("profile-level-id", "42").lower().startswith(profile) else 1
+
     def packetizer(self, track: Track, max_payload: int) -> NalPacketizer[H264Config]:
         return NalPacketizer(FORMAT, max_payload, track.config)
 

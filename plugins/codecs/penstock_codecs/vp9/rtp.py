@@ -26,6 +26,10 @@ class Vp9Rtp:
             raise ProtocolViolation(f"VP9 with a clock of {fmt.clock_rate} Hz", "RFC 9628 7.1")
         return VP9, None
 
+    def fit(self, offered: RtpFormat, track: Track) -> int:
+        # RFC 9628 7.1: what is not said is profile 0.
+        return int(offered.fmtp.get("profile-id", "0") == str(Vp9Config.of(track.config).profile))
+
     def packetizer(self, track: Track, max_payload: int) -> Vp9Packetizer:
         return Vp9Packetizer(max_payload)
 

@@ -113,6 +113,15 @@ class RtpBinding(Protocol):
     def depacketizer(self, fmt: RtpFormat) -> Depacketizer: ...
 
 
+@runtime_checkable
+class NegotiatedBinding(RtpBinding, Protocol):
+    """One whose receivers do not all take the same: its parameters say which (RFC 3264 6.1)."""
+
+    def fit(self, offered: RtpFormat, track: Track) -> int:
+        """How well who offers to receive `offered` is served with `track`: 0 not at all, more is better."""
+        ...
+
+
 RTP: Capability[RtpBinding] = Capability("rtp")
 
 

@@ -1,0 +1,1 @@
+"""WebRTC: WHIP in and WHEP out, over one UDP port."""

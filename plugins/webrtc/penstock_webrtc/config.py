@@ -1,0 +1,38 @@
+"""The table ``[webrtc]``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from attrs import Attribute, frozen
+
+from penstock.hooks import option
+from penstock.settings import backlog_option, is_listen, start_option
+
+_SCHEMES = ("stun:", "stuns:", "turn:", "turns:")
+
+
+def _are_servers(_instance: Any, _attribute: Attribute[Any], value: list[str]) -> None:
+    for url in value:
+        if not url.startswith(_SCHEMES) or not url.isprintable() or any(c in url for c in ' <>"'):
+            raise ValueError(f"must be addresses such as 'stun:stun.example.org:3478', not {url!r}")
+
+
+@frozen
+class WebrtcConfig:
+    """WebRTC: WHIP and WHEP on the HTTP port, media over UDP."""
+
+    listen: str = option(":8000", "Address and UDP port of media, for all peers.", validator=is_listen)
+    addresses: list[str] = option(  # noqa: RUF009
+        [],
+        "Addresses or names at which peers reach webrtc.listen, such as the public address of a router that forwards "
+        "its port; empty: those of this machine.",
+    )
+    ice_servers: list[str] = option(  # noqa: RUF009
+        [],
+        "STUN and TURN servers that peers are told of (Link header); most peers need none, as this server is reached "
+        "directly.",
+        validator=_are_servers,
+    )
+    start: Literal["key", "live"] = start_option()
+    max_backlog_seconds: float | None = backlog_option()

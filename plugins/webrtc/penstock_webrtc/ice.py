@@ -1,0 +1,77 @@
+"""ICE as a lite agent (RFC 8445 2.5): it answers checks, and lets the peer choose; consent is that checks go on (RFC 7675)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field, frozen
+
+from penstock_webrtc.stun import BINDING, Attribute, Kind, StunMessage, error_code, xor_address
+
+CONSENT_SECONDS = 30.0
+"""RFC 7675 5.1: a peer that has shown no sign of life for so long is sent nothing any more."""
+MAX_ADDRESSES = 16
+"""Addresses that one peer may have at a time: a machine's interfaces, twice over with IPv6."""
+
+Address = tuple[Any, ...]
+
+
+@frozen
+class Credentials:
+    """A user name fragment and its password (RFC 8445 5.3)."""
+
+    ufrag: str
+    password: str = field(repr=False)
+
+
+@define(eq=False)
+class IceLite:
+    """The checks of one peer. Times are seconds of any steady clock.
+
+    `addresses` are those from which a check has come that knew the password; `selected` is where to send, as nominated last.
+    """
+
+    local: Credentials
+    selected: Address | None = None
+    addresses: dict[Address, float] = field(factory=dict[Address, float])
+    alive_at: float = 0.0
+    """When the peer has last shown that it is there and wants what we send."""
+
+    def receive(self, request: StunMessage, address: Address, now: float) -> bytes | None:
+        """The answer to a check from `address`; None for what is dropped: who does not know the password hears nothing."""
+        if request.kind is not Kind.REQUEST or request.method != BINDING:
+            return None
+        key = self.local.password.encode()
+        if not request.verify(key):
+            return None
+        if unknown := request.unknown:
+            # RFC 8489 6.3.1
+            codes = b"".join(number.to_bytes(2, "big") for number in unknown)
+            return self._refuse(request, 420, "Unknown Attribute", (Attribute.UNKNOWN_ATTRIBUTES, codes))
+        if request.get(Attribute.ICE_CONTROLLED) is not None:
+            # RFC 8445 7.3.1.1: we are controlled, always (6.1.1), so that it is the peer who has to change its role.
+            return self._refuse(request, 487, "Role Conflict")
+        self.alive_at = now
+        self._remember(address, now)
+        if self.selected is None or request.get(Attribute.USE_CANDIDATE) is not None:
+            self.selected = address
+        mapped = xor_address(address[0], address[1], request.transaction)
+        return StunMessage(
+            Kind.SUCCESS, BINDING, request.transaction, ((Attribute.XOR_MAPPED_ADDRESS, mapped),)
+        ).encode(key)
+
+    def _refuse(self, request: StunMessage, code: int, reason: str, *more: tuple[int, bytes]) -> bytes:
+        attributes = ((int(Attribute.ERROR_CODE), error_code(code, reason)), *more)
+        return StunMessage(Kind.ERROR, BINDING, request.transaction, attributes).encode(
+            self.local.password.encode()
+        )
+
+    def _remember(self, address: Address, now: float) -> None:
+        self.addresses[address] = now
+        if len(self.addresses) > MAX_ADDRESSES:
+            others = (a for a in self.addresses if a not in (self.selected, address))
+            del self.addresses[min(others, key=self.addresses.__getitem__)]
+
+    def expired(self, now: float) -> bool:
+        """Whether consent has run out."""
+        return now - self.alive_at > CONSENT_SECONDS

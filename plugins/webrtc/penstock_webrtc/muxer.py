@@ -1,0 +1,98 @@
+"""Frames to RTP payloads, the same for all readers: what differs by reader is put in front of them when they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+
+from attrs import define
+
+from penstock.errors import Closed
+from penstock.fixed_tracks import FixedTracks
+from penstock.media import Epoch, Event, Frame, Kind, Track, TrackAdded
+from penstock.registry import Registry
+from penstock.ring import Unit
+from penstock_formats.rtp import RTP, Packetizer, SampledPacketizer
+
+MAX_PAYLOAD = 1160
+"""Bytes of an RTP payload: with headers, tag and the two bytes of a retransmission 1250 over IPv6, below what every path takes."""
+REORDERED = "its pictures are reordered (B-frames), which browsers show in the wrong order"
+LATE = "the peer was told of the tracks that there were when it came"
+
+
+class PayloadUnit(Unit):
+    """One frame as RTP payloads. `pts` is in ns, `ticks` are the RTP times of the payloads after the first one's."""
+
+    __slots__ = ("pts", "ticks")
+
+    def __init__(self, frame: Frame, payloads: tuple[bytes, ...], ticks: tuple[int, ...], *, key: bool) -> None:
+        super().__init__(frame.track, payloads, frame.dts, key=key, video=frame.track.kind is Kind.VIDEO)
+        self.pts = frame.pts
+        self.ticks = ticks
+
+
+@define
+class _Source:
+    packetizer: Packetizer
+    pts: int = 0
+
+
+class PayloadMuxer:
+    """Muxer of all tracks that RTP carries. Raises `Closed` where pictures come out of order."""
+
+    def __init__(self, registry: Registry, tracks: Iterable[Track]) -> None:
+        self.left_out: dict[int, str] = {}
+        """Tracks that came too late, and why their readers do not get them."""
+        self._sources: dict[int, _Source] = {}
+        self._leader = -1
+        carried: list[Track] = []
+        for track in tracks:
+            binding = registry.get(track.codec, RTP)
+            if binding is None or track.config is None or track.kind is Kind.DATA:
+                continue
+            self._sources[track.id] = _Source(binding.packetizer(track, MAX_PAYLOAD))
+            carried.append(track)
+            if self._leader < 0 and track.kind is Kind.VIDEO:
+                self._leader = track.id
+        self._fixed = FixedTracks(carried)
+
+    @property
+    def key(self) -> Hashable:
+        return ("webrtc", *sorted(self._sources))
+
+    def config(self, track: Track, time: int) -> Unit | None:
+        """Nothing: parameter sets travel with each key frame."""
+        return None
+
+    def mux(self, event: Event) -> Sequence[Unit]:
+        if not isinstance(event, Frame):
+            self._note(event)
+            return ()
+        source = self._sources.get(event.track.id)
+        if source is None:
+            return ()
+        video = event.track.kind is Kind.VIDEO
+        if video and event.pts < source.pts:
+            raise Closed(REORDERED)
+        source.pts = event.pts
+        payloads = source.packetizer.packetize(event)
+        if not payloads:
+            return ()
+        ticks: tuple[int, ...] = ()
+        if len(payloads) > 1 and isinstance(source.packetizer, SampledPacketizer):
+            # RFC 3551 4.1: samples have the time at which they are to be played, not that of their frame.
+            total = 0
+            later: list[int] = []
+            for payload in payloads[:-1]:
+                total += source.packetizer.ticks(payload)
+                later.append(total)
+            ticks = tuple(later)
+        key = event.key and event.track.id == self._leader
+        return (PayloadUnit(event, tuple(payloads), ticks, key=key),)
+
+    def _note(self, event: Event) -> None:
+        self._fixed.note(event)
+        if isinstance(event, TrackAdded) and event.track.kind is not Kind.DATA:
+            self.left_out[event.track.id] = LATE
+        elif isinstance(event, Epoch):
+            for source in self._sources.values():
+                source.pts = 0

@@ -1,0 +1,128 @@
+"""What of an offer is taken: for each media section one track and one coding, from what the registry has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+from penstock.errors import ProtocolViolation
+from penstock.media import Codec, CodecConfig, Kind, Track
+from penstock.registry import Registry
+from penstock_formats.rtp import RTP, NegotiatedBinding, RtpBinding, RtpFormat
+from penstock_webrtc.offer import Offer, OfferedMedia
+
+
+@frozen
+class Played:
+    """A section in which the peer gets `track`; `format` is as the peer offered it."""
+
+    media: OfferedMedia
+    format: RtpFormat
+    track: Track
+    binding: RtpBinding
+    described: RtpFormat
+
+    @property
+    def retransmission(self) -> int | None:
+        return self.media.retransmission(self.format.payload_type)
+
+
+@frozen
+class Recorded:
+    """A section in which the peer sends."""
+
+    media: OfferedMedia
+    format: RtpFormat
+    binding: RtpBinding
+    codec: Codec
+    config: CodecConfig | None
+
+    @property
+    def retransmission(self) -> int | None:
+        return self.media.retransmission(self.format.payload_type)
+
+
+def choose_played(
+    registry: Registry, offer: Offer, tracks: Iterable[Track]
+) -> tuple[list[Played], dict[int, str]]:
+    """A track for each section that receives its kind, and why the other tracks are left out, by their ids."""
+    free = [media for media in offer.media if media.receives]
+    found: list[Played] = []
+    left_out: dict[int, str] = {}
+    groups: set[str] = set()
+    for track in tracks:
+        if track.kind is Kind.DATA:
+            continue
+        if track.group is not None and track.group in groups:
+            left_out[track.id] = "another of its group is played"
+            continue
+        played, reason = _play(registry, free, track)
+        if played is None:
+            left_out[track.id] = reason
+            continue
+        free.remove(played.media)
+        found.append(played)
+        if track.group is not None:
+            groups.add(track.group)
+    return found, left_out
+
+
+def _play(registry: Registry, free: Sequence[OfferedMedia], track: Track) -> tuple[Played | None, str]:
+    binding = registry.get(track.codec, RTP)
+    if binding is None:
+        return None, f"RTP cannot carry {track.codec.name}"
+    if track.config is None:
+        return None, "its config never came"
+    sections = [media for media in free if media.kind == track.kind]
+    if not sections:
+        return None, f"the peer asks for no more {track.kind}"
+    try:
+        described = binding.describe(track)
+        best: tuple[int, OfferedMedia, RtpFormat] | None = None
+        for media in sections:
+            for offered in media.formats:
+                fit = _fit(binding, offered, described, track)
+                if fit and (best is None or fit > best[0]):
+                    best = fit, media, offered
+    except ProtocolViolation as e:
+        return None, str(e)
+    if best is None:
+        names = dict.fromkeys(f.encoding for media in sections for f in media.formats)
+        return None, f"the peer does not play {described.encoding} as it is here, but {', '.join(names) or 'nothing'}"
+    return Played(best[1], best[2], track, binding, described), ""
+
+
+def _fit(binding: RtpBinding, offered: RtpFormat, described: RtpFormat, track: Track) -> int:
+    ours = described.encoding, described.clock_rate, described.channels
+    if (offered.encoding, offered.clock_rate, offered.channels) != ours:
+        return 0
+    return binding.fit(offered, track) if isinstance(binding, NegotiatedBinding) else 1
+
+
+def choose_recorded(registry: Registry, offer: Offer) -> tuple[list[Recorded], list[str]]:
+    """The first coding that somebody here reads of each section that sends, and why other sections are left out."""
+    bindings: dict[str, RtpBinding] = {}
+    for _, binding in registry.having(RTP):
+        for encoding in binding.encodings:
+            bindings.setdefault(encoding, binding)
+    found: list[Recorded] = []
+    left_out: list[str] = []
+    for media in offer.media:
+        if not media.sends:
+            continue
+        reason = f"no plugin knows {', '.join(f.encoding for f in media.formats) or 'a coding of it'}"
+        for offered in media.formats:
+            known = bindings.get(offered.encoding)
+            if known is None:
+                continue
+            try:
+                codec, config = known.accept(offered)
+            except ProtocolViolation as e:
+                reason = str(e)
+                continue
+            found.append(Recorded(media, offered, known, codec, config))
+            break
+        else:
+            left_out.append(f"{media.kind}: {reason}")
+    return found, left_out

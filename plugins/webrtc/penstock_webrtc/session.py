@@ -1,0 +1,266 @@
+"""One peer: checks of ICE, then the handshake of DTLS, then media. No DTLS state is made before a check has passed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import anyio
+
+from penstock.errors import Closed, ProtocolViolation
+from penstock.publisher import Publisher
+from penstock.session import Session
+from penstock_formats.rtcp import RtcpPacket, parse_rtcp
+from penstock_webrtc.dtls import Dtls, Identity
+from penstock_webrtc.ice import Address, Credentials, IceLite
+from penstock_webrtc.srtp import Srtp
+from penstock_webrtc.stun import StunMessage
+from penstock_webrtc.transport import Transport
+from penstock_webrtc.udp import Port
+
+REPEAT_NS = 100_000_000
+"""After so long without an answer a flight of the handshake is sent again, each time after twice as long (OpenSSL: after 1 s)."""
+MAX_REPEATS = 5
+
+_NS = 1e9
+
+
+class Media(Protocol):
+    """What a peer is there for: it plays, or it publishes."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether `tick` is to be called often."""
+        ...
+
+    def connected(self, srtp: Srtp, port: Port, address: Address) -> None:
+        """Media may flow. Raises `Closed` or `StreamError` where there is none any more."""
+        ...
+
+    def moved(self, address: Address) -> None: ...
+
+    def rtp(self, data: bytes, now: int) -> Publisher | None:
+        """A packet, decrypted. Returns the publisher that has something to flush."""
+        ...
+
+    def rtcp(self, packets: Sequence[RtcpPacket], now: int) -> None: ...
+
+    def tick(self, now: int) -> Publisher | None: ...
+
+    def close(self, reason: str) -> None: ...
+
+
+class Peer:
+    """What is known of one peer. Times are monotonic ns."""
+
+    def __init__(
+        self,
+        session: Session,
+        port: Port,
+        identity: Identity,
+        media: Media,
+        local: Credentials,
+        remote: Transport,
+        *,
+        handshake_timeout: float,
+        on_connected: Callable[[], None],
+    ) -> None:
+        self.session = session
+        self.media_side = media
+        self.remote = remote
+        self.ice = IceLite(local)
+        self._port = port
+        self._identity = identity
+        self._on_connected = on_connected
+        self._dtls: Dtls | None = None
+        self._srtp: Srtp | None = None
+        self._deadline = time.monotonic_ns() + int(handshake_timeout * _NS)
+        self._old: Credentials | None = None
+        self._flight: Sequence[bytes] = ()
+        self._repeat_at = 0
+        self._repeats = 0
+        self._bad = 0
+        self._ended = anyio.Event()
+        self._error: Exception | None = None
+        port.name(local.ufrag, self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has to be looked after often."""
+        return self._dtls is not None and (self._srtp is None or self.media_side.busy)
+
+    async def run(self) -> None:
+        """Wait until it ends; raises why."""
+        try:
+            await self._ended.wait()
+            if self._error is not None:
+                raise self._error
+        finally:
+            # Its traceback has this frame, and would keep all that the peer had.
+            self._error = None
+            self._close()
+
+    def end(self, error: Exception) -> None:
+        """It is over; `error` is raised in its own task."""
+        if not self._ended.is_set():
+            self._error = error
+            self._ended.set()
+
+    def restart(self, local: Credentials, remote: Credentials) -> None:
+        """New credentials (RFC 8445 9): the old ones hold until the first check with the new."""
+        if self._old is not None:
+            self._port.unname(self._old.ufrag)
+        self._old = self.ice.local
+        fresh = IceLite(local, self.ice.selected, dict(self.ice.addresses), self.ice.alive_at)
+        self.ice = fresh
+        self.remote = Transport(remote, self.remote.fingerprints, self.remote.setup)
+        self._port.name(local.ufrag, self)
+
+    # -- what the port brings ------------------------------------------------
+
+    def check(self, message: StunMessage, address: Address, now: int) -> None:
+        self._guard(lambda: self._check(message, address, now))
+
+    def handshake(self, data: bytes, address: Address, now: int) -> None:
+        self._guard(lambda: self._handshake(data, now))
+
+    def media(self, data: bytes, now: int) -> Publisher | None:
+        found: list[Publisher | None] = [None]
+
+        def work() -> None:
+            found[0] = self._media(data, now)
+
+        self._guard(work)
+        return found[0]
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """One peer's error must not end the port of all."""
+        if self._ended.is_set():
+            return
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - raised again in the session's own task
+            self.end(error)
+
+    def _check(self, message: StunMessage, address: Address, now: int) -> None:
+        before, known = self.ice.selected, set(self.ice.addresses)
+        answer = self.ice.receive(message, address, now / _NS)
+        if answer is None:
+            if self._old is not None:
+                # The peer may not have heard of the new credentials yet.
+                answer = IceLite(self._old).receive(message, address, now / _NS)
+                if answer is not None:
+                    self.ice.alive_at = now / _NS
+                    self._port.send([answer], address)
+            return
+        self._port.send([answer], address)
+        for gone in known - set(self.ice.addresses):
+            self._port.unbind(gone, self)
+        if address in self.ice.addresses and address not in known:
+            self._port.bind(address, self)
+        if self.ice.selected != before and self.ice.selected is not None:
+            self.media_side.moved(self.ice.selected)
+        if self._dtls is None and self.ice.selected is not None:
+            client = self.remote.answer_setup == "active"
+            self._dtls = Dtls(self._identity, self.remote.fingerprints, client=client)
+            self._dtls.start()
+            self._send_flight(now)
+
+    def _handshake(self, data: bytes, now: int) -> None:
+        dtls = self._dtls
+        if dtls is None:
+            return
+        dtls.take(data)
+        self._send_flight(now)
+        if dtls.failure:
+            raise Closed(dtls.failure)
+        if dtls.keys is not None and self._srtp is None and self.ice.selected is not None:
+            self._srtp = Srtp(dtls.keys)
+            self.session.info["srtp"] = dtls.keys.profile
+            self._on_connected()
+            self.media_side.connected(self._srtp, self._port, self.ice.selected)
+
+    def _send_flight(self, now: int) -> None:
+        dtls = self._dtls
+        if dtls is None or self.ice.selected is None:
+            return
+        flight = dtls.datagrams()
+        if flight:
+            self._flight, self._repeats = flight, 0
+            self._repeat_at = now + REPEAT_NS
+            self._port.send(flight, self.ice.selected)
+
+    def _media(self, data: bytes, now: int) -> Publisher | None:
+        srtp = self._srtp
+        if srtp is None:
+            return None
+        self.session.bytes_in += len(data)
+        # RFC 5761 4: types 192 to 223 are RTCP.
+        if len(data) > 1 and 192 <= data[1] <= 223:
+            plain = srtp.unprotect_rtcp(data)
+            if plain is not None:
+                self.ice.alive_at = now / _NS
+                try:
+                    packets = parse_rtcp(plain)
+                except ProtocolViolation:
+                    self._bad += 1
+                else:
+                    self.media_side.rtcp(packets, now)
+                return None
+        else:
+            plain = srtp.unprotect(data)
+            if plain is not None:
+                self.ice.alive_at = now / _NS
+                return self.media_side.rtp(plain, now)
+        self._bad += 1
+        return None
+
+    # -- what time brings -------------------------------------------------------
+
+    def tick(self, now: int) -> Publisher | None:
+        """Look at the time. Returns the publisher that has something to flush."""
+        found: list[Publisher | None] = [None]
+
+        def work() -> None:
+            found[0] = self._tick(now)
+
+        self._guard(work)
+        return found[0]
+
+    def _tick(self, now: int) -> Publisher | None:
+        if self._srtp is None:
+            if now > self._deadline:
+                what = "finished no handshake" if self._dtls is not None else "sent no check of ICE"
+                raise Closed(f"the peer {what} in time")
+            self._repeat(now)
+            return None
+        if self.ice.expired(now / _NS):
+            raise Closed("the peer is gone: no check of ICE in 30 s")
+        return self.media_side.tick(now)
+
+    def _repeat(self, now: int) -> None:
+        dtls = self._dtls
+        if dtls is None:
+            return
+        if dtls.timeout == 0:
+            dtls.handle_timeout()
+            self._send_flight(now)
+        elif self._flight and now >= self._repeat_at and self._repeats < MAX_REPEATS:
+            self._repeats += 1
+            self._repeat_at = now + (REPEAT_NS << self._repeats)
+            if self.ice.selected is not None:
+                self._port.send(self._flight, self.ice.selected)
+
+    def _close(self) -> None:
+        self._ended.set()
+        self.media_side.close(self.session.reason)
+        if self._dtls is not None and self.ice.selected is not None:
+            self._dtls.close()
+            self._port.send(self._dtls.datagrams(), self.ice.selected)
+        self._port.unname(self.ice.local.ufrag)
+        if self._old is not None:
+            self._port.unname(self._old.ufrag)
+        for address in self.ice.addresses:
+            self._port.unbind(address, self)
+        self.session.count("bad_packets", self._bad)

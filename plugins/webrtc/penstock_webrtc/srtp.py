@@ -1,0 +1,61 @@
+"""SRTP and SRTCP (RFC 3711, RFC 7714) through libsrtp: both directions of one peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pylibsrtp import Error, Policy, Session
+
+from penstock_webrtc.dtls import SrtpKeys
+
+MAX_PACKET = 1500
+"""Bytes that the library takes; larger packets do not fit the path anyway."""
+MAX_SOURCES = 64
+"""SSRCs of one peer that are known at a time: simulcast of some tracks, each with its retransmissions."""
+WINDOW = 1024
+"""Packets back from the newest that are still taken: with retransmissions they come out of order by a round trip."""
+
+_PROFILES = {
+    "SRTP_AEAD_AES_128_GCM": Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
+    "SRTP_AEAD_AES_256_GCM": Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
+    "SRTP_AES128_CM_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
+}
+
+
+class Srtp:
+    """Encrypts what goes to one peer, and opens what comes from it; what is not the peer's, or came before, is None."""
+
+    def __init__(self, keys: SrtpKeys) -> None:
+        profile = _PROFILES[keys.profile]
+        out = Policy(keys.local, Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
+        inward = Policy(keys.remote, Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
+        inward.window_size = WINDOW
+        sending = Session(out)
+        self._inward = Session(inward)
+        self._sources: dict[bytes, None] = {}
+        self.protect: Callable[[bytes], bytes] = sending.protect
+        """An RTP packet, encrypted. The same SSRC and sequence number is never to be given twice."""
+        self.protect_rtcp: Callable[[bytes], bytes] = sending.protect_rtcp
+
+    def unprotect(self, data: bytes) -> bytes | None:
+        """The RTP packet that came in."""
+        return self._opened(self._inward.unprotect, data, data[8:12])
+
+    def unprotect_rtcp(self, data: bytes) -> bytes | None:
+        """The RTCP compound that came in."""
+        return self._opened(self._inward.unprotect_rtcp, data, data[4:8])
+
+    def _opened(self, work: Callable[[bytes], bytes], data: bytes, ssrc: bytes) -> bytes | None:
+        if len(data) > MAX_PACKET:
+            return None
+        try:
+            found = work(data)
+        except Error:
+            return None
+        if ssrc not in self._sources:
+            self._sources[ssrc] = None
+            if len(self._sources) > MAX_SOURCES:
+                oldest = next(iter(self._sources))
+                del self._sources[oldest]
+                self._inward.remove_stream(int.from_bytes(oldest, "big"))
+        return found

@@ -1,0 +1,203 @@
+"""WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): offers by POST, what changes by PATCH, the end by DELETE."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from urllib.parse import quote
+
+import anyio
+
+from penstock import Closed, NotFound, PenstockError, ProtocolViolation, Server, Session, StreamPath
+from penstock.media import Kind
+from penstock_http.api import Request
+from penstock_webrtc.answer import Section, build_answer
+from penstock_webrtc.config import WebrtcConfig
+from penstock_webrtc.fragment import CONTENT_TYPE, Fragment
+from penstock_webrtc.muxer import REORDERED
+from penstock_webrtc.negotiation import choose_played
+from penstock_webrtc.offer import Offer
+from penstock_webrtc.player import Player, is_reordered
+from penstock_webrtc.session import Media, Peer
+from penstock_webrtc.shared import Shared, shared_of
+from penstock_webrtc.transport import Transport
+
+SDP = "application/sdp"
+MAX_OFFER = 128 << 10
+"""Bytes of a body: the largest offers of browsers have 30 KiB."""
+
+Made = tuple[Media, dict[str, Section]]
+Make = Callable[[Session, StreamPath, Offer, Request], Awaitable[Made]]
+
+
+class Unacceptable(PenstockError):
+    """The offer is well formed, and nothing of it can be had: the reason is what the peer is told."""
+
+
+class Views:
+    """The handlers of one server."""
+
+    def __init__(self, server: Server, config: WebrtcConfig) -> None:
+        self._server = server
+        self._config = config
+
+    async def whep(self, request: Request) -> None:
+        """An offer to play."""
+        await self._begin(request, "whep", self._play)
+
+    async def change(self, request: Request) -> None:
+        """PATCH: candidates of the peer, which need not be known, or an ICE restart (RFC 9725 4.3)."""
+        shared = shared_of(self._server)
+        peer = _resource(shared, request)
+        if not await _is(request, CONTENT_TYPE):
+            return
+        wanted = request.headers.get("if-match")
+        if wanted is None:
+            await request.respond(428, b"say with If-Match which ICE session is meant\n")
+            return
+        if wanted != "*" and _etag(peer) not in [tag.strip() for tag in wanted.split(",")]:
+            await request.respond(412, b"the ICE session is another one by now\n", headers=[("etag", _etag(peer))])
+            return
+        fragment = Fragment.parse(await _body(request))
+        if fragment.credentials.ufrag == peer.remote.credentials.ufrag:
+            await request.respond(204, headers=[("etag", _etag(peer))])
+            return
+        peer.restart(shared.credentials(), fragment.credentials)
+        body = Fragment(peer.ice.local, tuple(shared.candidates(_host(request))), ended=True).build()
+        await request.respond(200, body, content_type=CONTENT_TYPE, headers=[("etag", _etag(peer))])
+
+    async def end(self, request: Request) -> None:
+        """DELETE."""
+        _resource(shared_of(self._server), request).end(Closed("the peer left"))
+        await request.respond(200, b"")
+
+    async def _begin(self, request: Request, what: str, make: Make) -> None:
+        shared = shared_of(self._server)
+        path = _path(request)
+        if not await _is(request, SDP):
+            return
+        offer = Offer.parse(await _body(request))
+        host = _host(request)
+        waiting = shared.wait(host)
+        release = self._server.admit((host, 0), "webrtc") if waiting is not None else None
+        if waiting is None or release is None:
+            if waiting is not None:
+                waiting()
+            await request.respond(503, b"too many peers\n", headers=[("retry-after", "10")])
+            return
+        session = self._server.open_session("webrtc", request.address)
+        try:
+            media, sections = await make(session, path, offer, request)
+            local = Transport(shared.credentials(), (shared.identity.fingerprint,), offer.transport.answer_setup)
+            peer = Peer(
+                session,
+                shared.port,
+                shared.identity,
+                media,
+                local.credentials,
+                offer.transport,
+                handshake_timeout=self._server.config.server.handshake_timeout,
+                on_connected=waiting,
+            )
+        except BaseException as e:
+            waiting()
+            release()
+            self._server.close_session(session, e)
+            if isinstance(e, Unacceptable):
+                await request.respond(406, f"{e}\n".encode())
+                return
+            raise
+        token = shared.token()
+        shared.peers[token] = peer
+        self._server.spawn(partial(self._run, shared, token, peer, (waiting, release)))
+        answer = build_answer(
+            offer, sections, local, shared.candidates(host), shared.random.getrandbits(62)
+        )
+        resource = f"{request.root}/{quote(path, safe='/')}/{what}/{token}"
+        headers = [("location", resource), ("etag", _etag(peer)), ("accept-patch", CONTENT_TYPE)]
+        headers += [("link", f'<{url}>; rel="ice-server"') for url in self._config.ice_servers]
+        await request.respond(201, answer, content_type=SDP, headers=headers)
+
+    async def _run(
+        self, shared: Shared, token: str, peer: Peer, releases: Sequence[Callable[[], None]]
+    ) -> None:
+        """The session's own life, which goes on after its request."""
+        session = peer.session
+        error: BaseException | None = None
+        try:
+            with session.scope():
+                await peer.run()
+        except BaseException as e:
+            error = e
+            if isinstance(e, KeyboardInterrupt | anyio.get_cancelled_exc_class()):
+                raise
+        finally:
+            shared.peers.pop(token, None)
+            for release in releases:
+                release()
+            self._server.close_session(session, error)
+            error = None  # its traceback has this frame
+
+    async def _play(self, session: Session, path: StreamPath, offer: Offer, request: Request) -> Made:
+        stream = await self._server.streams.open(session, path, request.credentials)
+        played, left_out = choose_played(self._server.registry, offer, stream.tracks)
+        for chosen in played:
+            if chosen.track.kind is Kind.VIDEO and await is_reordered(stream, chosen.track):
+                raise Unacceptable(f"{path}: {REORDERED}")
+        missing = {track.kind: left_out[track.id] for track in stream.tracks if track.id in left_out}
+        asked = {media.kind for media in offer.media if media.receives}
+        kinds = {chosen.track.kind for chosen in played}
+        if Kind.VIDEO in missing and Kind.VIDEO not in kinds and Kind.VIDEO in asked:
+            raise Unacceptable(f"{path}: {missing[Kind.VIDEO]}")
+        if not played:
+            raise Unacceptable(f"{path}: {'; '.join(missing.values()) or 'nothing of it was asked for'}")
+        for track_id, reason in left_out.items():
+            session.leave_out(track_id, reason)
+            self._server.log_peer(session, "track left out", track=track_id, reason=reason)
+        player = Player(self._server, self._config, session, stream, played, shared_of(self._server).random)
+        return player, player.sections()
+
+
+def _path(request: Request) -> StreamPath:
+    """The stream's path: in the URL itself, or, as other servers have it, in its query as app and stream or name."""
+    path = request.values.get("path")
+    if isinstance(path, StreamPath):
+        return path
+    app, name = request.query.get("app", ""), request.query.get("stream") or request.query.get("name", "")
+    if not name:
+        raise ProtocolViolation("the URL names no stream: write /live/stream/whip, or ?app=live&stream=stream")
+    return StreamPath.parse(quote(f"{app}/{name}" if app else name))
+
+
+def _host(request: Request) -> str:
+    return request.address.rpartition(":")[0].strip("[]")
+
+
+def _etag(peer: Peer) -> str:
+    return f'"{peer.ice.local.ufrag}"'
+
+
+def _resource(shared: Shared, request: Request) -> Peer:
+    peer = shared.peers.get(request.values.get("session", ""))
+    if peer is None or peer.session.path != request.values.get("path"):
+        raise NotFound("there is no such session")
+    return peer
+
+
+async def _is(request: Request, content_type: str) -> bool:
+    """Whether the body is of that type; who sent another is told which."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == content_type:
+        return True
+    name = "accept-post" if request.method == "POST" else "accept-patch"
+    await request.respond(415, f"the body must be {content_type}\n".encode(), headers=[(name, content_type)])
+    return False
+
+
+async def _body(request: Request) -> bytes:
+    """All of the body. Raises `ProtocolViolation` where it is too long."""
+    found = bytearray()
+    async for data in request.body():
+        found += data
+        if len(found) > MAX_OFFER:
+            raise ProtocolViolation(f"the body is longer than {MAX_OFFER} bytes")
+    return bytes(found)
