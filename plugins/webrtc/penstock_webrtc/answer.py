@@ -51,7 +51,8 @@ def build_answer(
 ) -> bytes:
     """The answer with `sections` by their identification; all others are refused."""
     media = [
-        _taken(m, sections[m.mid], transport, candidates) if m.mid in sections else _refused(m) for m in offer.media
+        _taken(m, sections[m.mid], transport, candidates) if m.mid in sections else _refused(m)
+        for m in offer.media
     ]
     bundled = " ".join(m.mid for m in offer.media if m.mid in sections)
     return SessionDescription(
@@ -75,7 +76,10 @@ def _taken(
     if section.retransmission is not None:
         rtp.append(
             RtpFormat(
-                "RTX", section.format.clock_rate, fmtp={"apt": str(number)}, payload_type=section.retransmission
+                "RTX",
+                section.format.clock_rate,
+                fmtp={"apt": str(number)},
+                payload_type=section.retransmission,
             )
         )
         numbers.append(section.retransmission)
@@ -102,7 +106,9 @@ def _taken(
 
 def _spelt(fmt: RtpFormat) -> RtpFormat:
     """Encoding names are compared without case (RFC 8866 6.6), but there are peers that do not know that of rtx."""
-    return evolve(fmt, encoding=fmt.encoding.lower() if fmt.encoding in ("RTX", "OPUS", "MULTIOPUS") else fmt.encoding)
+    return evolve(
+        fmt, encoding=fmt.encoding.lower() if fmt.encoding in ("RTX", "OPUS", "MULTIOPUS") else fmt.encoding
+    )
 
 
 def _refused(media: OfferedMedia) -> MediaDescription:

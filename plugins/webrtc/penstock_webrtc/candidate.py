@@ -53,7 +53,13 @@ def host_candidates(addresses: Iterable[str], port: int) -> Sequence[Candidate]:
     """A UDP candidate for each address, the first preferred."""
     return [
         Candidate(
-            str(number + 1), 1, "udp", _HOST_PREFERENCE << 24 | 65535 - number << 8 | 255, address, port, "host"
+            str(number + 1),
+            1,
+            "udp",
+            _HOST_PREFERENCE << 24 | 65535 - number << 8 | 255,
+            address,
+            port,
+            "host",
         )
         for number, address in enumerate(addresses)
     ]

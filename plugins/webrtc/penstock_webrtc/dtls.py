@@ -65,7 +65,9 @@ class Identity:
         return cls(context, ("sha-256", certificate.fingerprint(SHA256())))
 
 
-def _any_certificate(_connection: SSL.Connection, _certificate: object, _error: int, _depth: int, _ok: int) -> bool:
+def _any_certificate(
+    _connection: SSL.Connection, _certificate: object, _error: int, _depth: int, _ok: int
+) -> bool:
     return True
 
 

@@ -14,7 +14,7 @@ from penstock.ring import Unit
 from penstock_formats.rtp import RTP, Packetizer, SampledPacketizer
 
 MAX_PAYLOAD = 1160
-"""Bytes of an RTP payload: with headers, tag and the two bytes of a retransmission 1250 over IPv6, below what every path takes."""
+"""Bytes of an RTP payload: with all headers, the tag and what a retransmission adds 1250 over IPv6, which every path takes."""
 REORDERED = "its pictures are reordered (B-frames), which browsers show in the wrong order"
 LATE = "the peer was told of the tracks that there were when it came"
 
@@ -24,7 +24,9 @@ class PayloadUnit(Unit):
 
     __slots__ = ("pts", "ticks")
 
-    def __init__(self, frame: Frame, payloads: tuple[bytes, ...], ticks: tuple[int, ...], *, key: bool) -> None:
+    def __init__(
+        self, frame: Frame, payloads: tuple[bytes, ...], ticks: tuple[int, ...], *, key: bool
+    ) -> None:
         super().__init__(frame.track, payloads, frame.dts, key=key, video=frame.track.kind is Kind.VIDEO)
         self.pts = frame.pts
         self.ticks = ticks

@@ -89,7 +89,10 @@ def _play(registry: Registry, free: Sequence[OfferedMedia], track: Track) -> tup
         return None, str(e)
     if best is None:
         names = dict.fromkeys(f.encoding for media in sections for f in media.formats)
-        return None, f"the peer does not play {described.encoding} as it is here, but {', '.join(names) or 'nothing'}"
+        return (
+            None,
+            f"the peer does not play {described.encoding} as it is here, but {', '.join(names) or 'nothing'}",
+        )
     return Played(best[1], best[2], track, binding, described), ""
 
 

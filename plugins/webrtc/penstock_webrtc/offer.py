@@ -118,7 +118,9 @@ def _read(session: SessionDescription, section: MediaDescription, number: str) -
             identifier = parse_decimal(head.partition("/")[0], 4350, "extension id", "RFC 8285 5")
             extensions.append((uri.split(" ")[0], identifier))
     if len(feedback) > MAX_FEEDBACK or len(extensions) > MAX_EXTENSIONS:
-        raise ProtocolViolation("more header extensions or kinds of feedback than anybody has", "RFC 8829 5.2")
+        raise ProtocolViolation(
+            "more header extensions or kinds of feedback than anybody has", "RFC 8829 5.2"
+        )
     return OfferedMedia(
         section,
         section.attribute("mid") or number,

@@ -94,7 +94,9 @@ class _Sender:
 
     def report(self, stream: Stream, pts: int) -> bytes:
         rtp_time = to_ticks(pts, self.played.format.clock_rate) + self.offset
-        report = SenderReport(self.ssrc, ns_to_ntp(stream.clock.wall(pts)), rtp_time, self.packets, self.octets)
+        report = SenderReport(
+            self.ssrc, ns_to_ntp(stream.clock.wall(pts)), rtp_time, self.packets, self.octets
+        )
         return encode_rtcp([report, SourceDescription(((self.ssrc, ((1, CNAME.encode()),)),))])
 
 
@@ -102,7 +104,13 @@ class Player:
     """What one peer plays of a stream."""
 
     def __init__(
-        self, server: Server, config: WebrtcConfig, session: Session, stream: Stream, played: Sequence[Played], random: Random
+        self,
+        server: Server,
+        config: WebrtcConfig,
+        session: Session,
+        stream: Stream,
+        played: Sequence[Played],
+        random: Random,
     ) -> None:
         self._server = server
         self._config = config

@@ -33,7 +33,9 @@ def make_identity() -> Identity:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "WebRTC")])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=VALID_DAYS))
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(
+        now + timedelta(days=VALID_DAYS)
+    )
     return Identity.of(builder.sign(key, SHA256()), key)
 
 
@@ -76,7 +78,9 @@ class WebrtcService:
             try:
                 infos = await anyio.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
             except OSError as e:
-                raise UserError(f"webrtc.addresses: {name} cannot be found ({e.strerror}); correct it.") from None
+                raise UserError(
+                    f"webrtc.addresses: {name} cannot be found ({e.strerror}); correct it."
+                ) from None
             found += [str(info[4][0]) for info in infos]
         return list(dict.fromkeys(found))
 

@@ -97,6 +97,7 @@ class Shared:
 
 _shared: WeakKeyDictionary[Server, Shared] = WeakKeyDictionary()
 
+
 def shared_of(server: Server) -> Shared:
     """What the service of `server` has opened. Raises `UserError` while it does not run."""
     found = _shared.get(server)

@@ -106,7 +106,12 @@ class StunMessage:
                 found.append((number, value))
             at = end + -size % 4
         return cls(
-            Kind((kind & 0x100) >> 7 | (kind & 0x10) >> 4), method, transaction, tuple(found), integrity, covered
+            Kind((kind & 0x100) >> 7 | (kind & 0x10) >> 4),
+            method,
+            transaction,
+            tuple(found),
+            integrity,
+            covered,
         )
 
     def get(self, attribute: Attribute) -> bytes | None:

@@ -56,7 +56,9 @@ class Views:
             await request.respond(428, b"say with If-Match which ICE session is meant\n")
             return
         if wanted != "*" and _etag(peer) not in [tag.strip() for tag in wanted.split(",")]:
-            await request.respond(412, b"the ICE session is another one by now\n", headers=[("etag", _etag(peer))])
+            await request.respond(
+                412, b"the ICE session is another one by now\n", headers=[("etag", _etag(peer))]
+            )
             return
         fragment = Fragment.parse(await _body(request))
         if fragment.credentials.ufrag == peer.remote.credentials.ufrag:
@@ -88,7 +90,9 @@ class Views:
         session = self._server.open_session("webrtc", request.address)
         try:
             media, sections = await make(session, path, offer, request)
-            local = Transport(shared.credentials(), (shared.identity.fingerprint,), offer.transport.answer_setup)
+            local = Transport(
+                shared.credentials(), (shared.identity.fingerprint,), offer.transport.answer_setup
+            )
             peer = Peer(
                 session,
                 shared.port,
@@ -110,9 +114,7 @@ class Views:
         token = shared.token()
         shared.peers[token] = peer
         self._server.spawn(partial(self._run, shared, token, peer, (waiting, release)))
-        answer = build_answer(
-            offer, sections, local, shared.candidates(host), shared.random.getrandbits(62)
-        )
+        answer = build_answer(offer, sections, local, shared.candidates(host), shared.random.getrandbits(62))
         resource = f"{request.root}/{quote(path, safe='/')}/{what}/{token}"
         headers = [("location", resource), ("etag", _etag(peer)), ("accept-patch", CONTENT_TYPE)]
         headers += [("link", f'<{url}>; rel="ice-server"') for url in self._config.ice_servers]
@@ -165,7 +167,9 @@ def _path(request: Request) -> StreamPath:
         return path
     app, name = request.query.get("app", ""), request.query.get("stream") or request.query.get("name", "")
     if not name:
-        raise ProtocolViolation("the URL names no stream: write /live/stream/whip, or ?app=live&stream=stream")
+        raise ProtocolViolation(
+            "the URL names no stream: write /live/stream/whip, or ?app=live&stream=stream"
+        )
     return StreamPath.parse(quote(f"{app}/{name}" if app else name))
 
 

@@ -1,0 +1,79 @@
+// A page that plays by WHEP and publishes by WHIP, as their own documents have it.
+"use strict";
+
+async function exchange(pc, url) {
+  await pc.setLocalDescription();
+  const begun = performance.now();
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "Content-Type": "application/sdp" },
+    body: pc.localDescription.sdp,
+  });
+  const sdp = await response.text();
+  const told = { status: response.status, sdp, begun };
+  if (response.status === 201) {
+    await pc.setRemoteDescription({ type: "answer", sdp });
+    told.resource = new URL(response.headers.get("Location"), url).href;
+    told.etag = response.headers.get("ETag");
+  }
+  return told;
+}
+
+// A peer that plays: `video` shows it, and what is heard goes into an analyser.
+class Playing {
+  constructor(name, codec) {
+    this.pc = new RTCPeerConnection();
+    this.stream = new MediaStream();
+    this.video = document.createElement("video");
+    Object.assign(this.video, { muted: true, autoplay: true, playsInline: true, srcObject: this.stream });
+    document.body.append(this.video);
+    const picture = this.pc.addTransceiver("video", { direction: "recvonly" });
+    if (codec) {
+      const { codecs } = RTCRtpReceiver.getCapabilities("video");
+      picture.setCodecPreferences(codecs.filter((c) => c.mimeType === codec || c.mimeType === "video/rtx"));
+    }
+    this.pc.addTransceiver("audio", { direction: "recvonly" });
+    this.pc.addEventListener("track", ({ track }) => {
+      this.stream.addTrack(track);
+      if (track.kind === "audio") this.listen(track);
+    });
+    this.first = null;
+    this.video.requestVideoFrameCallback(() => (this.first = performance.now() - this.told.begun));
+    Playing.all[name] = this;
+  }
+
+  async play(url) {
+    this.told = await exchange(this.pc, url);
+    return this.told;
+  }
+
+  async listen(track) {
+    const audio = (Playing.audio ??= new AudioContext());
+    await audio.resume();
+    this.analyser = new AnalyserNode(audio, { fftSize: 8192, smoothingTimeConstant: 0 });
+    audio.createMediaStreamSource(new MediaStream([track])).connect(this.analyser);
+    const quiet = new GainNode(audio, { gain: 0 });
+    this.analyser.connect(quiet).connect(audio.destination);
+  }
+
+  // The strongest frequency of what is heard, null where there is no sound.
+  heard() {
+    if (!this.analyser) return null;
+    const bins = new Float32Array(this.analyser.frequencyBinCount);
+    this.analyser.getFloatFrequencyData(bins);
+    let best = 0;
+    bins.forEach((level, index) => (best = level > bins[best] ? index : best));
+    return bins[best] > -80 ? (best * Playing.audio.sampleRate) / this.analyser.fftSize : null;
+  }
+
+  async stats() {
+    const found = {};
+    for (const report of (await this.pc.getStats()).values()) {
+      if (report.type === "inbound-rtp") found[report.kind] = { ...report };
+      if (report.type === "transport") found.transport = { ...report };
+    }
+    return found;
+  }
+}
+Playing.all = {};
+window.Playing = Playing;
