@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from random import Random
 
 import pytest
 from attrs import define
@@ -15,11 +14,12 @@ from penstock.registry import Registry
 from penstock.stream import Stream, StreamOptions
 from penstock_codecs import aac, h264
 from penstock_formats.rtcp import SenderReport, encode_rtcp, ns_to_ntp
+from penstock_formats.rtp.alignment import WAIT_NS
+from penstock_formats.rtp.ingest import HELD_BYTES, Ingest, TrackIngest
 from penstock_formats.rtp.packet import RtpPacket
+from penstock_formats.rtp.reorder import MAX_DELAY
 from penstock_formats.sdp import SessionDescription
-from penstock_rtsp.alignment import WAIT_NS
 from penstock_rtsp.description import offered
-from penstock_rtsp.ingest import HELD_BYTES, Ingest, TrackIngest
 from tests.faults.rtsp import AAC, H264, IDR, sdp
 from tests.kernel.stage import Host, events, frames, publish, with_queue
 
@@ -51,7 +51,7 @@ class Peer:
         stream = Stream(StreamPath.parse("live/one"), registry, StreamOptions(), Host())
         queue = with_queue(stream)
         found, _ = offered(registry, SessionDescription.parse(sdp(*media)))
-        ingest = Ingest(publish(stream), registry, found, reorder=reorder, random=Random(1))
+        ingest = Ingest(publish(stream), registry, found, 1, delay=MAX_DELAY if reorder else None)
         return cls(ingest, queue)
 
     def track(self, kind: Kind) -> TrackIngest:

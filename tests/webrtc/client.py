@@ -6,12 +6,13 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from random import Random
+from typing import ClassVar
 
 import anyio
 import httpx2
 from attrs import define, field
 
-from penstock import Codec, CodecConfig, PluginSet, Publisher, Server, Track
+from penstock import Codec, CodecConfig, PluginSet, Publisher, Server, Session, Track
 from penstock_formats.rtcp import RtcpPacket, encode_rtcp, parse_rtcp
 from penstock_formats.rtp.packet import RtpPacket
 from penstock_formats.sdp import SessionDescription
@@ -43,6 +44,7 @@ class Rig:
     server: Server
     http: httpx2.AsyncClient
     media: tuple[str, int]
+    sessions: list[Session] = field(factory=list[Session])
 
     async def post(self, url: str, body: bytes, **headers: str) -> httpx2.Response:
         return await self.http.post(url, content=body, headers={"content-type": "application/sdp", **headers})
@@ -51,6 +53,7 @@ class Rig:
         self, path: str, *tracks: tuple[Codec, int, CodecConfig]
     ) -> tuple[Publisher, list[Track]]:
         session = self.server.open_session("test", "")
+        self.sessions.append(session)
         publisher = await self.server.streams.publish(session, path)
         found = [publisher.add_track(*track) for track in tracks]
         publisher.tracks_complete()
@@ -72,12 +75,21 @@ async def rig(**changes: dict[str, object]) -> AsyncGenerator[Rig]:
     async with Server(config, plugins=PluginSet.discover()) as server:
         ports = {e.what: e.port for e in server.endpoints}
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports['http']}") as http:
-            yield Rig(server, http, ("127.0.0.1", ports["webrtc"]))
+            made = Rig(server, http, ("127.0.0.1", ports["webrtc"]))
+            try:
+                yield made
+            finally:
+                for session in made.sessions:
+                    server.close_session(session)
+                while Client.made:
+                    Client.made.pop().sock.close()
 
 
 @define(eq=False)
 class Client:
-    """One peer. `codings` are its sections in order, by kind and rtpmap."""
+    """One peer. `codings` are the rtpmaps of its sections, in order. Its socket is closed with the rig."""
+
+    made: ClassVar[list[Client]] = []
 
     codings: tuple[str, ...] = (VP8, OPUS)
     direction: str = "recvonly"
@@ -102,6 +114,7 @@ class Client:
     def __attrs_post_init__(self) -> None:
         self.sock.bind(("127.0.0.1", 0))
         self.sock.setblocking(False)
+        Client.made.append(self)
 
     def offer(self) -> bytes:
         name, value = self.identity.fingerprint
@@ -207,6 +220,3 @@ class Client:
 
     def of(self, payload_type: int) -> list[RtpPacket]:
         return [p for p in self.packets if p.payload_type == payload_type]
-
-    def close(self) -> None:
-        self.sock.close()

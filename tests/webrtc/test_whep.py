@@ -314,7 +314,7 @@ class TestRefusals:
         await playing(served, client)
         await served.server.disable("webrtc")
         assert not served.peers
-        assert (await served.post("/live/one/whep", client.offer())).status_code in (404, 405)
+        assert (await served.post("/live/one/whep", client.offer())).status_code == 400
         await served.server.enable("webrtc")
         assert (await served.post("/live/one/whep", client.offer())).status_code == 201
 
@@ -360,11 +360,13 @@ class TestPeers:
         assert [(c.get(Attribute.ERROR_CODE) or b"")[2:4] for c in other.checks] == [b"\4\x14", b"\4\x57"]
 
     async def test_another_certificate_than_that_of_the_offer(self, served: Rig, other: Client) -> None:
+        session = next(s for s in served.server.sessions if s.id == served.peers[-1])
         other.identity = Client().identity
         other.send(other.check())
         await other.until(lambda: other.checks)
         other.shake_hands()
-        await served.until(lambda: len(served.peers) == 1)
+        await other.until(lambda: len(served.peers) == 1)
+        assert session.reason == "the peer's certificate is not the one of its SDP"
         assert not other.packets
 
     async def test_a_handshake_of_rubbish(self, served: Rig, other: Client) -> None:

@@ -25,9 +25,10 @@ from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
+from penstock_formats.rtp.ingest import Ingest, TrackIngest
+from penstock_formats.rtp.reorder import MAX_DELAY
 from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.description import describe, offered
-from penstock_rtsp.ingest import Ingest, TrackIngest
 from penstock_rtsp.message import InterleavedFrame, Request, interleaved_header
 from penstock_rtsp.muxer import RtpMuxer, formats
 from penstock_rtsp.requester import (
@@ -291,7 +292,13 @@ class _Link:
         if self.udp:
             await self._hear()
         publisher = publish(self.session)
-        ingest = Ingest(publisher, self.server.registry, found, reorder=self.udp, random=SystemRandom())
+        ingest = Ingest(
+            publisher,
+            self.server.registry,
+            found,
+            SystemRandom().getrandbits(32),
+            delay=MAX_DELAY if self.udp else None,
+        )
 
         def want_key_frame(track: Track) -> None:
             for index, found in enumerate(ingest.tracks):

@@ -13,9 +13,10 @@ from penstock.path import StreamPath
 from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Session
+from penstock_formats.rtp.ingest import Ingest, TrackIngest
+from penstock_formats.rtp.reorder import MAX_DELAY
 from penstock_rtsp.connection import Asked
 from penstock_rtsp.description import Offered
-from penstock_rtsp.ingest import Ingest, TrackIngest
 from penstock_rtsp.url import Target
 
 
@@ -62,8 +63,8 @@ class Recorder:
                 publisher,
                 self.server.registry,
                 [self.offered[i] for i in order],
-                reorder=reorder,
-                random=self.random,
+                self.random.getrandbits(32),
+                delay=MAX_DELAY if reorder else None,
             )
         except BaseException:
             publisher.close("what was announced cannot be published")

@@ -10,10 +10,10 @@ import anyio
 from penstock.errors import ProtocolViolation, leading
 from penstock.net import Connection, slices
 from penstock.session import Session
+from penstock_formats.rtp.ingest import Ingest
 from penstock_rtsp.channels import Channels
 from penstock_rtsp.connection import Asked, Refused, ServerConnection
 from penstock_rtsp.date import date
-from penstock_rtsp.ingest import Ingest
 from penstock_rtsp.message import InterleavedFrame
 from penstock_rtsp.methods import Methods
 from penstock_rtsp.shared import Shared

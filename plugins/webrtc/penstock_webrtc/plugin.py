@@ -12,9 +12,19 @@ from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.server import WebrtcService
 from penstock_webrtc.views import Views
 
+PATTERNS = (
+    "/{{path}}/{0}",
+    "/webrtc/{1}/{{path}}",  # Monibuca
+    "/rtc/v1/{0}",  # SRS: ?app=live&stream=stream
+    "/rtc/v1/{0}/",
+    "/index/api/{0}",  # ZLMediaKit
+    "/{0}/v1",  # smart_rtmpd: ?app=live&name=stream
+)
+"""Where offers go: our own first, then those that other servers' users have."""
+
 
 class WebrtcPlugin(Plugin):
-    """WHEP: the browser plays what anybody publishes, with a delay of well below a second."""
+    """WHIP and WHEP: browsers, OBS and FFmpeg publish and play, with a delay of well below a second."""
 
     name = "webrtc"
     version = version("penstock")
@@ -27,22 +37,13 @@ class WebrtcPlugin(Plugin):
     @hookimpl(optionalhook=True)  # without the HTTP port nobody can ask
     def http_routes(self, server: Server, config: WebrtcConfig) -> Iterable[Route]:
         views = Views(server, config)
-        found = [
-            Route(pattern, views.whep, ("POST",))
-            for pattern in (
-                "/{path}/whep",
-                "/webrtc/play/{path}",  # Monibuca
-                "/rtc/v1/whep",  # SRS: ?app=live&stream=stream
-                "/rtc/v1/whep/",
-                "/index/api/whep",  # ZLMediaKit
-                "/whep/v1",  # smart_rtmpd: ?app=live&name=stream
-            )
+        return [
+            *(Route(pattern.format("whip", "push"), views.whip, ("POST",)) for pattern in PATTERNS),
+            *(Route(pattern.format("whep", "play"), views.whep, ("POST",)) for pattern in PATTERNS),
+            Route("/{path}", views.whip_by_direction, ("POST",)),
+            *(Route(f"/{{path}}/{what}/{{session}}", views.change, ("PATCH",)) for what in ("whip", "whep")),
+            *(Route(f"/{{path}}/{what}/{{session}}", views.end, ("DELETE",)) for what in ("whip", "whep")),
         ]
-        found += [
-            Route("/{path}/whep/{session}", views.change, ("PATCH",)),
-            Route("/{path}/whep/{session}", views.end, ("DELETE",)),
-        ]
-        return found
 
 
 plugin = WebrtcPlugin()

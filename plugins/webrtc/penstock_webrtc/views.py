@@ -8,16 +8,26 @@ from urllib.parse import quote
 
 import anyio
 
-from penstock import Closed, NotFound, PenstockError, ProtocolViolation, Server, Session, StreamPath
+from penstock import (
+    AlreadyPublished,
+    Closed,
+    NotFound,
+    PenstockError,
+    ProtocolViolation,
+    Server,
+    Session,
+    StreamPath,
+)
 from penstock.media import Kind
 from penstock_http.api import Request
 from penstock_webrtc.answer import Section, build_answer
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.fragment import CONTENT_TYPE, Fragment
 from penstock_webrtc.muxer import REORDERED
-from penstock_webrtc.negotiation import choose_played
+from penstock_webrtc.negotiation import choose_played, choose_recorded
 from penstock_webrtc.offer import Offer
 from penstock_webrtc.player import Player, is_reordered
+from penstock_webrtc.recorder import Recorder
 from penstock_webrtc.session import Media, Peer
 from penstock_webrtc.shared import Shared, shared_of
 from penstock_webrtc.transport import Transport
@@ -44,6 +54,16 @@ class Views:
     async def whep(self, request: Request) -> None:
         """An offer to play."""
         await self._begin(request, "whep", self._play)
+
+    async def whip(self, request: Request) -> None:
+        """An offer to publish."""
+        await self._begin(request, "whip", self._record)
+
+    async def whip_by_direction(self, request: Request) -> None:
+        """OvenMediaEngine's spelling: a POST to the stream itself, with ``?direction=whip``."""
+        if request.query.get("direction") != "whip":
+            raise NotFound("there is nothing to post here")
+        await self.whip(request)
 
     async def change(self, request: Request) -> None:
         """PATCH: candidates of the peer, which need not be known, or an ICE restart (RFC 9725 4.3)."""
@@ -158,6 +178,20 @@ class Views:
             self._server.log_peer(session, "track left out", track=track_id, reason=reason)
         player = Player(self._server, self._config, session, stream, played, shared_of(self._server).random)
         return player, player.sections()
+
+    async def _record(self, session: Session, path: StreamPath, offer: Offer, request: Request) -> Made:
+        path = await self._server.streams.authorize(session, "publish", path, request.credentials)
+        session.direction, session.path = "publish", path
+        stream = self._server.streams.get(path)
+        if stream is not None and stream.publisher is not None and not stream.options.override:
+            raise AlreadyPublished(f"{path} is being published already")
+        recorded, left_out = choose_recorded(self._server.registry, offer)
+        if not recorded:
+            raise Unacceptable(f"{path}: {'; '.join(left_out) or 'the offer sends nothing'}")
+        for reason in left_out:
+            self._server.log_peer(session, "track left out", reason=reason)
+        recorder = Recorder(self._server, session, path, recorded, shared_of(self._server).random)
+        return recorder, recorder.sections()
 
 
 def _path(request: Request) -> StreamPath:

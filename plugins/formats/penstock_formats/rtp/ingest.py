@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from random import Random
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
 from penstock.errors import ProtocolViolation
-from penstock.media import CodecConfig, Kind, Track, to_ns
+from penstock.media import Codec, CodecConfig, Kind, Track, to_ns
 from penstock.publisher import Publisher
 from penstock.registry import INFO, AudioInfo, Registry
 from penstock_formats.rtcp import (
@@ -20,12 +21,11 @@ from penstock_formats.rtcp import (
     ntp_to_ns,
     parse_rtcp,
 )
-from penstock_formats.rtp import AccessUnit
+from penstock_formats.rtp.alignment import Alignment, TrackClock
+from penstock_formats.rtp.binding import AccessUnit, RtpBinding, RtpFormat
 from penstock_formats.rtp.packet import RtpPacket, unwrap_timestamp
 from penstock_formats.rtp.reorder import ReorderBuffer
 from penstock_formats.rtp.statistics import ReceiverStatistics
-from penstock_rtsp.alignment import Alignment, TrackClock
-from penstock_rtsp.description import Offered
 
 _log = structlog.get_logger("penstock")
 
@@ -34,13 +34,30 @@ HELD_BYTES = 8 << 20
 """What waits for a place at most: a quarter of a second of 250 Mbit/s."""
 
 
+class Announced(Protocol):
+    """A track as its sender describes it; `config` is None where it comes in band."""
+
+    @property
+    def format(self) -> RtpFormat: ...
+    @property
+    def binding(self) -> RtpBinding: ...
+    @property
+    def codec(self) -> Codec: ...
+    @property
+    def config(self) -> CodecConfig | None: ...
+
+
 class TrackIngest:
     """One track of a publisher."""
 
     def __init__(
-        self, ingest: Ingest, offered: Offered, track: Track, clock: TrackClock, *, reorder: bool
+        self,
+        ingest: Ingest,
+        announced: Announced,
+        track: Track,
+        clock: TrackClock,
+        reorder: ReorderBuffer | None,
     ) -> None:
-        self.offered = offered
         self.track = track
         self.clock = clock
         self.bad = 0
@@ -50,16 +67,17 @@ class TrackIngest:
         self.ended = False
         """Whether its source said goodbye."""
         self._ingest = ingest
-        self._rate = offered.format.clock_rate
-        self._payload_type = offered.format.payload_type
-        self._depacketizer = offered.binding.depacketizer(offered.format)
-        self._reorder = ReorderBuffer() if reorder else None
+        self._rate = announced.format.clock_rate
+        self._payload_type = announced.format.payload_type
+        self._depacketizer = announced.binding.depacketizer(announced.format)
+        self._reorder = reorder
         self._next = -1
         self._ticks: int | None = None
         self._source = -1
         self._pending_report: SenderReport | None = None
         self._declared = 0
-        self._configure(offered.config)
+        self._torn = False
+        self._configure(announced.config)
 
     def packet(self, data: bytes, now: int) -> None:
         """One RTP packet; what cannot be read is counted and dropped."""
@@ -71,11 +89,19 @@ class TrackIngest:
         if packet.payload_type != self._payload_type:
             self.bad += 1
             return
+        self.received(packet, now)
+
+    def received(self, packet: RtpPacket, now: int) -> None:
+        """A packet that is this track's."""
         if self.statistics is None or packet.ssrc != self.ssrc:
             self.ssrc = packet.ssrc
             self.ended = False
             self.statistics = ReceiverStatistics(packet.ssrc, self._rate)
         self.statistics.packet(packet.sequence, packet.timestamp, now)
+        self.repaired(packet, now)
+
+    def repaired(self, packet: RtpPacket, now: int) -> None:
+        """As `received`, of a packet that came as a repetition: it was lost, whatever became of it."""
         if self._reorder is not None:
             for ordered, lost in self._reorder.push(packet, now):
                 self._ordered(ordered, lost, now)
@@ -111,6 +137,11 @@ class TrackIngest:
         if self._pending_report is not None:
             report, self._pending_report = self._pending_report, None
             self.sender_report(report, now)
+        if not packet.payload:
+            # It probes for bandwidth (RFC 3550 5.1 calls it padding): nothing is missing where it is.
+            self._torn = self._torn or lost
+            return
+        lost, self._torn = lost or self._torn, False
         try:
             units = self._depacketizer.push(packet.payload, ticks, packet.marker, lost)
         except ProtocolViolation:
@@ -154,7 +185,7 @@ class TrackIngest:
 class Ingest:
     """All tracks of one publisher, on one clock.
 
-    A track's first frames wait for a moment, at most `penstock_rtsp.alignment.WAIT_NS`, where its report is not there:
+    A track's first frames wait for a moment, at most `penstock_formats.rtp.alignment.WAIT_NS`, where its report is not there:
     after that arrival places it. Once it has a place its frames go straight through.
     """
 
@@ -162,14 +193,14 @@ class Ingest:
         self,
         publisher: Publisher,
         registry: Registry,
-        tracks: list[Offered],
+        tracks: Sequence[Announced],
+        ssrc: int,
         *,
-        reorder: bool,
-        random: Random,
+        delay: int | None,
     ) -> None:
         self.publisher = publisher
         self.registry = registry
-        self.ssrc = random.getrandbits(32)
+        self.ssrc = ssrc
         self.tracks: list[TrackIngest] = []
         self._alignment = Alignment()
         self._held: list[tuple[TrackIngest, AccessUnit, int]] = []
@@ -182,7 +213,8 @@ class Ingest:
                 rate = described.sample_rate if isinstance(described, AudioInfo) else rate
             track = publisher.add_track(offer.codec, rate, offer.config)
             clock = self._alignment.add(offer.format.clock_rate)
-            self.tracks.append(TrackIngest(self, offer, track, clock, reorder=reorder))
+            reorder = ReorderBuffer(max_delay=delay) if delay is not None else None
+            self.tracks.append(TrackIngest(self, offer, track, clock, reorder))
         publisher.tracks_complete()
 
     @property

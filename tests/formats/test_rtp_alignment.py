@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.media import NS, to_ns, to_ticks
-from penstock_rtsp.alignment import FAR_NS, STEP_NS, WAIT_NS, Alignment, TrackClock
+from penstock_formats.rtp.alignment import FAR_NS, STEP_NS, WAIT_NS, Alignment, TrackClock
 
 MS = 1_000_000
 VIDEO, AUDIO = 90_000, 48_000
