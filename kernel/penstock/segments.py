@@ -185,6 +185,9 @@ class SegmentStore:
         if segment is not None:
             age = frame.dts - segment.dts
             due = age >= self.bounds.target - rendition.frame_interval // 2
+            if due and not begins:
+                # Browsers send key frames only when asked: a segment is to end with the next frame that can begin one.
+                self.stream.request_key_frame(frame.track)
             if not (begins and (due or self._regroup or self._renew)) and not (
                 due and (age >= MAX_SEGMENT_NS or segment.size >= self.bounds.bytes // OPEN_SHARE)
             ):

@@ -77,3 +77,62 @@ class Playing {
 }
 Playing.all = {};
 window.Playing = Playing;
+
+// A peer that publishes: the picture of `picture.py`, drawn as it is sent, and a tone.
+class Publishing {
+  constructor(name, codec, tone) {
+    this.canvas = document.createElement("canvas");
+    Object.assign(this.canvas, { width: LAYOUT.width, height: LAYOUT.height });
+    this.context = this.canvas.getContext("2d", { alpha: false });
+    this.number = 0;
+    this.timer = setInterval(() => this.draw(), 40);
+    this.draw();
+    const audio = (Playing.audio ??= new AudioContext());
+    const sound = new OscillatorNode(audio, { frequency: tone });
+    const microphone = new MediaStreamAudioDestinationNode(audio, { channelCount: 1 });
+    sound.connect(new GainNode(audio, { gain: 0.5 })).connect(microphone);
+    sound.start();
+    audio.resume();
+    this.pc = new RTCPeerConnection();
+    const [picture] = this.canvas.captureStream(25).getTracks();
+    const [tones] = microphone.stream.getTracks();
+    const sender = this.pc.addTransceiver(picture, { direction: "sendonly", sendEncodings: [{ maxBitrate: 1500000 }] });
+    const { codecs } = RTCRtpSender.getCapabilities("video");
+    sender.setCodecPreferences(codecs.filter((c) => c.mimeType === codec || c.mimeType === "video/rtx"));
+    this.pc.addTransceiver(tones, { direction: "sendonly" });
+    Playing.all[name] = this;
+  }
+
+  draw() {
+    const { width, height, block, rows, columns, bars, epoch } = LAYOUT;
+    const { context } = this;
+    bars.forEach(([r, g, b], index) => {
+      context.fillStyle = `rgb(${r} ${g} ${b})`;
+      context.fillRect((index * width) / bars.length, 0, width / bars.length, height);
+    });
+    const value = (BigInt(this.number & 0xffff) << 40n) | BigInt(Date.now() - epoch);
+    const bytes = [];
+    for (let shift = 56n; shift >= 0n; shift -= 8n) bytes.push(Number((value >> shift) & 255n));
+    const coded = (value << 8n) | BigInt(crc32(bytes) & 255);
+    for (let bit = 0; bit < rows * columns; bit += 1) {
+      context.fillStyle = (coded >> BigInt(rows * columns - 1 - bit)) & 1n ? "#fff" : "#000";
+      context.fillRect((bit % columns) * block, Math.floor(bit / columns) * block, block, block);
+    }
+    this.number += 1;
+  }
+
+  async publish(url) {
+    this.told = await exchange(this.pc, url);
+    return this.told;
+  }
+
+  async stats() {
+    const found = {};
+    for (const report of (await this.pc.getStats()).values()) {
+      if (report.type === "outbound-rtp" || report.type === "remote-inbound-rtp")
+        found[`${report.type} ${report.kind}`] = { ...report };
+    }
+    return found;
+  }
+}
+window.Publishing = Publishing;
