@@ -23,6 +23,7 @@ PORTS = (
     "rtsp.rtcp",
     "srt.listen",
     "http.listen",
+    "webrtc.listen",
 )
 UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 # Root is who may do everything: without these rights it is like any other user.

@@ -69,3 +69,16 @@ def frame(number: int, milliseconds: int) -> bytes:
         )
         rows.append(line * BLOCK)
     return b"".join(rows) + LUMA + CHROMA
+
+
+def read(luma: bytes) -> tuple[int, int] | None:
+    """Number and milliseconds of a frame, from its plane of brightness; None where it cannot be read."""
+    coded = 0
+    for row in range(ROWS):
+        for column in range(COLUMNS):
+            at = (row * BLOCK + BLOCK // 2) * WIDTH + column * BLOCK + BLOCK // 2
+            coded = coded << 1 | (luma[at] > 127)
+    value = coded >> 8
+    if crc32(struct.pack("!Q", value)) & 0xFF != coded & 0xFF:
+        return None
+    return value >> 40, value & 0xFF_FFFF_FFFF

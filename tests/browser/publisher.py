@@ -1,4 +1,4 @@
-"""A live publisher: FFmpeg encodes frames that are made as they are sent, with a tone, and sends them over RTMP or RTSP.
+"""A live publisher: FFmpeg encodes frames that are made as they are sent, with a tone, and sends them over RTMP, RTSP or WHIP.
 
 ``python -m tests.browser.publisher RATE`` writes the frames to its output at that rate until it is closed.
 """
@@ -68,11 +68,8 @@ def publishing(url: str, work: Path, *video: str, audio: tuple[str, ...] = SOUND
     # It ends by itself: where the harness was killed, an encoder without pictures would make sound as fast as it can.
     tone = ["-f", "lavfi", "-i", f"sine=frequency={TONE}:sample_rate=48000:duration=600"]
     argv = [path_of("ffmpeg-new"), "-v", "error", "-fflags", "nobuffer", "-probesize", "32", *picture, *tone]
-    to = (
-        ("-f", "rtsp", "-rtsp_transport", "tcp")
-        if url.startswith("rtsp:")
-        else ("-f", "flv", "-flush_packets", "1")
-    )
+    carriers = {"rtsp": ("-f", "rtsp", "-rtsp_transport", "tcp"), "http": ("-f", "whip")}
+    to = carriers.get(url.partition(":")[0], ("-f", "flv", "-flush_packets", "1"))
     argv += [*video, *TAGGED, "-pix_fmt", "yuv420p", *audio, *to, url]
     log = work / f"{name}.log"
     with log.open("wb") as out:

@@ -12,6 +12,7 @@ from penstock_codecs.aac import AAC, AacConfig
 from penstock_codecs.opus import OPUS, OpusConfig
 from penstock_codecs.vp9.header import VP9, Vp9Config
 from penstock_formats.sdp import Direction, SessionDescription
+from penstock_formats.transport_cc import MAX_STATUSES, REFERENCE_NS, TICK_NS, Arrivals, TransportFeedback
 from penstock_webrtc.answer import Section, build_answer, sources
 from penstock_webrtc.candidate import host_candidates
 from penstock_webrtc.fragment import Fragment
@@ -191,6 +192,38 @@ def parse_retransmission(payload: bytes) -> tuple[int, bytes]:
     return found
 
 
+FEEDBACKS = [
+    TransportFeedback(1, -1, 2, (0, None, 4, None, 300, -5, 3, *(1,) * 20, *(None,) * 9, 1, *(None,) * 5))
+    .encode(1, 2)
+    .data,
+    TransportFeedback(0xFFFF, 5, 255, (1,)).encode(1, 2).data,
+    bytes.fromhex("0001000300000a00b0000102"),
+    bytes.fromhex("0001000100000a006001"),
+    bytes.fromhex("0001ffff00000a002fff"),
+    bytes.fromhex("0001000200000a00200201"),
+    bytes.fromhex("0001000200000a00"),
+    b"short",
+]
+
+
+def parse_feedback(data: bytes) -> TransportFeedback:
+    """One feedback; and what a receiver tells to whom just that happens, with a packet that comes late, and a jump."""
+    found = TransportFeedback.parse(data)
+    arrivals = Arrivals()
+    now = found.reference * REFERENCE_NS
+    for number, step in enumerate(found.arrivals):
+        if step is not None:
+            now += step * TICK_NS
+            arrivals.add((found.base + number) & 0xFFFF, now)
+    arrivals.feedback()
+    arrivals.add((found.base - 1) & 0xFFFF, now)
+    arrivals.add((found.base + MAX_STATUSES + 9000) & 0xFFFF, now)
+    arrivals.feedback()
+    if arrivals.feedback() is not None:
+        raise ValueError("nothing has come in since")
+    return found
+
+
 CASES = [
     ParserCase(
         "stun",
@@ -225,5 +258,12 @@ CASES = [
         [b"\1\2abc", b"\1\2", b""],
         ["penstock_webrtc.repair"],
         encode=lambda found: build_repair(*found),
+    ),
+    ParserCase(
+        "transport feedback",
+        parse_feedback,
+        FEEDBACKS,
+        ["penstock_formats.transport_cc"],
+        encode=lambda found: found.encode(1, 2).data,
     ),
 ]

@@ -34,6 +34,7 @@ SETTINGS = (
     "rtsp.rtcp=127.0.0.1:0",
     "srt.listen=127.0.0.1:0",
     "http.listen=127.0.0.1:0",
+    "webrtc.listen=127.0.0.1:0",
     "http.listen_tls=127.0.0.1:0",
     "rtsp.session_timeout=2",
     "server.handshake_timeout=1",

@@ -447,6 +447,18 @@ def test_pictures_without_key_frames_are_cut_in_the_middle_at_last() -> None:
     assert video.segments[0].duration == 60 * NS
 
 
+def test_a_publisher_that_can_is_asked_for_a_key_frame_where_a_segment_is_long_enough() -> None:
+    stream = stream_with(target=1.0)
+    store_of(stream)
+    live = Live(stream, gop=1000)
+    asked: list[int] = []
+    live.publisher.on_key_frame_request = lambda track: asked.append(live.number)
+    live.write(25)
+    assert not asked
+    live.write(5)
+    assert asked == [25]
+
+
 def test_one_segment_does_not_fill_the_store() -> None:
     stream = stream_with(bytes=2000)
     store = store_of(stream)

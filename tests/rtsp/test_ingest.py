@@ -61,7 +61,7 @@ class Peer:
         """One frame that the sender takes and sends at `time`."""
         track = self.track(kind)
         payload = IDR + b"x" * size if kind is Kind.VIDEO else SOUND
-        stamp = (base + to_ticks(time, track.offered.format.clock_rate)) & 0xFFFFFFFF
+        stamp = (base + to_ticks(time, track.clock.rate)) & 0xFFFFFFFF
         number = 96 if kind is Kind.VIDEO else 97
         self.sequence = (self.sequence + 1) & 0xFFFF
         packet = RtpPacket(number, True, self.sequence, stamp, ssrc or number, payload)
@@ -70,7 +70,7 @@ class Peer:
     def report(self, kind: Kind, time: int, *, ssrc: int = 0, base: int = 77, wall: int = WALL) -> None:
         """A sender report, sent at `time`."""
         track = self.track(kind)
-        stamp = (base + to_ticks(time, track.offered.format.clock_rate)) & 0xFFFFFFFF
+        stamp = (base + to_ticks(time, track.clock.rate)) & 0xFFFFFFFF
         number = 96 if kind is Kind.VIDEO else 97
         report = SenderReport(ssrc or number, ns_to_ntp(wall + time) if wall else 0, stamp, 1, 1)
         self.ingest.rtcp(track, encode_rtcp([report]), START + time)

@@ -28,11 +28,12 @@ LIMIT = 5.0
 """Seconds for anything that is waited for."""
 VP8 = "VP8/90000"
 OPUS = "opus/48000/2"
-CONFIG = {
+CONFIG: dict[str, dict[str, object]] = {
     "http": {"listen": "127.0.0.1:0", "listen_tls": ""},
     "webrtc": {"listen": "127.0.0.1:0"},
     "rtmp": {"enabled": False},
     "rtsp": {"enabled": False},
+    "srt": {"enabled": False},
     "server": {"wait_for_stream": 0.2, "handshake_timeout": 1.0},
 }
 

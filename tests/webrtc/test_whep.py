@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import AsyncIterator
 
 import anyio
@@ -35,6 +36,10 @@ SOUND = (OPUS, 48_000, OpusConfig.simple(2))
 KEY = b"\x10\x00\x00\x9d\x01\x2a\x10\x00\x10\x00" + bytes(range(256)) * 12
 """A key frame of 16 by 16, of three packets; only its first bytes are looked at."""
 INTER = b"\x11" + bytes(900)
+
+VPS = b64decode("QAEMAf//AWAAAAMAkAAAAwAAAwB4lZQJ")
+SPS = b64decode("QgEBAWAAAAMAkAAAAwAAAwB4oAPAgBEHy5ZWVKTC8BaAgAAB9IAAOpgE")
+PPS = b64decode("RAHAc8GJ")
 
 
 @pytest.fixture
@@ -290,7 +295,7 @@ class TestRefusals:
         assert not served.peers
 
     async def test_hevc(self, served: Rig) -> None:
-        await served.publish("live/one", (H265, 90_000, H265Config((), (), ())))
+        await served.publish("live/one", (H265, 90_000, H265Config((VPS,), (SPS,), (PPS,))))
         response = await served.post("/live/one/whep", Client(("H264/90000",)).offer())
         assert (response.status_code, "H265" in response.text) == (406, True)
 

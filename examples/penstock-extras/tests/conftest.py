@@ -54,6 +54,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             "rtsp.rtcp",
             "srt.listen",
             "http.listen",
+            "webrtc.listen",
         ]
         given = [f"{key}={LOCAL}" for key in ports] + ([] if udp else ["rtsp.rtp="])
         argv = [sys.executable, "-m", "penstock"]

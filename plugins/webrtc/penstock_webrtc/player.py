@@ -47,7 +47,7 @@ PRESSED = 32
 FEEDBACK = ("nack", "nack pli", "ccm fir")
 OBSERVED = 16
 """Frames that show whether pictures are reordered: encoders begin with that in their first group."""
-OBSERVE_SECONDS = 0.4
+OBSERVE_SECONDS = 1.0
 
 _HEADER = struct.Struct("!BBHII")
 

@@ -1,0 +1,234 @@
+"""WebRTC in a real browser: it plays what FFmpeg publishes, and what it publishes plays everywhere; each picture is read."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.interop.binaries import path_of
+from tests.interop.server import Penstock
+
+from . import picture
+from .chromium import chromium
+from .play import GOPS, origin
+from .publisher import TONE, publishing
+from .wall import watch_script
+
+HERE = Path(__file__).parent
+OPUS = ("-c:a", "libopus", "-b:a", "64k", "-ac", "2")
+VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "400k", "-g", "50")
+VP9 = (
+    "-c:v",
+    "libvpx-vp9",
+    "-deadline",
+    "realtime",
+    "-cpu-used",
+    "8",
+    "-row-mt",
+    "1",
+    "-b:v",
+    "400k",
+    "-g",
+    "50",
+)
+AV1 = (
+    "-c:v",
+    "libaom-av1",
+    "-usage",
+    "realtime",
+    "-cpu-used",
+    "8",
+    "-b:v",
+    "400k",
+    "-g",
+    "50",
+    "-lag-in-frames",
+    "0",
+)
+PUBLISHED = {
+    "h264": ("rtmp", GOPS["2 s"]),
+    "vp8": ("rtsp", VP8),
+    "vp9": ("rtmp", VP9),
+    "av1": ("rtmp", AV1),
+}
+"""What FFmpeg publishes, and how."""
+MIME = {"h264": "video/H264", "vp8": "video/VP8", "vp9": "video/VP9", "av1": "video/AV1"}
+SECONDS = 3.0
+BEGIN_MS = 1000
+"""From the offer to the first picture that is shown."""
+LIMIT = 15.0
+
+Told = dict[str, Any]
+
+
+def begin(page: Page, kind: str, name: str, url: str, *more: object) -> Told:
+    """Let a peer of `webrtc.js` speak to the server; what it was told."""
+    verb = {"Playing": "play", "Publishing": "publish"}[kind]
+    script = f"([name, url, more]) => new {kind}(name, ...more).{verb}(url)"
+    told: Told = page.evaluate(script, [name, url, list(more)])
+    return told
+
+
+def live(server: Penstock, path: str) -> None:
+    """Wait until somebody publishes there."""
+    deadline = time.monotonic() + LIMIT
+    while not any((e.get("event"), e.get("path")) == ("stream published", path) for e in server.log()):
+        assert time.monotonic() < deadline, path
+        time.sleep(0.05)
+
+
+def until(page: Page, expression: str, name: str) -> None:
+    page.wait_for_function(
+        f"name => {{ const peer = Playing.all[name]; return {expression}; }}", arg=name, timeout=LIMIT * 1000
+    )
+
+
+def watched(page: Page, names: list[str]) -> dict[str, Told]:
+    """What each of them shows for `SECONDS`, and how it got it."""
+    for name in names:
+        page.evaluate(
+            "name => { const peer = Playing.all[name]; peer.watcher = new Watcher(peer.video); }", name
+        )
+        until(page, "peer.first !== null && peer.watcher.frames.length > 5", name)
+    page.evaluate("names => names.forEach((name) => Playing.all[name].watcher.begin())", names)
+    page.wait_for_timeout(SECONDS * 1000)
+    found: dict[str, Told] = page.evaluate(
+        "async (names) => { const found = {}; for (const name of names) { const peer = Playing.all[name];"
+        " found[name] = { ...peer.watcher.report(), heard: peer.heard(), first: peer.first, stats: await peer.stats() }; }"
+        " return found; }",
+        names,
+    )
+    return found
+
+
+def check(seen: Told) -> None:
+    """Pictures as they were made, all the time, at once, and the tone."""
+    assert seen["frames"] >= 20, seen
+    assert seen["unreadable"] <= 1, seen
+    assert not seen["backwards"], seen
+    assert seen["decoded"] >= 0.9 * 25 * SECONDS, seen
+    assert seen["stats"]["video"]["packetsLost"] == 0, seen
+    assert abs(seen["heard"] - TONE) < 15, seen
+    assert seen["first"] < BEGIN_MS, seen
+    assert seen["stats"]["transport"]["srtpCipher"].endswith("GCM"), seen
+
+
+@pytest.fixture(scope="module")
+def page(server: Penstock) -> Iterator[Page]:
+    with chromium("--allow-loopback-in-peer-connection") as browser:
+        opened = browser.new_page()
+        opened.goto(f"{origin(server)}/index/streams")
+        opened.set_content("<!doctype html><title>WebRTC</title>")
+        opened.add_script_tag(content=watch_script())
+        opened.add_script_tag(path=HERE / "webrtc.js")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def played(server: Penstock, page: Page, work: Path) -> Iterator[dict[str, Told]]:
+    """What the browser shows of FFmpeg's streams, all at once."""
+    with ExitStack() as stack:
+        for codec, (carrier, options) in PUBLISHED.items():
+            stack.enter_context(
+                publishing(server.endpoints.url(carrier, f"live/{codec}"), work, *options, audio=OPUS)
+            )
+        for codec in PUBLISHED:
+            live(server, f"live/{codec}")
+            told = begin(page, "Playing", codec, f"{origin(server)}/live/{codec}/whep")
+            assert told["status"] == 201, told
+        found = watched(page, list(PUBLISHED))
+    with server.explained():
+        yield found
+
+
+@pytest.mark.parametrize("codec", PUBLISHED)
+def test_it_plays_what_ffmpeg_publishes(codec: str, played: dict[str, Told]) -> None:
+    check(played[codec])
+
+
+@pytest.fixture(scope="module")
+def published(server: Penstock, page: Page) -> Iterator[str]:
+    """A stream of H.264 and Opus that the browser publishes; its path."""
+    told = begin(page, "Publishing", "publisher", f"{origin(server)}/live/browser/whip", MIME["h264"], TONE)
+    assert told["status"] == 201, told
+    until(page, "peer.pc.connectionState === 'connected'", "publisher")
+    yield "live/browser"
+    assert (
+        page.evaluate("async (url) => (await fetch(url, { method: 'DELETE' })).status", told["resource"])
+        == 200
+    )
+
+
+@pytest.mark.parametrize("codec", ["vp8", "vp9", "av1"])
+def test_it_publishes_to_itself(codec: str, server: Penstock, page: Page) -> None:
+    path = f"{origin(server)}/live/from-{codec}"
+    assert begin(page, "Publishing", f"from-{codec}", f"{path}/whip", MIME[codec], TONE)["status"] == 201
+    until(page, "peer.pc.connectionState === 'connected'", f"from-{codec}")
+    assert begin(page, "Playing", f"to-{codec}", f"{path}/whep", MIME[codec])["status"] == 201
+    with server.explained():
+        check(watched(page, [f"to-{codec}"])[f"to-{codec}"])
+    page.evaluate(
+        "names => names.forEach((name) => Playing.all[name].pc.close())", [f"from-{codec}", f"to-{codec}"]
+    )
+
+
+@pytest.mark.parametrize("carrier", ["rtsp", "rtmp", "hls", "webrtc"])
+def test_what_it_publishes_is_played(
+    carrier: str, published: str, server: Penstock, page: Page, work: Path
+) -> None:
+    if carrier == "webrtc":
+        assert begin(page, "Playing", "back", f"{origin(server)}/{published}/whep")["status"] == 201
+        check(watched(page, ["back"])["back"])
+        return
+    url = (
+        f"{origin(server)}/{published}.m3u8" if carrier == "hls" else server.endpoints.url(carrier, published)
+    )
+    sound = work / f"{carrier}.wav"
+    extra = ("-rtsp_transport", "tcp") if carrier == "rtsp" else ()
+    argv = [path_of("ffmpeg-new"), "-v", "error", "-y", *extra, "-i", url]
+    argv += ["-map", "0:v", "-t", "2", "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"]
+    argv += ["-map", "0:a", "-t", "2", "-ac", "1", "-ar", "48000", "-f", "wav", str(sound)]
+    with server.explained():
+        # The page goes on by itself while this waits.
+        done = subprocess.run(argv, capture_output=True, timeout=40, check=False)
+        assert not done.stderr, done.stderr
+        size = picture.WIDTH * picture.HEIGHT
+        frames = [picture.read(done.stdout[at : at + size]) for at in range(0, len(done.stdout), size)]
+        numbers = [frame[0] for frame in frames if frame is not None]
+        assert len(frames) >= 40, len(frames)
+        assert len(frames) - len(numbers) <= 1
+        assert numbers == sorted(numbers)
+        assert abs(_pitch(sound.read_bytes()[-96_000:]) - TONE) < 15
+
+
+def _pitch(samples: bytes) -> float:
+    """The frequency of a tone of 48 kHz and 16 bits, by where it goes up through 0."""
+    values = memoryview(samples).cast("h")
+    ups = [i for i in range(1, len(values)) if values[i - 1] < 0 <= values[i]]
+    return 48_000 * (len(ups) - 1) / (ups[-1] - ups[0])
+
+
+def test_ffmpeg_publishes_by_whip(server: Penstock, page: Page, work: Path) -> None:
+    url = f"{origin(server)}/live/ffmpeg/whip"
+    with publishing(url, work, *GOPS["1 s"], audio=OPUS), server.explained():
+        live(server, "live/ffmpeg")
+        told = begin(page, "Playing", "ffmpeg", f"{origin(server)}/live/ffmpeg/whep")
+        assert told["status"] == 201, told
+        check(watched(page, ["ffmpeg"])["ffmpeg"])
+
+
+def test_reordered_pictures_are_refused_with_the_reason(server: Penstock, page: Page, work: Path) -> None:
+    with (
+        publishing(server.endpoints.url("rtmp", "live/reordered"), work, *GOPS["10 s, B-frames"]),
+        server.explained(),
+    ):
+        told = begin(page, "Playing", "reordered", f"{origin(server)}/live/reordered/whep")
+    assert told["status"] == 406
+    assert "B-frames" in told["sdp"]
