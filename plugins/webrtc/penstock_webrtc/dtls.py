@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from attrs import frozen
 from cryptography import x509
@@ -189,8 +190,9 @@ class Dtls:
 
 def _reason(error: SSL.Error) -> str:
     """OpenSSL's own words for what went wrong first."""
-    first = error.args[0] if error.args else ()
-    words = first[0][-1] if isinstance(first, list) and first else ""
+    found: Any = error.args[0] if error.args else None
+    rows: list[Any] = found if isinstance(found, list) else []
+    words = rows[0][-1] if rows else ""
     return f"DTLS failed: {words or type(error).__name__}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from pylibsrtp import Error, Policy, Session
 
@@ -15,10 +16,13 @@ MAX_SOURCES = 64
 WINDOW = 1024
 """Packets back from the newest that are still taken: with retransmissions they come out of order by a round trip."""
 
-_PROFILES = {
-    "SRTP_AEAD_AES_128_GCM": Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
-    "SRTP_AEAD_AES_256_GCM": Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
-    "SRTP_AES128_CM_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
+_library: Any = Policy
+"""Its constants come from C, and have no types."""
+
+_PROFILES: dict[str, int] = {
+    "SRTP_AEAD_AES_128_GCM": _library.SRTP_PROFILE_AEAD_AES_128_GCM,
+    "SRTP_AEAD_AES_256_GCM": _library.SRTP_PROFILE_AEAD_AES_256_GCM,
+    "SRTP_AES128_CM_SHA1_80": _library.SRTP_PROFILE_AES128_CM_SHA1_80,
 }
 
 
@@ -27,8 +31,8 @@ class Srtp:
 
     def __init__(self, keys: SrtpKeys) -> None:
         profile = _PROFILES[keys.profile]
-        out = Policy(keys.local, Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
-        inward = Policy(keys.remote, Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
+        out = Policy(keys.local, _library.SSRC_ANY_OUTBOUND, srtp_profile=profile)
+        inward = Policy(keys.remote, _library.SSRC_ANY_INBOUND, srtp_profile=profile)
         inward.window_size = WINDOW
         sending = Session(out)
         self._inward = Session(inward)
