@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def clip(mbps: float) -> Path:
 
 
 @contextmanager
-def penstock(folder: Path, srt: int, rtmp: int) -> Iterator[Process]:
+def penstock(folder: Path, srt: int, rtmp: int) -> Generator[Process]:
     command = [sys.executable, "-m", "penstock", "serve", "--set", f"srt.listen=127.0.0.1:{srt}"]
     command += [
         "--set",
@@ -108,7 +108,7 @@ def over(seconds: float, process: Process, count: Callable[[], dict[str, int]]) 
 @contextmanager
 def readers(
     port: int, number: int, stream_id: str, passphrase: str
-) -> Iterator[Callable[[], dict[str, int]]]:
+) -> Generator[Callable[[], dict[str, int]]]:
     command = ["taskset", "-c", str(LOAD_CORE), sys.executable, "-m", "bench.srt_readers"]
     command += [str(port), str(number), stream_id, passphrase]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -194,7 +194,7 @@ def out_of_transmit(secret: bool, options: argparse.Namespace) -> Row:
 
 
 @contextmanager
-def sender(port: int, mbps: float, seconds: float, stream_id: str) -> Iterator[subprocess.Popen[str]]:
+def sender(port: int, mbps: float, seconds: float, stream_id: str) -> Generator[subprocess.Popen[str]]:
     command = [
         "taskset",
         "-c",

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from attrs import frozen
 
+from . import clients, srt
 from .binaries import missing
-from .clients import PLAYERS, PUBLISHERS, Player, Publisher
+from .clients import Player, Publisher
 from .clips import CLIPS, Clip
 from .crossing import Endpoints, Outcome, cross
 from .server import penstock
@@ -29,6 +30,9 @@ CODEC_SETS = (
     "h264-aac", "h264b-aac44", "hevc-aac", "hevc-opus", "h264-opus", "h264-pcma", "h264-pcmu",
     "h264-mp3", "av1-opus", "vp9-opus", "audio-only", "video-only", "vfr",
 )  # fmt: skip
+# srt-live-transmit sends what FFmpeg has muxed: test_srt has it as a publisher, too.
+PUBLISHERS = (*clients.PUBLISHERS, *(p for p in srt.PUBLISHERS if p.program != srt.SRT))
+PLAYERS = (*clients.PLAYERS, *srt.PLAYERS)
 PLAYERS_AT_ONCE = 4
 """Players of one publisher in the subset: what two cores carry in real time beside the server."""
 LANES = 3

@@ -15,6 +15,8 @@ FAULTS = ("drop", "late", "swap", "sound", "flip")
 """Drop one picture, move its pts by 40 ms, write one track's frame as another's, shift all sound by 60 ms,
 flip one bit.
 """
+NO_RETRANSMISSION = "no-retransmission"
+"""A fault of SRT alone: what is reported as lost is not sent again."""
 AT = 90
 """Which picture is hurt: after the players have joined, before the clip ends."""
 MS = 1_000_000
@@ -61,6 +63,11 @@ def is_sound(publisher: Any, track_id: int) -> bool:
 def main(fault: str, arguments: list[str]) -> None:
     from penstock import cli, publisher
 
+    if fault == NO_RETRANSMISSION:
+        from penstock_srt.sender import Sender
+
+        Sender.retransmissions = lambda self, now: []  # type: ignore[method-assign]
+        raise SystemExit(cli.main(arguments))
     if fault not in FAULTS:
         raise SystemExit(f"no such fault: {fault}; there are {', '.join(FAULTS)}")
     publisher.Publisher.write = sabotaged(publisher.Publisher.write, fault)  # type: ignore[method-assign]

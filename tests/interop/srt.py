@@ -67,11 +67,15 @@ def with_stream_id(program: str, url: str, publish: bool, *words: str) -> str:
 
 @frozen
 class FFmpegSrtPublisher(FFmpegPublisher):
+    def unsent_sound(self, clip: Clip) -> int:
+        # libsrt forgets at its close what it has not sent yet: the last datagram, with a PES packet of sound.
+        return UNSENT
+
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
-        to = with_stream_id(self.program, url, True, "pkt_size=1316", *self.options)
+        to = with_stream_id(self.program, url, True, *self.options)
         return [
             path_of(self.needs[0]), "-nostdin", "-v", "warning", "-re", "-i", str(clip.file(self.container(clip))),
-            "-c", "copy", "-f", "mpegts", to,
+            "-c", "copy", "-f", "mpegts", "-pkt_size", "1316", to,
         ]  # fmt: skip
 
 
@@ -98,8 +102,10 @@ class GstSrtPublisher(Publisher):
             ]
             words += ["!", "out."]
         to = with_stream_id(self.program, url, True, *self.options)
+        # Who joins later waits for a key frame, with the tables and the parameter sets in front of it.
+        waits = str(LISTEN in self.options).lower()
         sink = ["mpegtsmux", "name=out", "alignment=7", "!", "tee", "name=t", "!", "queue", "!"]
-        sink += ["srtsink", f"uri={to}", "wait-for-connection=false", "t.", "!", "queue", "!"]
+        sink += ["srtsink", f"uri={to}", f"wait-for-connection={waits}", "t.", "!", "queue", "!"]
         sink += ["filesink", f"location={work / 'sent.ts'}"]
         return [path_of("gst-launch-1.0"), "-q", *sink, *words]
 
@@ -108,12 +114,8 @@ class GstSrtPublisher(Publisher):
 
 
 @frozen
-class TransmitPublisher(FFmpegPublisher):
+class TransmitPublisher(FFmpegSrtPublisher):
     """srt-live-transmit sends what FFmpeg gives it."""
-
-    def unsent_sound(self, clip: Clip) -> int:
-        # It ends with its input, and does not send what does not fill a datagram: a PES packet of sound.
-        return UNSENT
 
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         source = [

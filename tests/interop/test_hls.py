@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from . import clients
+from . import clients, srt
 from .binaries import require
 from .clips import CLIPS
 from .crossing import Outcome, cross_all
@@ -46,3 +46,9 @@ def test_other_codecs_are_in_fragmented_mp4(server: Penstock, folder: Path) -> N
         (clients.publisher("ffmpeg new rtmp"), [player("ffmpeg new hls-fmp4"), player("ffmpeg new hls-ll")])
     ]
     _assert_crossed(cross_all(server.endpoints, pairs, CLIPS["hevc-opus"], folder), 2)
+
+
+def test_what_comes_over_srt_is_played(server: Penstock, folder: Path) -> None:
+    players = [player("ffmpeg new hls-ts"), player("ffmpeg new hls-ll")]
+    pairs = [(srt.publisher("ffmpeg new"), players)]
+    _assert_crossed(cross_all(server.endpoints, pairs, CLIPS["h264b-aac44"], folder), 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from . import progressive
+from . import progressive, srt
 from .binaries import require
 from .clients import PLAYERS, PUBLISHERS
 from .clips import CLIPS
@@ -31,6 +31,7 @@ def test_the_comparison_sees(fault: str, work: Path, folder: Path) -> None:
     folder.mkdir()
     players = [player for player in PLAYERS if player.name in ("ffmpeg new rtmp", "ffmpeg new rtsp-tcp")]
     players += [progressive.player(f"ffmpeg new http-{container}") for container in progressive.CONTAINERS]
+    players.append(srt.player("ffmpeg new"))
     publisher = next(p for p in PUBLISHERS if p.name == "ffmpeg new rtmp")
     with (
         penstock(folder, program=("-m", "tests.interop.sabotage", fault, "serve")) as server,

@@ -1,0 +1,67 @@
+"""A link that loses data packets of SRT: a relay of datagrams in a thread, in front of a server."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from attrs import define
+
+EACH = 12
+"""Of so many data packets one is lost, whichever way it goes, also of those that are sent again: 8 %."""
+
+
+@define
+class Lossy:
+    """`port` is where it listens, `lost` what it has dropped."""
+
+    port: int
+    lost: int = 0
+
+
+def _is_data(datagram: bytes) -> bool:
+    return len(datagram) > 188 and not datagram[0] & 0x80
+
+
+@contextmanager
+def lossy(server: str) -> Generator[Lossy]:
+    """In front of ``srt://127.0.0.1:port``."""
+    to = ("127.0.0.1", int(server.rpartition(":")[2]))
+    front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    front.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 << 20)
+    front.bind(("127.0.0.1", 0))
+    link = Lossy(front.getsockname()[1])
+    backs: dict[tuple[str, int], socket.socket] = {}
+    peers: dict[socket.socket, tuple[str, int]] = {}
+    over = threading.Event()
+
+    def run() -> None:
+        count = 0
+        while not over.is_set():
+            for sock in select.select([front, *peers], [], [], 0.05)[0]:
+                data, address = sock.recvfrom(2048)
+                if sock is front and address not in backs:
+                    back = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                    back.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 << 20)
+                    back.connect(to)
+                    backs[address], peers[back] = back, address
+                count += _is_data(data)
+                if _is_data(data) and count % EACH == 0:
+                    link.lost += 1
+                elif sock is front:
+                    backs[address].send(data)
+                else:
+                    front.sendto(data, peers[sock])
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield link
+    finally:
+        over.set()
+        thread.join()
+        for sock in (front, *peers):
+            sock.close()
