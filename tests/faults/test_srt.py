@@ -275,10 +275,11 @@ def test_S12_rendezvous_with_a_listener(faults: Rig) -> None:
         assert sum(map(len, peer.answers())) <= len(asked)
 
 
-def test_S12_groups(faults: Rig) -> None:
+@pytest.mark.parametrize("kind", [0, 3, 9, 255])
+def test_S12_groups_of_a_kind_that_is_not_known(kind: int, faults: Rig) -> None:
     with SrtPeer(faults) as peer:
         extensions = Extensions(
-            request=HELLO, stream_id=b"publish:live/s12", group=Group(1 << 30 | 7, 1, 0, 0)
+            request=HELLO, stream_id=b"publish:live/s12", group=Group(1 << 30 | 7, kind, 0, 0)
         ).build()
         peer.raw(handshake(cookie=cookie(peer), extension=HSREQ_FLAG | 4, extensions=extensions))
         (data,) = peer.answers()
