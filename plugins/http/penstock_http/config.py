@@ -36,6 +36,7 @@ class HttpConfig:
         "Address and port of HTTPS, where server.certificate is set; empty: none.",
         validator=is_listen,
     )
+    http2: bool = option(True, "Offer HTTP/2 on HTTPS, where `penstock[http2]` is installed. Experimental.")
     cors: list[str] = option(  # noqa: RUF009
         ["*"],
         'Origins whose pages may read what is served, and open WebSockets; "*" is every one, [] none but our own. '

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from penstock.sink import ByteSink
 
 PIECE = 256 << 10
-"""How much of a body an ASGI server is given at a time: what it holds for a peer that reads slowly."""
+"""How much of a body our own server is given at a time: what it holds for a peer that reads slowly."""
+
+SMALL_PIECE = 64 << 10
+"""How much of a body others are given at a time: a peer has `stall_timeout` for each, however slow it is."""
 
 WHOLE = 1 << 20
 """A body of no more goes to our own server at once, with its head: a segment in one write, and one look at its peer."""
@@ -186,12 +189,13 @@ class AsgiRequest:
             {"type": "http.response.start", "status": status, "headers": self._common + extra}
         )
         view = body
-        while len(view) > PIECE:
+        piece = PIECE if self.peer is not None else SMALL_PIECE
+        while len(view) > piece:
             if self.peer is not None:
                 await self.peer.turn()
             view = view if isinstance(view, memoryview) else memoryview(view)
-            await self._give(view[:PIECE])
-            view = view[PIECE:]
+            await self._give(view[:piece])
+            view = view[piece:]
         await self._patient({"type": "http.response.body", "body": self._bytes(view)})
         self._sent += len(view)
 
@@ -313,6 +317,7 @@ class AsgiRequest:
                 message = await self._receive()
                 if not message["type"].endswith(".disconnect"):
                     return message
+                self.reason = self.reason or message.get("reason", "")
             self.reason = self.reason or (self.peer.gone if self.peer is not None else "") or "the peer left"
         return None
 
@@ -349,7 +354,7 @@ class AsgiRequest:
                 message = await receive()
                 left = message["type"].endswith(".disconnect")
                 if left:
-                    self.leave("the peer left")
+                    self.leave(message.get("reason") or "the peer left")
                 if left or message.get("body") or self.websocket or not message.get("more_body", False):
                     await to.send(message)
                 if left:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
 from penstock import UserError
 from penstock.hooks import Endpoint
-from penstock.net import open_listener
+from penstock.net import load_tls, open_listener
 from penstock.server import Server
 from penstock.settings import parse_listen
 from penstock.structure import nearest
@@ -31,7 +32,7 @@ class HttpService:
 
     async def run(self, started: Callable[[Iterable[Endpoint]], None]) -> None:
         serve = self._serve()
-        tls = self._server.tls_context() if self._secure else None
+        tls = self._tls() if self._secure else None
         host, port = parse_listen(self._config.listen_tls if self._secure else self._config.listen)
         key = "http.listen_tls" if self._secure else "http.listen"
         sockets = open_listener(host, port, what=self.name.upper(), key=key)
@@ -45,6 +46,11 @@ class HttpService:
         finally:
             for sock in sockets:
                 sock.close()
+
+    def _tls(self) -> ssl.SSLContext:
+        # One of its own: what is chosen by ALPN is HTTP's alone.
+        limits = self._server.config.server
+        return load_tls(limits.certificate, limits.key)
 
     def _serve(self) -> AsgiServer:
         name = self._config.asgi_server

@@ -18,6 +18,7 @@ from penstock.sink import broken
 from penstock_http.express import Express
 from penstock_http.handover import Handover
 from penstock_http.peer import EXTENSION, RawHeaders
+from penstock_http.stall import Stall
 from penstock_http.uvicorn_websocket import WebSocketConnection
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class HttpConnection(HttpToolsProtocol):
         self._stall = Stall()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() == "h2":
+            self.owner.speak_http2(transport, self.release)
+            return
         super().connection_made(transport)
         self.address = format_address(self.client or "")
         self.descriptor: int = -1 if self.scheme == "https" else transport.get_extra_info("socket").fileno()
@@ -329,35 +334,6 @@ class HttpConnection(HttpToolsProtocol):
         self._handles.clear()
 
 
-class Stall:
-    """Whether a peer takes what waits for it: looked at now and then, and so at no cost for each write."""
-
-    __slots__ = ("_left", "_since")
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-        self._left = 0
-
-    def begin(self) -> None:
-        """More waits than is good."""
-        self._since = time.monotonic()
-        self._left = 0
-
-    def end(self) -> None:
-        """Little waits, or nothing."""
-        self._since = None
-
-    def over(self, transport: asyncio.Transport, now: float, limit: float) -> bool:
-        """Whether nothing of what waits was taken for `limit` seconds."""
-        if self._since is None and not transport.is_closing():
-            return False
-        left = transport.get_write_buffer_size()
-        if self._since is None or left != self._left:
-            self._since, self._left = now, left
-            return False
-        return now - self._since > limit
-
-
 class HttpPeer:
     """`penstock_http.peer.Peer` of one HTTP/1.1 request."""
 
@@ -486,6 +462,3 @@ _MISTAKES = (
 def _mistaken(data: bytes) -> str:
     """What a peer's first bytes look like, where they are no HTTP."""
     return next((meaning for start, meaning in _MISTAKES if data.startswith(start)), "")
-
-
-__all__ = ["HttpConnection", "HttpPeer", "Stall"]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import anyio
@@ -54,6 +55,7 @@ class UvicornServer:
         self.limits = listener.server.config.server
         self.protocol = "https" if listener.tls is not None else "http"
         self.state = ServerState()
+        self.app = app
         self.shortcuts = listener.shortcuts
         self.stopping = ""
         self.date = b""
@@ -77,6 +79,8 @@ class UvicornServer:
             timeout_keep_alive=listener.config.keep_alive,
         )
         self.config.load()
+        if listener.tls is not None and listener.config.http2 and find_spec("h2") is not None:
+            listener.tls.set_alpn_protocols(["h2", "http/1.1"])
 
     async def run(self) -> None:
         self._tell_time()
@@ -130,6 +134,15 @@ class UvicornServer:
             if not connected:
                 sock.close()
                 release()
+
+    def speak_http2(self, transport: asyncio.Transport, release: Callable[[], None]) -> None:
+        """A peer has chosen HTTP/2 in its TLS handshake."""
+        # Imported only where it is used: the library is an extra of its own.
+        from penstock_http.http2 import Http2Connection
+
+        connection = Http2Connection(self, release)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
 
     async def _look(self) -> None:
         while True:

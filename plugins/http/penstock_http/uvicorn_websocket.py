@@ -13,6 +13,7 @@ from penstock import Closed
 from penstock.sink import broken
 from penstock_http.handover import Handover
 from penstock_http.peer import EXTENSION, RawHeaders
+from penstock_http.stall import Stall
 
 if TYPE_CHECKING:
     from websockets.http11 import Request
@@ -30,7 +31,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def __init__(
         self, owner: UvicornServer, loop: asyncio.AbstractEventLoop, release: Callable[[], None]
     ) -> None:
-        from penstock_http.uvicorn_http import Stall, silent
+        from penstock_http.uvicorn_http import silent
 
         super().__init__(owner.config, owner.state, {}, loop)
         self.logger = self.conn.logger = silent
