@@ -81,9 +81,11 @@ ROUTES = (
 
 
 @asynccontextmanager
-async def secure(tmp_path: Path, **config: Any) -> AsyncGenerator[tuple[penstock.Server, int]]:
+async def secure(
+    tmp_path: Path, stall: float = 10.0, **config: Any
+) -> AsyncGenerator[tuple[penstock.Server, int]]:
     certificate, key = self_signed(tmp_path)
-    tables = {"certificate": str(certificate), "key": str(key), "stall_timeout": STALL, "drain_timeout": 3.0}
+    tables = {"certificate": str(certificate), "key": str(key), "stall_timeout": stall, "drain_timeout": 3.0}
     async with serving(*ROUTES, server=tables, listen_tls="127.0.0.1:0", **config) as server:
         yield server, port_of(server, "https")
 
@@ -204,7 +206,7 @@ async def test_a_peer_that_gives_no_window_costs_little_and_is_told(
         send_body(self, id, data, end=end)
 
     monkeypatch.setattr(Http2Connection, "send_body", counted)
-    async with secure(tmp_path) as (_, port), peer_of(port) as peer:
+    async with secure(tmp_path, STALL) as (_, port), peer_of(port) as peer:
         id = peer.ask("/endless")
         other = peer.ask("/segment")
         await peer.flush()

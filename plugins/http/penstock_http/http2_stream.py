@@ -107,20 +107,17 @@ class Http2Stream:
     async def _pour(self, rest: memoryview[Any], *, end: bool) -> None:
         connection = self._connection
         while True:
-            room = connection.room(self.id)
+            await connection.owner.turns.wait()
+            room = min(connection.room(self.id), BATCH)
+            if self.gone:
+                raise ConnectionResetError(self.gone)
             if room or not rest:
-                await connection.owner.turns.wait()
-                room = min(connection.room(self.id), BATCH)
-                if self.gone:
-                    raise ConnectionResetError(self.gone)
                 last = end and len(rest) <= room
                 connection.send_body(self.id, rest[:room], end=last)
                 rest = rest[room:]
                 if not rest:
                     self.complete = last
                     return
-                continue
-            self._room.clear()
-            await self._room.wait()
-            if self.gone:
-                raise ConnectionResetError(self.gone)
+            else:
+                self._room.clear()
+                await self._room.wait()
