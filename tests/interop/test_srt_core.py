@@ -1,0 +1,128 @@
+"""The protocol alone beside libsrt's own program: meetings, and keys that are renewed in mid-stream; every byte arrives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from .binaries import path_of
+from .server import free_port
+
+ROOT = Path(__file__).parents[2]
+SRT = "srt-live-transmit"
+PASSPHRASE = "0123456789abcdef"
+PAYLOAD = 1316
+PAYLOADS = 800
+GAP = 0.002
+
+
+def _ours(*arguments: str) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-m",
+        "bench.srt_peer",
+        *arguments,
+        "--passphrase",
+        PASSPHRASE,
+        "--seconds",
+        "3",
+    ]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def _libsrt(*uris: str, output: Path | None = None) -> subprocess.Popen[bytes]:
+    command = [path_of(SRT), "-q", "-a:no", "-chunk:1316", *uris]
+    if output is None:
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with output.open("wb") as sink:
+        return subprocess.Popen(command, stdout=sink, stderr=subprocess.DEVNULL)
+
+
+def _feed(process: subprocess.Popen[bytes], media: bytes) -> None:
+    """Give it `media` at 5 Mbit/s, once it has had the time to connect; then let it send what it has."""
+    assert process.stdin is not None
+    time.sleep(1.5)
+    began = time.monotonic()
+    for n in range(PAYLOADS):
+        time.sleep(max(0.0, began + n * GAP - time.monotonic()))
+        process.stdin.write(media[n * PAYLOAD : (n + 1) * PAYLOAD])
+        process.stdin.flush()
+    time.sleep(1)
+    process.terminate()
+    process.stdin.close()
+
+
+def _listening(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(b"listening")
+
+
+def _to_us(work: Path, media: bytes, ours: list[str], uri: str, *, listens: bool) -> bytes:
+    out = work / "ours"
+    receiving = _ours(*ours, "receive", "--file", str(out))
+    try:
+        if listens:
+            _listening(receiving)
+        sending = _libsrt("file://con", uri)
+        _feed(sending, media)
+        sending.wait(10)
+        receiving.communicate(timeout=10)
+    finally:
+        receiving.kill()
+        receiving.communicate()
+    return out.read_bytes()
+
+
+def _from_us(work: Path, source: Path, ours: list[str], uri: str) -> bytes:
+    out = work / "theirs"
+    receiving = _libsrt(uri, "file://con", output=out)
+    try:
+        time.sleep(0.5)
+        sending = _ours(*ours, "send", "--file", str(source), "--mbps", "5", "--refresh", "300")
+        sending.communicate(timeout=15)
+        receiving.wait(10)
+    finally:
+        receiving.kill()
+        receiving.wait()
+    return out.read_bytes()
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    source = tmp_path / "media"
+    source.write_bytes(os.urandom(PAYLOAD * PAYLOADS))
+    return source
+
+
+def test_every_byte_arrives_by_meetings_and_over_new_keys(tmp_path: Path, media: Path) -> None:
+    """Each way, both at once, since they mostly wait; ours renews its key each 300 packets, libsrt each 500."""
+    sent = media.read_bytes()
+    options = f"passphrase={PASSPHRASE}&kmrefreshrate=500&kmpreannounce=200"
+    works = [tmp_path / str(n) for n in range(4)]
+    for work in works:
+        work.mkdir()
+    ports = [str(free_port()) for _ in works]
+    meet = [["meet", "127.0.0.2", port, "--bind", "127.0.0.1"] for port in ports]
+    met = [f"srt://127.0.0.1:{port}?mode=rendezvous&adapter=127.0.0.2&{options}" for port in ports]
+    with ThreadPoolExecutor(4) as pool:
+        results = [
+            pool.submit(
+                _to_us, works[0], sent, ["listen", "127.0.0.1", ports[0]],
+                f"srt://127.0.0.1:{ports[0]}?{options}", listens=True,
+            ),
+            pool.submit(_to_us, works[1], sent, meet[1], met[1], listens=False),
+            pool.submit(
+                _from_us, works[2], media, ["call", "127.0.0.1", ports[2]],
+                f"srt://127.0.0.1:{ports[2]}?mode=listener&passphrase={PASSPHRASE}",
+            ),
+            pool.submit(_from_us, works[3], media, meet[3], met[3]),
+        ]  # fmt: skip
+        arrived = [result.result() for result in results]
+    assert [len(data) for data in arrived] == [len(sent)] * 4
+    assert all(data == sent for data in arrived)
