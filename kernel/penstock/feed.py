@@ -10,7 +10,7 @@ import anyio
 import structlog
 
 from penstock.errors import Denied
-from penstock.media import NS, Event, Track, TrackAdded
+from penstock.media import NS, Event, Kind, Track, TrackAdded
 from penstock.ring import Bounds, Ring, Unit
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Selective(Protocol):
 
     @property
     def left_out(self) -> Mapping[int, str]:
-        """Reasons by track id. That of a track which is added while the feed runs is logged."""
+        """Reasons by track id. That of a track which is added while the feed runs is logged; where all video is left
+        out, readers are not made to wait for a key frame."""
         ...
 
 
@@ -208,7 +209,7 @@ class Reader:
             target = key
         elif lost:
             target = head
-            if feed.stream.has_video:
+            if feed.has_video:
                 self.wait()
         else:
             return
@@ -312,11 +313,21 @@ class Feed:
 
     def _added(self, track: Track) -> None:
         """A late track is left out with a reason, or not at all."""
-        reason = self.muxer.left_out.get(track.id) if isinstance(self.muxer, Selective) else None
+        reason = self._left_out.get(track.id)
         if reason is not None and not track.codec.incidental:
             for reader in self.readers:
                 reader.session.leave_out(track.id, reason)
             self.stream.left_out(self, track, reason)
+
+    @property
+    def _left_out(self) -> Mapping[int, str]:
+        return self.muxer.left_out if isinstance(self.muxer, Selective) else {}
+
+    @property
+    def has_video(self) -> bool:
+        """Whether its readers get pictures: those of sound alone have no key frame to wait for."""
+        left_out = self._left_out
+        return any(t.kind is Kind.VIDEO and t.id not in left_out for t in self.stream.tracks)
 
     @property
     def due_at(self) -> int | None:
@@ -382,7 +393,7 @@ class Feed:
             reader.move(key)
             if key > lane.head:
                 reader.wait()
-        elif start == "key" and stream.has_video and stream.has_frames:
+        elif start == "key" and stream.has_frames and self.has_video:
             reader.move(ring.end)
             reader.wait()
         else:

@@ -94,6 +94,37 @@ async def test_sound_alone_is_joined_anywhere() -> None:
         assert reader.state == "ready"
 
 
+async def test_who_gets_no_picture_waits_for_none() -> None:
+    """The muxer leaves it out: there will be no unit to begin or go on with."""
+
+    class Sound(Lines):
+        left_out: dict[int, str]
+
+        def mux(self, event: Event) -> Sequence[Unit]:
+            return [unit for unit in super().mux(event) if not unit.video]
+
+    source = Source(StreamOptions(window=0, bounds=Bounds(frames=8)))
+    asked: list[Track] = []
+    source.publisher.on_key_frame_request = asked.append
+    muxer = Sound("sound")
+    muxer.left_out = {source.video.id: "not asked for"}
+    await source.send(3)
+    feed = source.stream.feed(muxer)
+    assert not feed.has_video
+    async with peers(small=True) as (peer,):
+        reader = feed.attach(peer.sink, session())
+        await source.send(1)
+        assert await peer.lines(b"a3") == ["a3"]
+        muxer.padding = 50_000
+        await source.send(30)
+        muxer.padding = 0
+        assert await peer.lines() == ["a4"]
+        await source.send(1)
+        assert await peer.lines(b"a34") == ["a34"]
+        assert reader.skipped[source.audio.id] > 0
+    assert not asked
+
+
 async def test_the_start_reply_tells_what_is_true_at_the_cursor() -> None:
     source = Source()
     await source.send(5)

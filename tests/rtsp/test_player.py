@@ -26,7 +26,7 @@ from penstock_rtsp.rtp_info import parse_rtp_info
 from tests.codecs.test_h265 import PPS, SPS, VPS
 from tests.faults.rtsp import H264 as VIDEO
 from tests.faults.rtsp import IDR, Reply, rtp, sdp
-from tests.rtsp.served import PATH, datagram, port, publish, serving, talking
+from tests.rtsp.served import PATH, PICTURE, datagram, port, publish, serving, talking
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -264,3 +264,52 @@ async def test_a_player_is_let_go_where_the_next_publisher_has_another_codec(ove
         described = await again.ask("DESCRIBE")
         assert b"H265/90000" in described.body
         assert b"H264" not in described.body
+
+
+@pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
+async def test_a_player_of_sound_alone_has_nothing_to_do_with_the_picture(udp: bool) -> None:
+    """It waits for no key frame, asks for none, and goes on where the next publisher's picture is of another codec."""
+    async with serving() as server, talking(server) as peer, talking(server) as whole:
+        source = await publish(server)
+        asked: list[Track] = []
+        source.publisher.on_key_frame_request = asked.append
+        await source.picture(key=True)
+        await source.sound()
+        media: socket.socket | None = None
+        if udp:
+            await whole.play_udp(1)
+            media, _ = await peer.play_udp(2)
+        else:
+            await whole.play(1, 2)
+            await peer.play(2)
+
+        async def packet() -> RtpPacket:
+            if media is not None:
+                return RtpPacket.parse(await datagram(media))
+            while True:
+                channel, data = await peer.frame()
+                if not channel:
+                    return RtpPacket.parse(data)
+
+        # Far less than a reader waits for a key frame.
+        with anyio.fail_after(1):
+            await source.picture()
+            await source.sound()
+            await source.picture()
+            before = await packet()
+        assert not asked
+        by_id = {s.id: s for s in server.sessions if s.protocol == "rtsp"}
+        source.publisher.close()
+        publisher = await server.streams.publish(server.sessions.add("test", "127.0.0.1:1"), PATH)
+        publisher.add_track(H265, 90_000, H265Config((VPS,), (SPS,), (PPS,)))
+        sound = publisher.add_track(PCMA, 8000, G711Config())
+        publisher.tracks_complete()
+        assert [by_id[id].reason for id in sorted(by_id)] == ["", "the stream's codec changed to h265"]
+        with anyio.fail_after(1):
+            after = before
+            for number in range(3):
+                publisher.write(sound.id, (bytes(320),), pts=number * PICTURE)
+                await publisher.flush()
+            while after.timestamp - before.timestamp < 3 * 320:
+                after = await packet()
+        assert (after.ssrc, after.payload_type) == (before.ssrc, before.payload_type)

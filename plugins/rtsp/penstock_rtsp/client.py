@@ -464,7 +464,9 @@ class _Link:
         if not isinstance(await self._answer(), Started):
             raise Closed("the server answered RECORD with something else")
         interleaved = {i: pair[0] for i, pair in channels.items()} or None
-        muxer = RtpMuxer(self.server.registry, stream.tracks, stream.clock, SystemRandom(), interleaved)
+        muxer = RtpMuxer(
+            self.server.registry, stream.tracks, stream.clock, SystemRandom(), interleaved, chosen=controls
+        )
         sink: Any = self.connection.sink
         if self.tracks:
             sink = DatagramSink(self._destinations(), self.server.spawn)

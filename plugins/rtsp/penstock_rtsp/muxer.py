@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from random import Random
 
 from attrs import define
@@ -82,7 +82,11 @@ def formats(
 
 
 class RtpMuxer:
-    """Muxer of the tracks of a stream. `channels` gives each track's interleaved channel; None is for datagrams."""
+    """Muxer of those of a stream's `tracks` whose ids are in `chosen` (None: of all). `channels` gives each of these its
+    interleaved channel; None is for datagrams.
+
+    A player that left the picture alone shares nothing with those who see it: it must not notice when that changes.
+    """
 
     def __init__(
         self,
@@ -91,15 +95,21 @@ class RtpMuxer:
         clock: StreamClock,
         random: Random,
         channels: Mapping[int, int] | None = None,
+        *,
+        chosen: Container[int] | None = None,
     ) -> None:
         self._channels = dict(channels) if channels is not None else None
         self._clock = clock
         self._senders: dict[int, _Sender] = {}
         self.left_out: dict[int, str] = {}
-        """Tracks that came too late, and why their readers do not get them."""
+        """Tracks that were not chosen or came too late, and why their readers do not get them."""
+        # Of all of them, as payload types are numbered in the description.
         described, _ = formats(registry, tracks)
         for track in tracks:
-            if track.id not in described or (channels is not None and track.id not in channels):
+            if chosen is not None and track.id not in chosen:
+                self.left_out[track.id] = "it was not asked for"
+                continue
+            if track.id not in described:
                 continue
             binding = registry.get(track.codec, RTP)
             if binding is None:

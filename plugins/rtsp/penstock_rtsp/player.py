@@ -95,7 +95,12 @@ class Player:
             control(reply(build_rtp_info(info)))
             return
         muxer = RtpMuxer(
-            self.server.registry, self.stream.tracks, self.stream.clock, self.random, self.channels or None
+            self.server.registry,
+            self.stream.tracks,
+            self.stream.clock,
+            self.random,
+            self.channels or None,
+            chosen=self.track_ids,
         )
         feed = self.stream.feed(muxer, self.config.max_backlog_seconds)
         told = feed.muxer
