@@ -15,7 +15,10 @@ PATIENCE_NS = 100_000_000
 """How long what a peer says lies unread where nobody is in a hurry to hear it, while the loop is awake anyway."""
 IMPATIENCE_SECONDS = 0.5
 """And how long where nothing else happens."""
-MAX_EVENTS = 1024
+MAX_EVENTS = 64
+"""Peers that are heard in one turn of the loop: a request of each is some 10 ms of work. The others are next."""
+MAX_PATIENT = 256
+"""The same of those who are patient: what these say costs less, and their turn is seldom."""
 
 
 async def wait_readable(sock: socket.socket) -> None:
@@ -64,8 +67,9 @@ async def sleep_until(moment: int) -> None:
 class _Set:
     """An epoll set, and who waits for what is in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.poll = select.epoll()
+        self._most = most
         self.waiting: dict[int, asyncio.Future[None]] = {}
 
     def arm(self, descriptor: int) -> None:
@@ -78,7 +82,7 @@ class _Set:
     def turn(self) -> None:
         """Wake those whose sockets can be read from."""
         waiting = self.waiting
-        for descriptor, _ in self.poll.poll(0, MAX_EVENTS):
+        for descriptor, _ in self.poll.poll(0, self._most):
             future = waiting.pop(descriptor, None)
             if future is not None and not future.done():
                 future.set_result(None)
@@ -108,7 +112,7 @@ class Poller:
                 self._loop = asyncio.get_running_loop()
             except RuntimeError:
                 return self
-            self._soon, self._later = _Set(), _Set()
+            self._soon, self._later = _Set(MAX_EVENTS), _Set(MAX_PATIENT)
             self._loop.add_reader(self._soon.poll.fileno(), self._soon.turn)
         return self
 

@@ -25,7 +25,7 @@ from penstock.poller import Poller
 from penstock.publisher import Publisher
 from penstock.relay import Relay
 from penstock.services import Services
-from penstock.session import Session, Sessions
+from penstock.session import Session, Sessions, kick_in_turns
 from penstock.sink import broken
 from penstock.streams import Streams
 from penstock.watchdog import Watchdog
@@ -123,10 +123,7 @@ class Server:
         self._draining = True
         self.relay.stop()
         with anyio.move_on_after(DRAIN_SHARE * self.config.server.drain_timeout):
-            for number, session in enumerate(self.sessions):
-                session.kick("the server is stopping")
-                if number % 256 == 255:
-                    await anyio.lowlevel.checkpoint()
+            await kick_in_turns(self.sessions, "the server is stopping")
             await self.services.stop_all()
             while len(self.sessions):
                 await anyio.sleep(0.01)
@@ -461,9 +458,10 @@ class Server:
         check = min(PUBLISHER_CHECK_SECONDS, limit / 4)
         await anyio.sleep(check)
         self.plugins.limited.flush()
-        for session in self.sessions:
-            if not session.direction and session.begin_by is not None and time.monotonic() > session.begin_by:
-                session.kick(f"the peer asked for nothing within {self.config.server.handshake_timeout:g} s")
+        await kick_in_turns(
+            (s for s in self.sessions if s.begin_by is not None and time.monotonic() > s.begin_by),
+            f"the peer asked for nothing within {self.config.server.handshake_timeout:g} s",
+        )
         self.streams.drop_idle(time.monotonic())
         now = time.monotonic_ns()
         for stream in self.streams:

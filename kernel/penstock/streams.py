@@ -132,7 +132,7 @@ class Streams:
             old.close("taken over")
             old.session.kick("another publisher took over")
         publisher = Publisher(stream, session)
-        session.direction, session.path = "publish", path
+        session.direction, session.path, session.begin_by = "publish", path, None
         stream.take_over(publisher)
         self._log("stream published", path, session, user=session.user, apart="published")
         for event in self._waiting.get(path, ()):
@@ -154,7 +154,7 @@ class Streams:
         self, session: Session, canonical: StreamPath, *, wait: float | None = None
     ) -> Stream:
         """As `open`, for a path that `authorize` gave for this session."""
-        session.direction, session.path = "read", canonical
+        session.direction, session.path, session.begin_by = "read", canonical, None
         stream = await self.wait(
             canonical, self._server.config.server.wait_for_stream if wait is None else wait
         )

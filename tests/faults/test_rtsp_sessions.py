@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from .crowd import Crowd, Member, allow_files
 from .peer import own_address
 from .refusal import CLOSE
 from .rig import Rig
@@ -168,15 +169,23 @@ def test_T12_foreign_session_is_unknown(faults: Rig) -> None:
         assert first.frame()
 
 
-def test_T12_abandoned_sessions_leave_nothing(faults: Rig) -> None:
-    """A session is no more than its connection: 300 that were set up and left are gone at the handshake timeout."""
+@pytest.mark.parametrize("number", [300, pytest.param(100_000, marks=pytest.mark.full)])
+def test_T12_abandoned_sessions_leave_nothing(faults: Rig, number: int) -> None:
+    """A session is no more than its connection: those that were set up and left are gone at the handshake timeout."""
+    together = min(number, 2000)
+    allow_files(together)
+    allow_files(together, faults.server.pid)
+    setup = request("SETUP", f"rtsp://127.0.0.1/{CANARY}/trackID=1", "Transport: " + TCP)
     with faults.watched(rss=32 * MIB, settle=15):
-        peers = [client(faults, CANARY) for _ in range(300)]
-        for peer in peers:
-            assert peer.ask("SETUP", "/trackID=1", "Transport: " + TCP).status in (200, 404)
-        for peer in peers:
-            peer.peer.closed_within(10)
-            peer.peer.sock.close()
+        for _ in range(number // together):
+            source = own_address()
+            members = [Member(faults.server.rtsp, setup, b"\r\nSession: ", source) for _ in range(together)]
+            with Crowd(members) as crowd:
+                crowd.connect(30)
+                for member in members:
+                    assert member.received.startswith(b"RTSP/1.0 200 OK\r\n")
+                    member.sock.settimeout(10)
+                crowd.ends()
 
 
 # -- T15: the tunnel through HTTP -------------------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from hashlib import md5
+from itertools import pairwise
 
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.session import Credentials, Session, Sessions
+from penstock.session import KICKS, Credentials, Session, Sessions, kick_in_turns
 from tests.kernel.stage import session
 
 
@@ -91,3 +92,24 @@ def test_a_track_that_is_left_out_is_told_with_its_reason() -> None:
     one.leave_out(1, "its config never came")
     one.leave_out(2, "no such codec here")
     assert one.info["left_out"] == {1: "its config never came", 2: "no such codec here"}
+
+
+@pytest.mark.anyio
+async def test_many_are_kicked_in_turns() -> None:
+    sessions = [Session(str(n), "test", "") for n in range(5 * KICKS)]
+    seen: set[int] = set()
+
+    async def look() -> None:
+        while True:
+            seen.add(sum(bool(session.reason) for session in sessions))
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await anyio.lowlevel.checkpoint()
+        await kick_in_turns(sessions, "enough")
+        tasks.cancel_scope.cancel()
+    assert {session.reason for session in sessions} == {"enough"}
+    kicked = sorted(seen)
+    # Trio lets tasks take their turns in any order.
+    assert max(after - before for before, after in pairwise(kicked)) <= 2 * KICKS

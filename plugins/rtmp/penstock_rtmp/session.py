@@ -6,7 +6,6 @@ import os
 import time
 from urllib.parse import parse_qsl, unquote
 
-import anyio
 from attrs import define
 
 from penstock.errors import PenstockError, ProtocolViolation, StreamError
@@ -63,7 +62,6 @@ class RtmpSession:
         "_config",
         "_connect",
         "_connection",
-        "_deadline",
         "_playing",
         "_publishing",
         "_rtmp",
@@ -80,21 +78,20 @@ class RtmpSession:
         self._connect: Connect | None = None
         self._publishing: dict[int, _Publishing] = {}
         self._playing: dict[int, _Playing] = {}
-        self._deadline = anyio.CancelScope()
+        self._to_begin()
 
     async def run(self) -> None:
-        limit = self._server.config.server.handshake_timeout
-        self._deadline.deadline = anyio.current_time() + limit
         try:
-            with self._deadline:
-                await self._loop()
-            if self._deadline.cancelled_caught:
-                raise ProtocolViolation(f"the peer asked for nothing within {limit:g} s")
+            await self._loop()
         except ProtocolViolation:
             self._send()
             raise
         finally:
             self._goodbye()
+
+    def _to_begin(self) -> None:
+        """It has to publish or play before long."""
+        self._session.begin_by = time.monotonic() + self._server.config.server.handshake_timeout
 
     async def _loop(self) -> None:
         rtmp = self._rtmp
@@ -187,12 +184,10 @@ class RtmpSession:
             self._send()
             raise
         self._publishing[event.stream_id] = _Publishing(publisher, Ingest(publisher, self._server))
-        self._deadline.deadline = float("inf")
         self._rtmp.accept_publish(event.stream_id)
 
     async def _play(self, event: Play) -> None:
         path, credentials = self._target(event.name)
-        self._deadline.deadline = float("inf")
         try:
             await self._server.streams.open(self._session, path, credentials)
         except (StreamError, ProtocolViolation) as e:
@@ -261,7 +256,7 @@ class RtmpSession:
         if playing is not None and playing.reader is not None:
             playing.reader.detach()
         if not self._publishing and not self._playing:
-            self._deadline.deadline = anyio.current_time() + self._server.config.server.handshake_timeout
+            self._to_begin()
 
     def _goodbye(self) -> None:
         """Leave the kernel; tell a peer that is still there why."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -42,7 +43,9 @@ class RtspSession:
         self._rtsp = ServerConnection(NAME)
         self._failure: Exception | None = None
         self._failed = anyio.Event()
-        self._deadline = anyio.CancelScope()
+        self._limit = shared.server.config.server.handshake_timeout
+        self._begin_by = time.monotonic() + self._limit
+        """Monotonic seconds by which the peer has to play or record."""
         udp = not (tunnelled or connection.secure)
         self._channels = Channels(
             str(connection.peer[0]), shared.ports if udp else None, shared.multicast if udp else None
@@ -52,23 +55,18 @@ class RtspSession:
         )
 
     async def run(self) -> None:
-        limit = self._server.config.server.handshake_timeout
-        self._deadline.deadline = anyio.current_time() + limit
         self._shared.sessions.add(self)
         try:
-            with self._deadline:
-                # Players are many, and have this task only; a publisher is looked after by more.
-                await self._loop()
-                if self._ingest is not None:
-                    await self._record()
-            if self._deadline.cancelled_caught:
-                raise ProtocolViolation(f"the peer neither played nor recorded within {limit:g} s")
+            # Players are many, and have this task only; a publisher is looked after by more.
+            await self._loop()
+            if self._ingest is not None:
+                await self._record()
         finally:
             self._shared.sessions.discard(self)
             self._goodbye()
 
     def _began(self) -> None:
-        self._deadline.deadline = float("inf")
+        self._begin_by = math.inf
 
     async def _record(self) -> None:
         try:
@@ -130,7 +128,10 @@ class RtspSession:
         return player is None or not (player.playing and player.channels)
 
     def check_life(self, now: float) -> None:
-        """End a peer that has shown no sign of life for too long at `now` (monotonic seconds)."""
+        """End a peer that has asked for nothing, or shown no sign of life, for too long at `now` (monotonic seconds)."""
+        if now > self._begin_by:
+            self._session.kick(f"the peer neither played nor recorded within {self._limit:g} s")
+            return
         limit = self._shared.config.session_timeout
         if self._must_show_life and now - self._channels.alive > limit:
             self._session.kick(f"no sign of life for {limit} s")

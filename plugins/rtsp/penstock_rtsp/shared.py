@@ -10,6 +10,7 @@ import anyio
 from attrs import define, field
 
 from penstock.server import Server
+from penstock.session import KICKS
 from penstock_rtsp.config import RtspConfig
 from penstock_rtsp.credentials import Authenticator
 from penstock_rtsp.multicast import Multicast
@@ -40,5 +41,7 @@ class Shared:
         while True:
             await anyio.sleep(1.0)
             now = time.monotonic()
-            for session in tuple(self.sessions):
+            for number, session in enumerate(tuple(self.sessions), 1):
                 session.check_life(now)
+                if number % KICKS == 0:
+                    await anyio.lowlevel.checkpoint()

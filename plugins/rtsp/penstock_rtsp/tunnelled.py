@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 import anyio
@@ -82,26 +83,26 @@ class Tunnels:
         reader: TunnelReader | None = None
         request: TunnelRequest | None = None
         first = b""
-        with anyio.move_on_after(limit) as deadline:
-            while (tunnel := may_be_tunnel(first)) is None or not first:
-                data = await connection.receive(READ)
-                if not data:
-                    return
-                first += data
-            if tunnel:
-                reader = TunnelReader()
-                reader.receive_data(first)
-                try:
-                    while (request := reader.next_event()) is None:
-                        data = await connection.receive(READ)
-                        if not data:
-                            return
-                        reader.receive_data(data)
-                except ProtocolViolation:
-                    connection.sink.control(build_refusal(400, "Bad Request"))
-                    raise
-        if deadline.cancelled_caught:
-            raise ProtocolViolation(f"the peer asked for nothing within {limit:g} s")
+        session.begin_by = time.monotonic() + limit
+        while (tunnel := may_be_tunnel(first)) is None or not first:
+            data = await connection.receive(READ)
+            if not data:
+                return
+            first += data
+        if tunnel:
+            reader = TunnelReader()
+            reader.receive_data(first)
+            try:
+                while (request := reader.next_event()) is None:
+                    data = await connection.receive(READ)
+                    if not data:
+                        return
+                    reader.receive_data(data)
+            except ProtocolViolation:
+                connection.sink.control(build_refusal(400, "Bad Request"))
+                raise
+        # From here on a session has its own time, and the POST lives as long as its GET.
+        session.begin_by = None
         if reader is None or request is None:
             await self._plain(connection, session, first)
         elif request.half is Half.GET:
