@@ -246,6 +246,9 @@ class Reader:
         if self.state == "ready":
             self._bytes += self.lane.sent - self._since
         self.state = "closed"
+        # The session keeps the number, and not the reader, which has the session.
+        total = self._bytes
+        self.session.count_out = lambda: total
         lane = self.lane
         lane.ready.pop(self, None)
         lane.waiting.pop(self, None)
@@ -439,7 +442,8 @@ class Feed:
         reader.lane.leave(reader)
         self.stream.left(self, reader, reason)
         if not self.readers:
-            # Feed, lanes and readers refer to each other: a storm of joins would fill memory until they are collected.
+            # Feed and lanes refer to each other: a storm of joins would fill memory until they are collected.
+            self.lanes.clear()
             self.ring.clear()
 
     def before(self, index: int) -> dict[int, int]:

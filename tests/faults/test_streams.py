@@ -11,6 +11,7 @@ import time
 import pytest
 
 from . import rtmp
+from .crowd import Crowd, Member, allow_files
 from .peer import Peer, own_address
 from .refusal import CLOSE
 from .rig import Rig
@@ -96,18 +97,23 @@ def test_X1_readers_are_let_go_when_nobody_comes_back(faults: Rig) -> None:
 @pytest.mark.parametrize("number", [1000, pytest.param(100_000, marks=pytest.mark.full)])
 def test_X2_random_names_leave_nothing(faults: Rig, number: int) -> None:
     """Half of the names nobody publishes, and half of them somebody does, for a moment."""
-    with faults.watched(rss=4 * MIB):
-        for turn in range(number // 50):
-            if turn % 200 == 0:
-                source = own_address()  # an address has no more than 28,000 ports to connect from in a minute
-            peers = [faults.peer(source=source) for _ in range(50)]
-            for number, peer in enumerate(peers):
-                name = f"x2-{turn}-{number}-{time.monotonic_ns()}"
-                ask = rtmp.publish(name) if turn % 2 else rtmp.play(name)
-                peer.send(rtmp.HELLO + rtmp.C1 + rtmp.CONNECT + rtmp.CREATE_STREAM + ask)
-            for peer in peers:
-                peer.until(b"NetStream.Publish.Start" if turn % 2 else b"NetStream.Play.StreamNotFound")
-                peer.sock.close()
+    together = min(number // 20, 1000)
+    allow_files(together)
+    allow_files(together, faults.server.pid)
+    hello = rtmp.HELLO + rtmp.C1 + rtmp.CONNECT + rtmp.CREATE_STREAM
+    with faults.watched(rss=4 * MIB if number == 1000 else 32 * MIB, settle=15):
+        for turn in range(number // together):
+            ask, answer = (
+                (rtmp.publish, b"NetStream.Publish.Start")
+                if turn % 2
+                else (rtmp.play, b"NetStream.Play.StreamNotFound")
+            )
+            source = own_address()
+            names = [f"x2-{turn}-{n}-{time.monotonic_ns()}" for n in range(together)]
+            with Crowd(
+                Member(faults.server.rtmp, hello + ask(name), answer, source) for name in names
+            ) as crowd:
+                crowd.connect(30)
 
 
 def test_X4_readers_that_never_read_do_not_slow_the_others(faults: Rig) -> None:

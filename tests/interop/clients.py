@@ -244,9 +244,10 @@ class GstPlayer(Player):
         if self.scheme == "rtmp":
             words += ["rtmp2src", f"location={url}", *self.options, "!", "flvdemux", "name=d"]
         else:
-            # buffer-mode=none: times from RTP alone, not smoothed by their arrival.
+            # buffer-mode=none: times from RTP alone, not smoothed by their arrival. It counts the latency, in which it puts
+            # sound and picture in step, from its own start on: more than PLAY waits for a publisher's first frames.
             words += ["rtspsrc", "name=d", *_gst_rtsp(self.protocol, url), *self.options]
-            words += ["buffer-mode=none", "latency=300"]
+            words += ["buffer-mode=none", "latency=3500"]
         for kind, codec in (("video", clip.codecs[0]), ("audio", clip.codecs[-1])):
             if (kind == "video" and not clip.video) or (kind == "audio" and not clip.audio):
                 continue

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import weakref
 
 import anyio
 import pytest
@@ -313,3 +315,31 @@ async def test_a_player_of_sound_alone_has_nothing_to_do_with_the_picture(udp: b
             while after.timestamp - before.timestamp < 3 * 320:
                 after = await packet()
         assert (after.ssrc, after.payload_type) == (before.ssrc, before.payload_type)
+
+
+@pytest.mark.parametrize("state", ["asked", "set up", "playing", "playing over UDP"])
+async def test_what_a_player_had_is_given_back_at_its_end(state: str) -> None:
+    """And not by the collector: of thousands that leave together it would hold up the loop for half a second."""
+    async with serving() as server:
+        source = await publish(server)
+        await source.picture(key=True)
+        await source.sound()
+        gc.collect()
+        gc.disable()
+        try:
+            async with talking(server) as peer:
+                if state == "playing over UDP":
+                    await peer.play_udp(1)
+                elif state == "playing":
+                    await peer.play(1, 2)
+                else:
+                    way = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
+                    await (peer.ask("OPTIONS") if state == "asked" else peer.ask("SETUP", "/trackID=1", way))
+                (session,) = [weakref.ref(s) for s in server.sessions if s.protocol == "rtsp"]
+                feeds = [weakref.ref(feed) for feed in source.stream.feeds]
+                assert len(feeds) == state.startswith("playing")
+            with anyio.fail_after(5):
+                while session() is not None or any(feed() is not None for feed in feeds):
+                    await anyio.sleep(0.01)
+        finally:
+            gc.enable()

@@ -64,6 +64,8 @@ class RtspSession:
         finally:
             self._shared.sessions.discard(self)
             self._goodbye()
+            # They call each other: what a session had would wait for the collector, thousands at once.
+            del self._methods
 
     def _began(self) -> None:
         self._begin_by = math.inf
