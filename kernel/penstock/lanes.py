@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from anyio.lowlevel import checkpoint
@@ -171,7 +172,9 @@ class ByteLane(Lane):
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed, feed.window)
-        self._entries: list[tuple[ByteSink, Reader]] = []
+        self._served: list[Reader] = []
+        self._sends: list[Callable[[bytes], int]] = []
+        """What writes to each of `_served`: the loop over them touches nothing else of theirs, which would be in no cache."""
 
     def takes(self, sink: ReaderSink) -> bool:
         return isinstance(sink, ByteSink) and not sink.plain
@@ -186,55 +189,58 @@ class ByteLane(Lane):
         self.sent += size
         if self.changed or self.disturbed:
             self._prepare(first, size)
-        entries = self._entries
-        for i in range(0, len(entries), BATCH):
+        served = self._served
+        for i in range(0, len(served), BATCH):
             if i:
                 await checkpoint()
                 if self.changed or self.disturbed:
-                    self._finish(entries[i:], buffer, first)
+                    self._finish(served[i:], buffer, first)
                     return
             # Nothing else runs within a batch, so that nothing about its readers needs to be looked at.
-            self._serve(entries[i : i + BATCH], buffer)
+            self._serve(i, buffer)
 
-    def _serve(self, entries: list[tuple[ByteSink, Reader]], buffer: bytes) -> None:
+    def _serve(self, first: int, buffer: bytes) -> None:
+        """Offer `buffer` to a batch of readers, of which `first` is the first."""
         size = len(buffer)
-        for sink, reader in entries:
+        for n, send in enumerate(self._sends[first : first + BATCH], first):
             try:
-                sent = sink.send(buffer)
+                sent = send(buffer)
             except BlockingIOError:
                 sent = 0
             except OSError as e:
-                sink.close(broken(e))
+                self._served[n].sink.close(broken(e))
                 continue
             if sent != size:
-                self._short(sink, reader, buffer, sent)
+                self._short(self._served[n], buffer, sent)
 
     def _prepare(self, first: int, size: int) -> None:
         """List the readers to serve; those at whose socket control bytes wait take this pass's units after them."""
         self.changed = self.disturbed = False
-        entries: list[tuple[ByteSink, Reader]] = []
+        self._served = []
         for reader in tuple(self.ready):
             sink: ByteSink = reader.sink  # type: ignore[assignment]
             if sink.blocked:
                 reader.lag(first, unsent=size)
             else:
-                entries.append((sink, reader))
-        self._entries = entries
+                self._served.append(reader)
+        self._sends = [reader.sink.send for reader in self._served]  # type: ignore[attr-defined]
 
-    def _finish(self, entries: list[tuple[ByteSink, Reader]], buffer: bytes, first: int) -> None:
+    def _finish(self, readers: list[Reader], buffer: bytes, first: int) -> None:
         """The rest of a pass in the middle of which readers came, left or were written to by others."""
         size = len(buffer)
-        for sink, reader in entries:
+        for reader in readers:
             if reader.state != "ready":
                 continue
+            sink: ByteSink = reader.sink  # type: ignore[assignment]
             if sink.blocked:
                 reader.lag(first, unsent=size)
             elif (sent := sink.try_send(buffer)) != size and not sink.closed:
-                self._short(sink, reader, buffer, sent)
+                self._short(reader, buffer, sent)
 
-    def _short(self, sink: ByteSink, reader: Reader, buffer: bytes, sent: int) -> None:
+    def _short(self, reader: Reader, buffer: bytes, sent: int) -> None:
         """The socket is full: what was begun is finished first."""
         reader.lag(self.head)
+        sink: ByteSink = reader.sink  # type: ignore[assignment]
         sink.block(memoryview(buffer)[sent:] if sent else buffer)
 
     def start(self, reader: Reader) -> None:
@@ -248,6 +254,7 @@ class SocketLane(ByteLane):
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
         self._pages = Pages()
+        self._filenos: list[Callable[[], int]] = []
 
     def takes(self, sink: ReaderSink) -> bool:
         return isinstance(sink, ByteSink) and sink.plain
@@ -258,25 +265,30 @@ class SocketLane(ByteLane):
         finally:
             self._pages.drop()
 
-    def _serve(self, entries: list[tuple[ByteSink, Reader]], buffer: bytes) -> None:
+    def _prepare(self, first: int, size: int) -> None:
+        super()._prepare(first, size)
+        self._filenos = [reader.sink.sock.fileno for reader in self._served]  # type: ignore[attr-defined]
+
+    def _serve(self, first: int, buffer: bytes) -> None:
         size, pages = len(buffer), self._pages
-        if size < SHARED_BYTES or len(self._entries) < SHARED_READERS or not pages.put(buffer):
-            super()._serve(entries, buffer)
+        if size < SHARED_BYTES or len(self._served) < SHARED_READERS or not pages.put(buffer):
+            super()._serve(first, buffer)
             return
         # A descriptor is asked for now, and not kept: one of a closed socket may be another's by now.
-        targets = [sink.sock.fileno() for sink, _ in entries]
+        targets = [fileno() for fileno in self._filenos[first : first + BATCH]]
         source, sendfile = pages.fd, os.sendfile
-        for target, (sink, reader) in zip(targets, entries, strict=True):
+        for n, target in enumerate(targets, first):
             try:
                 sent = sendfile(target, source, 0, size)
             except BlockingIOError:
                 sent = 0
             except OSError:
+                sink: ByteSink = self._served[n].sink  # type: ignore[assignment]
                 sent = sink.try_send(buffer)
                 if sink.closed:
                     continue
             if sent != size:
-                self._short(sink, reader, buffer, sent)
+                self._short(self._served[n], buffer, sent)
 
     def leave(self, reader: Reader) -> None:
         if len(self.ready) < SHARED_READERS:
