@@ -53,12 +53,15 @@ class LossList:
             self.next_report = None
         return count
 
-    def report(self, now: int, again: int) -> list[Range]:
-        """What is to be asked for at `now`; each of it once more after `again` ns."""
+    def report(self, now: int, again: int, early: int) -> list[Range]:
+        """What is to be asked for at `now`, or within `early` ns, so that one packet does; each of it once more after
+        `again` ns.
+        """
         ranges: list[Range] = []
         soonest = until = now + again
+        limit = now + early
         for at, when in enumerate(self._due):
-            if when > now or len(ranges) == MAX_RANGES:
+            if when > limit or len(ranges) == MAX_RANGES:
                 soonest = min(soonest, when)
                 continue
             self._due[at] = until

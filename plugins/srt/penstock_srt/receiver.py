@@ -286,7 +286,9 @@ class Receiver:
     def report_losses(self, now: int) -> bytes | None:
         """The body of the NAK that is due, None where none is (4.8.2)."""
         losses, trip = self.buffer.losses, self.round_trip
-        ranges: list[Range] = losses.report(now, max(MIN_NAK_INTERVAL, (trip.rtt + 4 * trip.variance) // 2))
+        # Four times in a round trip, as reports are lost like all else; the sender knows what is on its way already.
+        again = max(MIN_NAK_INTERVAL, (trip.rtt + 4 * trip.variance) // 4)
+        ranges: list[Range] = losses.report(now, again, MIN_NAK_INTERVAL // 2)
         if not ranges:
             return None
         self.statistics.pktSentNAK += 1
