@@ -235,27 +235,28 @@ class Player:
             fmt = sender.played.format
             timestamp = to_ticks(pts, fmt.clock_rate) + sender.offset & 0xFFFFFFFF
             number, ssrc, kind = sender.sequence, sender.ssrc, fmt.payload_type or 0
-            last = len(payloads) - 1
+            count = len(payloads)
             marked = kind | 0x80 if sender.played.binding.marks_last else kind
             sent = Sent(number, unit.time, timestamp, payloads, unit.ticks)
-            packets = [
-                protect(
-                    pack(
-                        0x80,
-                        marked if i == last else kind,
-                        number + i & 0xFFFF,
-                        sent.timestamp_of(i) & 0xFFFFFFFF,
-                        ssrc,
-                    )
-                    + payload
-                )
-                for i, payload in enumerate(payloads)
-            ]
+            if unit.ticks:
+                times = [sent.timestamp_of(i) & 0xFFFFFFFF for i in range(count)]
+                packets = [
+                    protect(pack(0x80, kind, number + i & 0xFFFF, at, ssrc) + payload)
+                    for i, (at, payload) in enumerate(zip(times, payloads, strict=True))
+                ]
+            else:
+                # Here is the cost of each packet: as little as can be beside the encryption.
+                packets = [
+                    protect(pack(0x80, kind, n & 0xFFFF, timestamp, ssrc) + payload)
+                    for n, payload in enumerate(payloads[:-1], number)
+                ]
+                last = pack(0x80, marked, number + count - 1 & 0xFFFF, timestamp, ssrc)
+                packets.append(protect(last + payloads[-1]))
             if sender.played.retransmission is None:
                 # RFC 7714 9.1: never the same number with other bytes, so that only what was sent can be sent again.
                 sent = Sent(number, unit.time, timestamp, packets)
-            sender.sequence = number + last + 1
-            sender.packets += last + 1
+            sender.sequence = number + count
+            sender.packets += count
             sender.octets += unit.size
             sender.history.add(sent, unit.size)
             found += packets
