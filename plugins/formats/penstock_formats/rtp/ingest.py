@@ -138,7 +138,8 @@ class TrackIngest:
             report, self._pending_report = self._pending_report, None
             self.sender_report(report, now)
         if not packet.payload:
-            # It probes for bandwidth (RFC 3550 5.1 calls it padding): nothing is missing where it is.
+            # No payload format has it, but who probes for bandwidth sends padding alone: nothing is missing where it is.
+            self.bad += 1
             self._torn = self._torn or lost
             return
         lost, self._torn = lost or self._torn, False
