@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def out_of_transmit(secret: bool, options: argparse.Namespace) -> Row:
         for number in range(TRANSMITS):
             srt, udp = free_port(), free_port()
             url = f"srt://127.0.0.1:{srt}?mode=listener{words}"
-            command = [shutil.which(TRANSMIT) or TRANSMIT, "-q", f"udp://127.0.0.1:{udp}", url]
+            command = [shutil.which(TRANSMIT) or TRANSMIT, "-q", f"udp://:{udp}", url]
             serving.append(stack.enter_context(Process(command, SERVER_CORE, folder / f"{number}.log")))
             feeds.append(f"[f=mpegts]udp://127.0.0.1:{udp}?pkt_size={PAYLOAD}")
             time.sleep(0.1)
@@ -321,25 +322,33 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[Row] = []
 
-    def take(way: str, server: str, secret: bool, size: float, row: Row) -> None:
+    def take(way: str, server: str, secret: bool, size: float, measure: Callable[[], Row]) -> None:
+        what = f"{way} {server} {'AES' if secret else 'plain'} {size:g}"
+        try:
+            row = measure()
+        except Unavailable as error:
+            say(f"{what}: {error}")
+            return
         rows.append({"way": way, "server": server, "secret": secret, "size": size, **row})
-        say(f"{way} {server} {'AES' if secret else 'plain'} {size:g}: {row['packet_us']:.1f} us a packet")
+        say(f"{what}: {row['packet_us']:.1f} us a packet")
 
     for rate in {2.1, *options.mbps}:
         clip(rate)
     for _ in range(options.runs):
         if options.only != "in":
             for secret in (False,) if options.plain else (False, True):
-                if not options.ours:
-                    take("out", TRANSMIT, secret, TRANSMITS, out_of_transmit(secret, options))
                 for players in options.players:
-                    take("out", "penstock", secret, players, out_of_penstock(players, secret, options))
+                    take(
+                        "out", "penstock", secret, players, partial(out_of_penstock, players, secret, options)
+                    )
+                if not options.ours:
+                    take("out", TRANSMIT, secret, TRANSMITS, partial(out_of_transmit, secret, options))
         if options.only != "out":
             for mbps in options.mbps:
+                take("in", "penstock", False, mbps, partial(into, "penstock", mbps, options))
+                take("demux", "penstock", False, mbps, partial(demultiplexer, mbps))
                 if not options.ours:
-                    take("in", TRANSMIT, False, mbps, into(TRANSMIT, mbps, options))
-                take("in", "penstock", False, mbps, into("penstock", mbps, options))
-                take("demux", "penstock", False, mbps, demultiplexer(mbps))
+                    take("in", TRANSMIT, False, mbps, partial(into, TRANSMIT, mbps, options))
     facts = machine("bench.srt")
     options.raw.parent.mkdir(parents=True, exist_ok=True)
     options.raw.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1))
