@@ -24,7 +24,7 @@ PATTERNS = (
 
 
 class WebrtcPlugin(Plugin):
-    """WHIP and WHEP: browsers, OBS and FFmpeg publish and play, with a delay of well below a second."""
+    """WHIP and WHEP: browsers publish and play with a delay of well below a second, others publish."""
 
     name = "webrtc"
     version = version("penstock")
