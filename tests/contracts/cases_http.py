@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock_http.asked import credentials_of, parse_query, parse_target
+from penstock_http.forwarded import Proxies
 from penstock_http.ranges import parse_range, partial
 from tests.contracts.case import ParserCase
 
@@ -28,7 +30,73 @@ def _range(data: bytes) -> Any:
     return found
 
 
+def _target(data: bytes) -> Any:
+    found = parse_target(data)
+    assert found is None or found[0].startswith("/")
+    return found
+
+
+def _credentials(data: bytes) -> Any:
+    """Those of a request whose Authorization is the first line, and whose query is the second."""
+    authorization, _, query = data.partition(b"\n")
+    found = credentials_of({"authorization": authorization.decode("latin-1")}, parse_query(query))
+    return found.user, found.password, dict(found.query)
+
+
+def _forwarded(data: bytes) -> Any:
+    """Who is asking, by either header, where one network of proxies is trusted."""
+    text = data.decode("latin-1")
+    found = [
+        Proxies(["127.0.0.0/8", "10.0.0.0/8"], header).origin(
+            "127.0.0.1:9", {header: text, "x-forwarded-proto": text}
+        )
+        for header in ("forwarded", "x-forwarded-for")
+    ]
+    assert all(":" in peer for peer, _ in found)
+    return found
+
+
 CASES = [
+    ParserCase(
+        "request target",
+        _target,
+        [
+            b"/live/stream.m3u8?session=a1&variant=ts",
+            b"/live/%e4%bd%a0",
+            b"/%ff",
+            b"//host/a",
+            b"/a?" + b"x&" * 101,
+            b"*",
+        ],
+        ["penstock_http.asked"],
+    ),
+    ParserCase(
+        "HTTP credentials",
+        _credentials,
+        [
+            b"Basic dTpw\na=1&a=2",
+            b"Basic =",
+            b"Basic /w==",
+            b"Bearer t0ken\n",
+            b"Digest x\nb=\xff",
+            b"\n" + b"x&" * 101,
+        ],
+        ["penstock_http.asked"],
+    ),
+    ParserCase(
+        "forwarded",
+        _forwarded,
+        [
+            b"for=192.0.2.60;proto=https;by=203.0.113.43",
+            b'for="[2001:db8:cafe::17]:4711", for=10.1.1.1',
+            b'For="a\\"b";Proto=http, for=unknown;proto=wss',
+            b"192.0.2.1:80, 10.0.0.2, [::ffff:10.0.0.3]:1",
+            b"for=10.0.0.1," * 40,
+            b"for 1, for=192.0.2.7",
+            b"for=999.1.1.1",
+        ],
+        ["penstock_http.forwarded"],
+    ),
     ParserCase(
         "Range",
         _range,

@@ -29,6 +29,7 @@ NO_PARSER = {
     "penstock.settings.Pattern.parse": "reads the operator's config, in tests/kernel/test_config.py",
     "penstock.structure.parse_key": "reads the operator's command line, in tests/kernel/test_config.py",
     "penstock_formats.rtp.reorder.ReorderBuffer.push": "takes what RtpPacket.parse made, in tests/formats",
+    "penstock_http.uvicorn_http.HttpConnection.parse": "gives what comes to httptools, in tests/http and tests/faults",
     "penstock_rtmp.client._split": "reads URLs of the operator's config",
     "penstock_rtsp.client._split": "reads URLs of the operator's config",
 }
@@ -49,6 +50,8 @@ BROAD = {
 
 NARROW = {
     "penstock_codecs.aac.rtp": {"ValueError": "bytes.fromhex alone is tried, and it has no error of its own"},
+    "penstock_http.asked": {"ValueError": "parse_qsl and b64decode have no error of their own"},
+    "penstock_http.forwarded": {"ValueError": "ip_address has no error of its own"},
     "penstock_http.location": {
         "ValueError": "urlsplit, its port and the codec idna have no error of their own"
     },
