@@ -18,7 +18,7 @@ from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.dtls import Identity
 from penstock_webrtc.ice import Credentials
 from penstock_webrtc.session import Peer
-from penstock_webrtc.udp import Port
+from penstock_webrtc.udp import Port, flush
 
 BUSY_SECONDS = 0.02
 """How often peers are looked after that are at their handshake or publish: lost packets are asked for again after that."""
@@ -91,8 +91,7 @@ class Shared:
             for peer in tuple(self.peers.values()):
                 if (everybody or peer.busy) and (publisher := peer.tick(time.monotonic_ns())) is not None:
                     touched[publisher] = None
-            for publisher in touched:
-                await publisher.flush()
+            await flush(touched)
 
 
 _shared: WeakKeyDictionary[Server, Shared] = WeakKeyDictionary()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -84,12 +84,7 @@ class Port:
                 publisher = self.receive(data, address, time.monotonic_ns())
                 if publisher is not None:
                     touched[publisher] = None
-            for publisher in touched:
-                try:
-                    await publisher.flush()
-                except Exception:  # noqa: BLE001 - one session's bug must not end the port of all
-                    _log.exception("flush failed", session=publisher.session.id)
-                    publisher.session.kick("internal error")
+            await flush(touched)
             await checkpoint()
 
     def receive(self, data: bytes, address: Address, now: int) -> Publisher | None:
@@ -121,6 +116,16 @@ class Port:
             return False
         peer.check(message, address, now)
         return True
+
+
+async def flush(publishers: Iterable[Publisher]) -> None:
+    """Let the readers of each have what is due."""
+    for publisher in publishers:
+        try:
+            await publisher.flush()
+        except Exception:  # noqa: BLE001 - one session's bug must not end the port of all
+            _log.exception("flush failed", session=publisher.session.id)
+            publisher.session.kick("internal error")
 
 
 _SIOCGIFCONF = 0x8912
