@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from .peer import Peer, own_address
 from .rig import Rig, rig
 from .rtsp import H264, IDR, TCP, client, interleaved, request, rtp
 from .server import MIB, PROBED, FaultServer, fault_server
+from .test_hls import frames, playlist, send_later
+from .test_streams import start
 
 CROWD = 10_000
 CONNECT_LIMIT = 30.0
@@ -124,15 +127,17 @@ def test_R3_T7_smallest_messages_do_not_hold_up_the_loop(
         assert longest < total * STALL_SHARE, f"{longest * 1000:.0f} ms of {total:.2f} s at a stretch"
 
 
-def members(server: FaultServer, name: str) -> Iterator[Member]:
-    """Players over RTSP and RTMP, who is on the way to play, and who says nothing, in equal numbers."""
+def members(server: FaultServer, name: str, reload: str) -> Iterator[Member]:
+    """Players over RTSP, RTMP and HTTP, who is on the way to play, who waits for a playlist, who was answered, and who says
+    nothing, in equal numbers.
+    """
     url = f"rtsp://127.0.0.1/live/{name}"
     setup = request("SETUP", f"{url}/trackID=1", "Transport: " + TCP)
     hello = rtmp.HELLO + rtmp.C1 + rtmp.CONNECT + rtmp.CREATE_STREAM
     sources = [own_address() for _ in range(500)]
     for number in range(CROWD):
         source = sources[number % len(sources)]
-        match number % 5:
+        match number % 8:
             case 0:
                 yield Member(server.rtsp, setup + request("PLAY", url, cseq=2), b"CSeq: 2\r\n", source)
             case 1:
@@ -141,8 +146,18 @@ def members(server: FaultServer, name: str) -> Iterator[Member]:
                 yield Member(server.rtsp, setup, b"CSeq: 1\r\n", source)
             case 3:
                 yield Member(server.rtmp, hello, b"NetConnection.Connect.Success", source)
+            case 4:
+                yield Member(server.ports["http"], _get(f"/live/{name}.flv"), b"FLV\x01", source)
+            case 5:
+                yield Member(server.ports["http"], _get(reload), source=source)
+            case 6:
+                yield Member(server.ports["http"], _get("/none/such.ts"), b"HTTP/1.1 404 ", source)
             case _:
-                yield Member((server.rtmp, server.rtsp)[number // 5 % 2], source=source)
+                yield Member((server.rtmp, server.rtsp, server.ports["http"])[number // 8 % 3], source=source)
+
+
+def _get(url: str) -> bytes:
+    return f"GET {url} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
 
 
 class Slide:
@@ -179,11 +194,22 @@ def test_stop_with_10_000_connections_says_goodbye_in_time_and_in_few_lines(
         "server.stall_timeout=60",
         "rtsp.session_timeout=60",
         "http.keep_alive=60",
+        # Nobody who waits for the next segment is answered meanwhile.
+        "server.segment_seconds=20",
+        "server.publisher_timeout=120",
     )
-    with fault_server(tmp_path, *patient) as server:
-        allow_files(CROWD, server.pid)
-        with Slide(server, "slide"), Crowd(members(server, "slide")) as crowd:
+    with fault_server(tmp_path, *patient) as server, Peer(server.rtmp) as still:
+        allow_files(2 * CROWD, server.pid)
+        start(still, "still")
+        still.send(frames(0, 5, 200))
+        later = threading.Thread(target=partial(send_later, still, frames(5, 203, 200)))
+        later.start()
+        url, last = playlist(server.ports["http"], "still")
+        later.join()
+        reload = f"{url}?_HLS_msn={last + 1}&_HLS_part=2"
+        with Slide(server, "slide"), Crowd(members(server, "slide", reload)) as crowd:
             crowd.connect(CONNECT_LIMIT)
+            waiting = [m for m in crowd.members if reload.encode() in m.says]
             said = len(server.raw_log())
             server.child.process.send_signal(number)
             # What is exceeded ends the process hard, with another status.
@@ -192,6 +218,8 @@ def test_stop_with_10_000_connections_says_goodbye_in_time_and_in_few_lines(
             crowd.ends()
         lines = server.raw_log()[said:]
         assert len(lines) <= MAX_LINES, f"{len(lines)} lines: {lines[-5:]}"
-        assert b"10001" in lines[-1] or b"10001" in lines[-2], lines[-2:]
+        assert b"10002" in lines[-1] or b"10002" in lines[-2], lines[-2:]
         players = [m for m in crowd.members if m.wants == b"NetStream.Play.Start"]
         assert all(b"the server is stopping" in m.received for m in players)
+        assert len(waiting) == CROWD // 8
+        assert all(m.received.startswith(b"HTTP/1.1 503 ") for m in waiting)

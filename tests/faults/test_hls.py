@@ -55,14 +55,14 @@ def get(peer: Peer, url: str) -> bytes:
     return peer.received
 
 
-def playlist(faults: Rig, name: str) -> tuple[str, int]:
-    """The URL of a stream's playlist, and the number of its last segment."""
-    with faults.peer("http") as peer:
+def playlist(port: int, name: str) -> tuple[str, int]:
+    """The URL of a stream's playlist at the HTTP port, and the number of its last segment."""
+    with Peer(port) as peer:
         answer = get(peer, f"/live/{name}.m3u8").decode()
     found = re.search(r"hls/ll-v(\d+)\.m3u8", answer)
     assert found, answer
     url = PLAYLIST.format(name, found[1])
-    with faults.peer("http") as peer:
+    with Peer(port) as peer:
         answer = get(peer, url).decode()
     first = re.search(r"#EXT-X-MEDIA-SEQUENCE:(\d+)", answer)
     assert first, answer
@@ -75,7 +75,7 @@ def test_H3_numbers_that_cannot_be(faults: Rig) -> None:
         publisher.send(frames(0, 5, 20))
         asker = threading.Thread(target=partial(send_later, publisher, frames(5, 42, 20)))
         asker.start()
-        url, last = playlist(faults, "h3")
+        url, last = playlist(faults.server.ports["http"], "h3")
         asker.join()
         far = (
             "9223372036854775808",
@@ -113,7 +113,7 @@ def test_H3_who_waits_when_the_stream_ends_is_let_go(faults: Rig) -> None:
         publisher.send(frames(0, 5, 20))
         later = threading.Thread(target=partial(send_later, publisher, frames(5, 42, 20)))
         later.start()
-        url, last = playlist(faults, "h3end")
+        url, last = playlist(faults.server.ports["http"], "h3end")
         later.join()
         viewer.send(f"GET {url}?_HLS_msn={last + 1} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
         time.sleep(0.2)
@@ -129,7 +129,7 @@ def test_H3_ten_thousand_blocked_reloads_are_let_go_and_the_loop_goes_on(probed:
         publisher.send(frames(0, 5, 200))
         later = threading.Thread(target=partial(send_later, publisher, frames(5, 203, 200)))
         later.start()
-        url, last = playlist(probed, "crowd")
+        url, last = playlist(server.ports["http"], "crowd")
         later.join()
         request = f"GET {url}?_HLS_msn={last + 1}&_HLS_part=2 HTTP/1.1\r\nHost: h\r\n\r\n".encode()
         members = [
