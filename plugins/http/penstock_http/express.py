@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -69,6 +70,15 @@ def plain_head(block: bytes) -> Mapping[str, str] | None:
     headers = joined(lines.headers)
     plain = lines.whole and lines.stays and hosts == 1 and _CONDITIONS.isdisjoint(headers)
     return headers if plain else None
+
+
+def _send_more(descriptor: int, data: bytes) -> int:
+    """Send `data` in one segment with what follows."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
+    try:
+        return sock.send(data, socket.MSG_MORE)
+    finally:
+        sock.detach()
 
 
 class Express:
@@ -176,7 +186,13 @@ class Express:
         if connection.descriptor >= 0 and not transport.get_write_buffer_size():
             # Straight to the socket: the loop's transport would join what it is given, or look at it a pass later.
             try:
-                sent = os.writev(connection.descriptor, (head, body))
+                file = connection.owner.bodies.descriptor(body)
+                if file < 0:
+                    sent = os.writev(connection.descriptor, (head, body))
+                else:
+                    sent = _send_more(connection.descriptor, head)
+                    if sent == len(head):
+                        sent += os.sendfile(connection.descriptor, file, 0, len(body))
             except BlockingIOError:
                 pass
             except OSError as e:

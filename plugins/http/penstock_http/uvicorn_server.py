@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from penstock import net
 from penstock.server import DRAIN_SHARE, SWITCH_OFF_SECONDS, Server
 from penstock_http.api import AsgiApp, Listener
+from penstock_http.bodies import Bodies
 from penstock_http.turns import Turns
 from penstock_http.uvicorn_http import HttpConnection
 from penstock_http.uvicorn_websocket import MAX_MESSAGE, WebSocketConnection
@@ -57,6 +58,7 @@ class UvicornServer:
         self.state = ServerState()
         self.app = app
         self.shortcuts = listener.shortcuts
+        self.bodies = Bodies()
         self.stopping = ""
         self.date = b""
         """The header, as it is now."""
@@ -94,6 +96,7 @@ class UvicornServer:
                 sock.close()
             with anyio.CancelScope(shield=True):
                 await self._stop()
+            self.bodies.close()
 
     def _accepted(self, sock: socket.socket, peer: Any) -> None:
         release = self.server.admit(peer, self.protocol)
@@ -148,7 +151,9 @@ class UvicornServer:
         while True:
             await anyio.sleep(LOOK_SECONDS)
             self._tell_time()
-            await self._each(partial(_look, time.monotonic()))
+            now = time.monotonic()
+            self.bodies.expire(now)
+            await self._each(partial(_look, now))
 
     async def _each(self, tell: Callable[[Any], None]) -> None:
         for number, connection in enumerate(tuple(self.state.connections)):
