@@ -128,9 +128,12 @@ class Express:
             self._deferred = False
             if not self._answer(asked, data):
                 self._stop_waiting()
-                self._connection.parse(data)
-                if self._final:
-                    self._connection.shutdown()
+                owner = self._connection.owner
+                if self._final or owner.server.stopping:
+                    # The viewer's session has ended already: it is not to be told that it was refused.
+                    self._refuse(asked, owner.stopping or "the server is stopping")
+                else:
+                    self._connection.parse(data)
 
     def _answer(self, asked: Shortcut, data: bytes) -> bool:
         found = asked.ask()
@@ -228,10 +231,13 @@ class Express:
         asked = self._asked
         if asked is not None:
             self._stop_waiting()
-            self._final = True
-            self._write(asked, Answer(f"{reason}\n".encode(), headers=(("retry-after", "1"),), status=503))
+            self._refuse(asked, reason)
         elif self._rest is not None:
             self._connection.lost(reason)
+
+    def _refuse(self, asked: Shortcut, reason: str) -> None:
+        self._final = True
+        self._write(asked, Answer(f"{reason}\n".encode(), headers=(("retry-after", "1"),), status=503))
 
     def forget(self) -> None:
         """The connection is lost."""
