@@ -176,9 +176,14 @@ class Port(Generic[Told]):
         if not due:
             await poller.wait(self.sock)
             return
-        delay = (min(due) - time.monotonic_ns()) / 1e9
-        if delay > 0:
-            with anyio.move_on_after(delay):
+        left = min(due) - time.monotonic_ns()
+        if left <= 0:
+            await checkpoint()
+        elif self._links and left <= self._rest:
+            # What comes meanwhile may wait as long, and nothing is to be cancelled.
+            await sleep_until(min(due))
+        else:
+            with anyio.move_on_after(left / 1e9):
                 await poller.wait(self.sock)
 
     def _read(self, now: int) -> int:
