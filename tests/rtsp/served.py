@@ -62,8 +62,8 @@ async def serving(*plugins: Plugin, **tables: dict[str, Any]) -> AsyncGenerator[
     """A server with every plugin that comes with Penstock, and `plugins`; ``rtsp={...}`` adds to its config."""
     rtsp = {"listen": "127.0.0.1:0", "rtp": "127.0.0.1:0", "rtcp": "127.0.0.1:0"} | tables.pop("rtsp", {})
     rtmp = {"listen": "127.0.0.1:0"} | tables.pop("rtmp", {})
-    webrtc = {"listen": "127.0.0.1:0"}
-    config = {"rtsp": rtsp, "rtmp": rtmp, "webrtc": webrtc, "server": {"wait_for_stream": 0}} | tables
+    others = {name: {"listen": "127.0.0.1:0"} for name in ("http", "srt", "webrtc")}
+    config = {"rtsp": rtsp, "rtmp": rtmp, **others, "server": {"wait_for_stream": 0}} | tables
     async with Server(config, plugins=PluginSet.discover(extra=plugins)) as server:
         try:
             yield server
