@@ -190,8 +190,7 @@ class Dtls:
 
 def _reason(error: SSL.Error) -> str:
     """OpenSSL's own words for what went wrong first."""
-    found: Any = error.args[0] if error.args else None
-    rows: list[Any] = found if isinstance(found, list) else []
+    rows: list[Any] = error.args[0] if error.args else []
     words = rows[0][-1] if rows else ""
     return f"DTLS failed: {words or type(error).__name__}"
 
