@@ -25,7 +25,7 @@ CATCH_UP_BYTES = 128 << 10
 class Muxer(Protocol):
     """Writes frames in one carrier's format, the same for every reader of the feed.
 
-    One that does not carry every track also has `Selective.left_out`.
+    One that does not carry every track also has `Selective.left_out`, one that holds frames back `Gathering.gathered`.
     """
 
     @property
@@ -55,6 +55,15 @@ class Selective(Protocol):
     def left_out(self) -> Mapping[int, str]:
         """Reasons by track id. That of a track which is added while the feed runs is logged; where all video is left
         out, readers are not made to wait for a key frame."""
+        ...
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A muxer that holds frames back to pack them with others."""
+
+    def gathered(self) -> Sequence[Unit]:
+        """The units of what it holds: the publisher has left, and nothing may come for long."""
         ...
 
 
@@ -301,7 +310,17 @@ class Feed:
 
     def push(self, event: Event) -> None:
         """Mux one event into the ring; costs nothing per reader."""
-        for unit in self.muxer.mux(event):
+        self._append(self.muxer.mux(event))
+        if isinstance(event, TrackAdded):
+            self._added(event.track)
+
+    def release(self) -> None:
+        """The publisher has left: what the muxer holds back goes out."""
+        if isinstance(self.muxer, Gathering):
+            self._append(self.muxer.gathered())
+
+    def _append(self, units: Sequence[Unit]) -> None:
+        for unit in units:
             # Events have no time of their own: they happen where the stream is.
             unit.time = unit.time or self.stream.last_time
             self._generation += unit.config
@@ -311,8 +330,6 @@ class Feed:
                 self._counts[track_id] = self._counts.get(track_id, 0) + 1
             for lane in self.lanes:
                 lane.note(unit)
-        if isinstance(event, TrackAdded):
-            self._added(event.track)
 
     def _added(self, track: Track) -> None:
         """A late track is left out with a reason, or not at all."""

@@ -433,6 +433,7 @@ class Stream:
         self.end_reason = reason
         self._ready = anyio.Event()
         for feed in self._feeds.values():
+            feed.release()
             self._host.late(feed)
         self._host.changed("stream_unpublished", stream=self, reason=reason)
         # Without grace it ends all the same only when what has gathered is gone, at the server's next look at it.

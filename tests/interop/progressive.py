@@ -95,28 +95,26 @@ class FFmpegHttpPublisher(FFmpegPublisher):
         return "plain.mp4" if _container(self.protocol) == "mp4" else super().container(clip)
 
 
-# In MPEG-TS and MP4 the last sound waits for a picture that never comes.
-TAILS = {"flv": 2, "ts": 4, "mp4": 4}
+TAIL = 2
 TS_CODECS = frozenset({"h264", "hevc", "aac", "opus", "mp3", "av1"})
 _VLC = frozenset({"h264", "aac"})
 
 PLAYERS: tuple[Player, ...] = (
     *(
-        FFmpegHttpPlayer(name, f"http-{container}", (binary,), codecs, Rules(tail=TAILS[container]))
+        FFmpegHttpPlayer(name, f"http-{container}", (binary,), codecs, Rules(tail=TAIL))
         for name, binary, rtmp, _ in FFMPEGS
         for container, codecs in (("flv", rtmp), ("ts", TS_CODECS), ("mp4", RTMP_ENHANCED))
     ),
     *(
-        GstHttpPlayer("gstreamer", f"http-{container}", GST_NEEDS, RTMP_GST, Rules(tail=TAILS[container] + 2))
+        GstHttpPlayer("gstreamer", f"http-{container}", GST_NEEDS, RTMP_GST, Rules(tail=TAIL + 2))
         for container in CONTAINERS
     ),
     *(
-        VlcHttpPlayer("vlc", f"http-{container}", ("cvlc",), _VLC, Rules(tail=tail, times=False))
-        # Of an MP4 it plays the pictures behind the sound, by the time at which it begins: two seconds here.
-        for container, tail in (("flv", 60), ("ts", 60), ("mp4", 90))
+        VlcHttpPlayer("vlc", f"http-{container}", ("cvlc",), _VLC, Rules(tail=60, times=False))
+        for container in CONTAINERS
     ),
     *(
-        WebSocketPlayer("websockets", f"{scheme}-{container}", (), codecs, Rules(tail=TAILS[container]))
+        WebSocketPlayer("websockets", f"{scheme}-{container}", (), codecs, Rules(tail=TAIL))
         for scheme in ("ws", "wss")
         for container, codecs in (("flv", RTMP_ENHANCED), ("ts", TS_CODECS), ("mp4", RTMP_ENHANCED))
     ),

@@ -32,6 +32,8 @@ class Mp4Muxer:
         self._fixed = FixedTracks(self._muxer.tracks)
         self._frames: list[Frame] = []
         """Sound that waits for a picture."""
+        self._awaited: frozenset[int] = frozenset()
+        """Tracks of which nothing has come since the last key frame, at which viewers begin."""
 
     @property
     def key(self) -> Hashable:
@@ -62,12 +64,26 @@ class Mp4Muxer:
             # In the GOP cache at the feed's birth, from before the config that all its viewers are told.
             return ()
         self._frames.append(event)
-        video = track.kind is Kind.VIDEO
-        if not video and event.dts - self._frames[0].dts < GATHER:
+        if track.kind is not Kind.VIDEO and event.dts - self._frames[0].dts < GATHER:
             return ()
-        fragment = tuple(self._muxer.fragment(self._frames))
-        self._frames.clear()
-        return (Unit(track, fragment, event.dts, key=event.key and track.id == self._picture, video=video),)
+        return self.gathered()
+
+    def gathered(self) -> Sequence[Unit]:
+        if not self._frames:
+            return ()
+        frames, self._frames = self._frames, []
+        last = frames[-1]
+        key = last.key and last.track.id == self._picture
+        there = {frame.track.id for frame in frames}
+        if key:
+            self._awaited = self._ids - there
+        elif self._awaited & there:
+            # VLC 3 believes decode times only where a fragment's number does not follow the one before: a track that comes later
+            # than in a viewer's first fragment would begin at zero for it. ISO/IEC 14496-12 8.8.5: numbers increase.
+            self._awaited -= there
+            self._muxer.leave_out_number()
+        fragment = tuple(self._muxer.fragment(frames))
+        return (Unit(last.track, fragment, last.dts, key=key, video=last.track.kind is Kind.VIDEO),)
 
     def config(self, track: Track, time: int) -> Unit | None:
         return None

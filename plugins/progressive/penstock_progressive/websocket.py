@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
-from penstock.feed import Cursor, Muxer
+from penstock.feed import Cursor, Gathering, Muxer
 from penstock.media import Event, Track
 from penstock.ring import Unit
 
@@ -40,6 +40,10 @@ class WebSocketMuxer:
 
     def mux(self, event: Event) -> Sequence[Unit]:
         return [_framed(unit) for unit in self._carried.mux(event)]
+
+    def gathered(self) -> Sequence[Unit]:
+        carried = self._carried
+        return [_framed(unit) for unit in carried.gathered()] if isinstance(carried, Gathering) else []
 
     def config(self, track: Track, time: int) -> Unit | None:
         unit = self._carried.config(track, time)

@@ -163,6 +163,10 @@ class FragmentMuxer:
         """
         self._slots[track.id].description = self._describe(track)
 
+    def leave_out_number(self) -> None:
+        """The next fragment's number is not the one that follows: for players that take that for going on without a gap."""
+        self._sequence += 1
+
     def fragment(self, frames: Iterable[Frame], ends: Mapping[int, int] | None = None) -> list[bytes]:
         """The ``moof`` and ``mdat`` of `frames`, in pieces to be sent one after the other; empty where there is nothing.
 

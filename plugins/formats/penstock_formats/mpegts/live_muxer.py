@@ -67,6 +67,9 @@ class LiveMuxer:
                 self._pictures.remove(event.track.id)
         return units
 
+    def gathered(self) -> Sequence[Unit]:
+        return self._gathered()
+
     def _frame(self, frame: Frame) -> Sequence[Unit]:
         track = frame.track
         if track.kind is Kind.AUDIO:
