@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import urljoin
 
+import anyio
 import pytest
 
 import penstock
 from penstock import Credentials, Plugin, hookimpl
 from tests.dash.stage import URL, description, live, serving, watching
 from tests.hls.stage import Live, get
+from tests.http.port import port_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
 
@@ -35,6 +38,26 @@ async def test_a_player_is_one_session() -> None:
         session.kick("enough")
         assert (await get(server, location)).status == 403
         assert (await get(server, mpd.media(mpd.times()[0][0]))).status == 403
+
+
+async def test_who_is_kicked_gets_no_more_of_the_segment_that_it_is_sent() -> None:
+    async with live() as (server, stream):
+        mpd = await watching(server, stream, 2)
+        (session,) = viewers(server)
+        async with await anyio.connect_tcp("127.0.0.1", port_of(server)) as peer:
+            await peer.send(f"GET {mpd.media(mpd.times()[-1][0])} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            data = b""
+            with anyio.fail_after(2):
+                while b"moof" not in data:
+                    data += await peer.receive()
+            session.kick("enough")
+            # The part that was waited for, and nothing after it, nor an end that would look like the segment's.
+            stream.write(16)
+            with anyio.fail_after(2), suppress(anyio.EndOfStream):
+                while True:
+                    data += await peer.receive()
+        assert data.count(b"moof") == 1
+        assert not data.endswith(b"0\r\n\r\n")
 
 
 class Door(Plugin):

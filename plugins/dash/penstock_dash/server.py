@@ -175,6 +175,8 @@ class DashRoutes:
         await request.start(200, content_type=content_type, headers=[_caching(request, caching)])
         sent = 0
         while True:
+            if viewer.session.reason:
+                raise Closed(viewer.session.reason)
             for part in segment.parts[sent:]:
                 await request.send(part.data)
                 viewer.sent += part.size
