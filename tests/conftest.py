@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.branches import Branches
 from tests.lanes import GivesWay, Lanes, may_rise
+from tests.machine import share
 
 # Fixed examples, so that a change is never refused for what it did not do, and no clock: the machine may have others to
 # serve. PENSTOCK_FUZZ=long draws anew each time.
@@ -28,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Branches(Path(folder)))
     if hasattr(config, "workerinput") and may_rise():
         config.pluginmanager.register(GivesWay())
+    if hasattr(config, "workerinput"):
+        share(config)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -126,9 +126,10 @@ read. Sound is a tone of 1000 Hz; what is heard is measured by Web Audio. A *sta
 was held up for more than a quarter of a second, the machine was too busy to play all that: gaps and stalls then say
 little of the server.
 
-Chromium's own HLS loads at most 10 s before it plays, takes its beginning for the end of a pause, and gives up where
-the list then brings nothing new (`Segment queue never had any data`): it is started when the list has more than
-that. What it shows of separate sound and picture (fMP4) stands still for seconds now and then on a busy machine.
+Chromium's own HLS loads 10 s before it plays, takes its beginning for the end of a pause, and gives up where the list
+then brings nothing new (`Segment queue never had any data`): it is started when the list has a segment more than that.
+shaka-player over HLS is started when the list has three segments: it loads lists each target duration, a few
+milliseconds less each time, until one comes just before the segment does (docs/adr/0022).
 
 """
 

@@ -31,7 +31,21 @@ function dashjs_(video, url, low) {
   return player;
 }
 
+// Waits until `enough` of the durations of the segments in the list of what has its variants at `url`.
+async function listed(url, enough) {
+  const variants = await (await fetch(url)).text();
+  const playlist = new URL(variants.match(/^[^#].*$/gm).at(-1), new URL(url, location.href));
+  for (;;) {
+    const text = await (await fetch(playlist)).text();
+    if (enough([...text.matchAll(/#EXTINF:([\d.]+)/g)].map(([, seconds]) => Number(seconds)))) return;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+// It loads lists of HLS each target duration, a few milliseconds less each time, and once just before what is new: so it has to begin
+// three segments from the end, and is started when the list has as many.
 async function shakaPlayer(video, url) {
+  if (url.includes(".m3u8")) await listed(url, (durations) => durations.length >= 3);
   shaka.polyfill.installAll();
   const player = new shaka.Player();
   player.addEventListener("error", (event) => failed(video, `shaka ${event.detail.code}`));
@@ -50,14 +64,7 @@ async function native(video, url) {
     if (video.currentTime < 0.5) setTimeout(() => (video.src = url), 1000);
   });
   if (url.includes(".m3u8")) {
-    const variants = await (await fetch(url)).text();
-    const playlist = new URL(variants.match(/^[^#].*$/gm).at(-1), new URL(url, location.href));
-    for (let before = 0; before < LOADED; ) {
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      const text = await (await fetch(playlist)).text();
-      const listed = [...text.matchAll(/#EXTINF:([\d.]+)/g)].map(([, seconds]) => Number(seconds));
-      before = listed.slice(0, -1).reduce((sum, seconds) => sum + seconds, 0);
-    }
+    await listed(url, (durations) => durations.slice(0, -1).reduce((sum, seconds) => sum + seconds, 0) > LOADED);
   }
   video.src = url;
   return null;
