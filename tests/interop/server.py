@@ -82,8 +82,9 @@ def penstock(
 
 @contextmanager
 def nginx_rtmp(work: Path) -> Generator[Endpoints]:
-    """Debian's nginx with its RTMP module, on a free port."""
-    port = free_port()
+    """Debian's nginx with its RTMP module, and with the files of ``www`` below `work` over HTTP, on free ports."""
+    port, http = free_port(), free_port()
+    (work / "www").mkdir(parents=True)
     config = work / "nginx.conf"
     config.write_text(
         f"load_module {NGINX_RTMP};\n"
@@ -93,12 +94,13 @@ def nginx_rtmp(work: Path) -> Generator[Endpoints]:
         "events { worker_connections 128; }\n"
         f"rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size 4096;\n"
         "  application live { live on; wait_video on; wait_key on; sync 10ms; } } }\n"
+        f"http {{ access_log off; server {{ listen 127.0.0.1:{http}; root {work}/www; }} }}\n"
     )
     argv = [path_of("nginx-rtmp"), "-c", str(config), "-p", str(work), "-e", f"{work}/nginx-error.log"]
     child = Child.start("nginx", argv, work / "nginx.log")
     try:
         _wait_for_port(port, child)
-        yield Endpoints(rtmp=f"rtmp://127.0.0.1:{port}")
+        yield Endpoints(rtmp=f"rtmp://127.0.0.1:{port}", http=f"http://127.0.0.1:{http}")
     finally:
         child.stop(signal.SIGTERM)
 

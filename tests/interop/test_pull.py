@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from attrs import evolve, frozen
@@ -16,12 +13,19 @@ from .binaries import path_of, require
 from .clients import FFmpegPublisher, Publisher, player, publisher
 from .clips import CLIPS
 from .crossing import Outcome, cross_command
-from .server import Penstock, penstock
+from .server import Penstock, nginx_rtmp, penstock
 
 CLIP = CLIPS["h264b-aac44"]
 PATIENT = "[server]\nwait_for_stream = 20\nsegment_seconds = 1.0\nreconnect_grace = 0\n"
 FLAGS = "delete_segments+independent_segments+temp_file"
 LIVE = ("-hls_time", "1", "-hls_list_size", "4", "-hls_flags", FLAGS)
+
+RENDITIONS = (
+    "-map", "0:v", "-map", "0:a", "-master_pl_name", "live.m3u8",
+    "-var_stream_map", "v:0,agroup:sound a:0,agroup:sound,language:en,default:yes",
+)  # fmt: skip
+"""Sound beside the picture, in a playlist of its own."""
+PLAYLISTS = {"renditions": "%v.m3u8"}
 
 
 @frozen
@@ -39,22 +43,12 @@ class HlsWriter(FFmpegPublisher):
         ]  # fmt: skip
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None: ...
-
-
 @pytest.fixture(scope="module")
 def files(work: Path) -> Iterator[tuple[Path, str]]:
-    """A folder, and Python's HTTP server in front of it."""
-    folder = work / "files"
-    folder.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """A folder, and nginx in front of it."""
+    require("nginx-rtmp")
+    with nginx_rtmp(work / "nginx") as endpoints:
+        yield work / "nginx" / "www", endpoints.url("http", "").rstrip("/")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +97,7 @@ def _assert_exact(outcomes: list[Outcome], number: int) -> None:
 def test_hls_that_ffmpeg_writes_is_pulled(files: tuple[Path, str], folder: Path) -> None:
     root, url = files
     require("ffmpeg-new")
-    for name in ("ts", "fmp4", "aes"):
+    for name in ("ts", "fmp4", "aes", "ranges", "renditions"):
         (root / name).mkdir()
     (root / "aes" / "key").write_bytes(bytes(range(16)))
     info = root / "aes" / "info"
@@ -113,12 +107,19 @@ def test_hls_that_ffmpeg_writes_is_pulled(files: tuple[Path, str], folder: Path)
         "ts": ts,
         "fmp4": evolve(ts, options=("-hls_segment_type", "fmp4")),
         "aes": evolve(ts, options=("-hls_key_info_file", str(info))),
+        # One file that grows, of byte ranges. With a window of them FFmpeg does not count what has left it.
+        "ranges": evolve(
+            ts, options=("-hls_segment_type", "fmp4", "-hls_flags", "single_file", "-hls_list_size", "0")
+        ),
+        "renditions": evolve(ts, options=RENDITIONS),
     }
     sources = [
-        (name, f"{url}/{name}/live.m3u8", writer, str(root / name / "live.m3u8"))
+        (name, f"{url}/{name}/live.m3u8", writer, str(root / name / PLAYLISTS.get(name, "live.m3u8")))
         for name, writer in writers.items()
     ]
-    _assert_exact(_relay(folder, sources), 6)
+    _assert_exact(_relay(folder, sources), 10)
+    assert "EXT-X-BYTERANGE" in (root / "ranges" / "live.m3u8").read_text()
+    assert "TYPE=AUDIO" in (root / "renditions" / "live.m3u8").read_text()
 
 
 def test_what_another_penstock_serves_is_pulled(other: Penstock, folder: Path) -> None:
