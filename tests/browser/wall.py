@@ -161,8 +161,12 @@ class Wall:
         self.begun: dict[str, float] = {}
         self.late = 0.0
         """Seconds for which the page was held up at most, when it was watched last."""
-        for player in players:
-            self.page.evaluate("([name, url]) => void start(name, url)", [player, f"{origin}/{path}"])
+        for number, player in enumerate(players):
+            # A browser opens six connections to a host: one page's long responses, and those that wait for what comes next, would
+            # keep each other waiting. What is not read by scripts has to be of the page's own host for a canvas.
+            host = "127.0.0.1" if player.startswith("native") else f"p{number}.localhost"
+            url = f"{origin.replace('127.0.0.1', host)}/{path}"
+            self.page.evaluate("([name, url]) => void start(name, url)", [player, url])
 
     def wait(self, seconds: float) -> None:
         """Until each player shows frames, at most so long."""
