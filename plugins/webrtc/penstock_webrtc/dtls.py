@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from attrs import frozen
 from cryptography import x509
@@ -190,10 +190,11 @@ class Dtls:
 
 def _reason(error: SSL.Error) -> str:
     """OpenSSL's own words for what went wrong first."""
-    found = error.args[0] if error.args else None
-    rows = cast("list[Any]", found) if isinstance(found, list) else []
-    words = rows[0][-1] if rows else ""
-    return f"DTLS failed: {words or type(error).__name__}"
+    match error.args:
+        case ([(*_, str(words)), *_],) if words:
+            return f"DTLS failed: {words}"
+        case _:
+            return f"DTLS failed: {type(error).__name__}"
 
 
 def _datagrams(data: bytes) -> list[bytes]:
