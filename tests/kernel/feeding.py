@@ -93,10 +93,10 @@ class Peer:
     far: socket.socket
 
     async def lines(self, until: bytes = b"") -> list[str]:
-        """What has come, up to a line if one is named, else all that comes within a moment."""
-        got = b""
+        """What has come without its padding, up to a line if one is named, else all that comes within a moment."""
+        got, last = b"", until + b"\n"
         with anyio.move_on_after(3 if until else 0.05):
-            while not until or not got.replace(b".", b"").endswith(until + b"\n"):
+            while not until or got[got.rfind(b"\n", 0, -1) + 1 :].replace(b".", b"") != last:
                 await anyio.wait_readable(self.far)
                 data = self.far.recv(1 << 20)
                 if not data:

@@ -295,10 +295,10 @@ async def test_a_reader_that_cannot_keep_up_skips_to_a_key_frame() -> None:
         quick: list[str] = []
         for _ in range(30):
             await source.send(10)
-            quick += await fast.lines(b"a%d" % (source.number - 1) + b"." * 2000)
+            quick += await fast.lines(b"a%d" % (source.number - 1))
         assert [line for line in quick if line[0] != "a"] == pictures(0, 300)
         assert reader.state == "lagging"
-        got = await slow.lines(b"a299" + b"." * 2000)
+        got = await slow.lines(b"a299")
         shown = [int(line[1:]) for line in got if line[0] in "vK"]
         gaps = [(a, b) for a, b in pairwise(shown) if b != a + 1]
         assert shown[-1] == 299
@@ -310,7 +310,7 @@ async def test_a_reader_that_cannot_keep_up_skips_to_a_key_frame() -> None:
         told = [a["frames"] for hook, a in source.host.told if hook == "reader_skipped"]
         assert told == [sum(reader.skipped.values())]
         await source.send(1)
-        assert await slow.lines(b"a300" + b"." * 2000) == ["K300", "a300"]
+        assert await slow.lines(b"a300") == ["K300", "a300"]
         assert reader.state == "ready"
 
 
@@ -321,7 +321,7 @@ async def test_who_skips_is_told_of_the_config_that_it_missed() -> None:
         await source.send(40, sound=False)
         source.publisher.configure(source.video.id, Number(5))
         await source.send(100, sound=False)
-        got = await slow.lines(b"v139" + b"." * 2000)
+        got = await slow.lines(b"v139")
         at = got.index("c5")
         assert got.count("c5") == 1
         assert got[at + 1][0] == "K"
