@@ -15,3 +15,11 @@ def refused(faults: Rig, peer: Peer, *reasons: str, closes: float = CLOSE) -> No
     line = faults.line(peer)
     assert line["event"] == "protocol violation", line
     assert any(reason in line["reason"] for reason in reasons), line
+
+
+def timed_out(faults: Rig, peer: Peer) -> None:
+    """The server closes when the handshake timeout, 1 s in these tests, has passed, and says so in one line."""
+    peer.closed_within(8)
+    line = faults.line(peer)
+    assert line["event"] == "session closed", line
+    assert line["reason"].startswith("the peer asked for nothing within 1 s"), line
