@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock_http.asked import credentials_of, parse_query, parse_target
+from penstock_http.asked import credentials_of, joined, parse_query, parse_target
 from penstock_http.forwarded import Proxies
 from penstock_http.ranges import parse_range, partial
 from tests.contracts.case import ParserCase
@@ -39,7 +39,9 @@ def _target(data: bytes) -> Any:
 def _credentials(data: bytes) -> Any:
     """Those of a request whose Authorization is the first line, and whose query is the second."""
     authorization, _, query = data.partition(b"\n")
-    found = credentials_of({"authorization": authorization.decode("latin-1")}, parse_query(query))
+    headers = joined([(b"authorization", authorization), (b"accept", b"a"), (b"accept", b"b")])
+    assert headers["accept"] == "a, b"
+    found = credentials_of(headers, parse_query(query))
     return found.user, found.password, dict(found.query)
 
 

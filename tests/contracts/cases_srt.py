@@ -13,7 +13,10 @@ from penstock_srt.packet import (
     parse_drop_request,
     parse_loss_list,
 )
+from penstock_srt.receive_buffer import ReceiveBuffer
 from penstock_srt.sequence import MASK
+from penstock_srt.settings import MS
+from penstock_srt.time_base import DRIFT_SAMPLES, MAX_DRIFT, TimeBase
 from tests.contracts.case import ParserCase
 from tests.contracts.srt_script import (
     BOTH,
@@ -25,6 +28,32 @@ from tests.contracts.srt_script import (
 )
 
 LOSSES = build_loss_list([(5, 5), (7, 9), (MASK, MASK), (2, 3)][:2])
+
+
+def _buffer(data: bytes) -> list[tuple[int | None, int]]:
+    """A buffer of packets that come in the order that each two bytes tell: how far from the first, and when."""
+    buffer = ReceiveBuffer(0, 128)
+    for at in range(0, len(data) - 1, 2):
+        sequence, stamp = data[at], data[at + 1]
+        if sequence >= buffer.tail:
+            buffer.append(sequence, b"", max(stamp, buffer.last_stamp), stamp)
+            buffer.last_stamp = max(stamp, buffer.last_stamp)
+        elif buffer.misses(sequence):
+            buffer.fill(sequence, b"", stamp)
+        assert buffer.stamps == sorted(buffer.stamps)
+        assert len(buffer.stamps) == len(buffer.payloads) <= buffer.capacity
+    return list(zip([None if p is None else 1 for p in buffer.payloads], buffer.stamps, strict=True))
+
+
+def _drift(data: bytes) -> tuple[int, int]:
+    """What is made of the clocks where each two bytes are 1000 measurements: how late, and a round trip, in ms."""
+    base = TimeBase(0, 120 * MS)
+    for at in range(0, len(data) - 1, 2):
+        late, trip = data[at], data[at + 1]
+        for _ in range(DRIFT_SAMPLES if at < 8 else 1):
+            base.sample(late * MS, 0, trip * MS)
+        assert abs(base.drift) <= MAX_DRIFT
+    return base.base, base.drift
 
 
 def _open(data: bytes) -> tuple[bytes | None, bytes | None] | None:
@@ -117,5 +146,22 @@ CASES = [
         _open,
         [MATERIAL, BOTH, ODD_ONLY],
         ["penstock_srt.key_material", "penstock_srt.cipher", "penstock_srt.keyring"],
+    ),
+    ParserCase(
+        "SRT packets in order",
+        _buffer,
+        [
+            bytes([0, 1, 1, 2, 5, 9, 3, 3, 2, 9, 4, 1]),
+            bytes([0, 1, 90, 7, 80, 3, 1, 0]),
+            bytes([3, 1, 200, 2, 255, 9]),
+            bytes([200, 1, 201, 2]),
+        ],
+        ["penstock_srt.receive_buffer"],
+    ),
+    ParserCase(
+        "SRT drift",
+        _drift,
+        [bytes([1, 0, 3, 0]), bytes([9, 0, 2, 9]), bytes([200, 1])],
+        ["penstock_srt.time_base"],
     ),
 ]

@@ -125,6 +125,7 @@ def _ways(type: int) -> list[bytes]:
         _way(0, type) + some + _way(1, type) + some + wait(1100) + wait(4000),
         _way(1, type) + some + _way(0, type) + some + step(CLOSE, b"\0\0") + some + wait(1100),
         _way(0, type) + _way(1, type) + some + wait(400) + alive + some + some + wait(400) + first + some,
+        _way(0, type) + _way(1, type) + some + wait(400) + some + first + some,
         _way(0, type) + step(CLOSE, b"\0\0") + wait(1500) + _way(0, type, which=2) + some,
         _way(0, type, REFUSAL + 4) + wait(500) + _way(1, type) + wait(600) + wait(600) + wait(3100),
         _way(0, type, REFUSAL + 4) + _way(1, type, REFUSAL + 4) + wait(2000) + wait(10),

@@ -33,7 +33,8 @@ specification and do none."""
 
 
 KERNEL_IO_FILES = {
-    "__main__.py", "asgi.py", "cli.py", "datagram.py", "feed.py", "lanes.py", "listener.py", "net.py", "poller.py", "relay.py",
+    "__main__.py", "asgi.py", "cli.py", "datagram.py", "feed.py", "lanes.py", "listener.py", "net.py", "pages.py", "poller.py",
+    "relay.py",
     "run.py", "server.py", "services.py", "sink.py", "streams.py", "udp.py", "watchdog.py",
 }  # fmt: skip
 """Files of the kernel that have to do with sockets, tasks, threads or the process; all others are held to the gate."""

@@ -40,6 +40,23 @@ async def test_those_at_or_before_a_position_are_let_go_and_nobody_else() -> Non
         waiters.release((3, 0))
 
 
+async def test_those_without_a_task_are_called_at_their_position_unless_they_took_it_back() -> None:
+    waiters = Waiters()
+    called: list[str] = []
+    waiters.when((1, 1), lambda: called.append("one"))
+    take_back = waiters.when((1, 1), lambda: called.append("other"))
+    alone = waiters.when((1, 2), lambda: called.append("alone"))
+    waiters.when((9, 0), lambda: called.append("later"))
+    take_back()
+    alone()
+    waiters.release((2, 0))
+    assert called == ["one"]
+    take_back()
+    alone()
+    waiters.release((9, 9))
+    assert called == ["one", "later"]
+
+
 async def test_batches_go_one_turn_of_the_loop_after_the_other() -> None:
     waiters = Waiters()
     turn = 0

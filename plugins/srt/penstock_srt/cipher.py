@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import enum
-from importlib.util import find_spec
 from typing import Protocol
-
-from penstock.errors import UserError
 
 TAG_SIZE = 16
 """Bytes that GCM adds to each payload."""
@@ -27,12 +24,6 @@ class PayloadCipher(Protocol):
     def decrypt(self, sequence: int, header: bytes, payload: bytes) -> bytes | None:
         """None where the payload is not authentic."""
         ...
-
-
-def require() -> None:
-    """Raises `UserError` where the library is missing: to be asked before encryption is offered."""
-    if find_spec("cryptography") is None:
-        raise UserError("encrypted SRT needs the package cryptography: pip install 'penstock[srt]'")
 
 
 class CounterCipher:
