@@ -27,10 +27,11 @@ settings.load_profile("penstock")
 def pytest_configure(config: pytest.Config) -> None:
     if folder := os.environ.get("PENSTOCK_BRANCHES"):
         config.pluginmanager.register(Branches(Path(folder)))
-    if hasattr(config, "workerinput") and may_rise():
-        config.pluginmanager.register(GivesWay())
-    if hasattr(config, "workerinput"):
-        share(config)
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker is not None:
+        share(config, worker["testrunuid"])
+        if may_rise():
+            config.pluginmanager.register(GivesWay())
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,9 +64,11 @@ class Sharing:
 _shared: list[Machine] = []
 
 
-def share(config: pytest.Config) -> None:
-    """This process is one of several that run tests."""
-    machine = Machine(config.cache.mkdir("machine"))
+def share(config: pytest.Config, run: str) -> None:
+    """This process is one of several that run tests; `run` is the same for all of them."""
+    folder = Path(tempfile.gettempdir(), f"penstock-machine-{run}")
+    folder.mkdir(exist_ok=True)
+    machine = Machine(folder)
     _shared.append(machine)
     config.pluginmanager.register(Sharing(machine))
 
