@@ -42,6 +42,7 @@ class Shared:
             await anyio.sleep(1.0)
             now = time.monotonic()
             for number, session in enumerate(tuple(self.sessions), 1):
-                session.check_life(now)
+                if session in self.sessions:  # it may have ended while others had their turn
+                    session.check_life(now)
                 if number % KICKS == 0:
                     await anyio.lowlevel.checkpoint()
