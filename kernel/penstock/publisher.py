@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol, Self
 
+import structlog
+
 from penstock.clock import DecodingTimes, FrameInterval, SampleGrid
 from penstock.errors import Closed
 from penstock.media import NS, Codec, CodecConfig, Frame, Kind, Track
@@ -293,3 +295,16 @@ class Publisher:
             self._closed = True
             self.session.count("dropped_frames", self.dropped)
             self.stream.publisher_left(self, reason)
+
+
+async def flush_all(publishers: Iterable[Publisher]) -> None:
+    """Let the readers of each have what is due, as what was read at a socket that many share is done with.
+
+    An exception of one ends its session, and not who serves them all.
+    """
+    for publisher in publishers:
+        try:
+            await publisher.flush()
+        except Exception:  # noqa: BLE001 - one session's bug must not end the port of all
+            structlog.get_logger("penstock").exception("flush failed", session=publisher.session.id)
+            publisher.session.kick("internal error")

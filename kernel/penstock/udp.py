@@ -23,6 +23,10 @@ MAX_DATAGRAM = 65_507
 MAX_MESSAGES = 1024
 """Messages of one sendmmsg (UIO_MAXIOV)."""
 
+RECEIVE_BYTES = 65_536
+RECEIVED = 64
+"""Datagrams that are read at a shared socket before other tasks get their turn."""
+
 Address = tuple[Any, ...]
 Run = tuple[bytes, int]
 """Datagrams back to back, and the size of each but the last."""
@@ -51,6 +55,18 @@ def runs(payloads: Sequence[bytes]) -> Iterator[Run]:
                 break
         yield (payloads[first] if last == first + 1 else b"".join(payloads[first:last])), size
         first = last
+
+
+def received(sock: socket.socket) -> Iterator[tuple[bytes, Address]]:
+    """The datagrams that are there and who sent them, `RECEIVED` of them at most."""
+    for _ in range(RECEIVED):
+        try:
+            yield sock.recvfrom(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            # What came back for something that was sent (port unreachable) says nothing of the others.
+            continue
 
 
 _GSO_REFUSED = {errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, errno.EMSGSIZE}

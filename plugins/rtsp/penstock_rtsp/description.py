@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Track
 from penstock.registry import Registry
-from penstock_formats.rtp import RTP, RtpBinding, RtpFormat
+from penstock_formats.rtp import RtpBinding, RtpFormat, first_readable
 from penstock_formats.sdp import MediaDescription, SessionDescription, make_origin
 from penstock_rtsp.muxer import formats
 from penstock_rtsp.url import track_control
@@ -59,25 +59,11 @@ class Offered:
 
 def offered(registry: Registry, description: SessionDescription) -> tuple[list[Offered], list[str]]:
     """The tracks that some codec here reads, and why the others are left out."""
-    bindings: dict[str, RtpBinding] = {}
-    for _, binding in registry.having(RTP):
-        for encoding in binding.encodings:
-            bindings.setdefault(encoding, binding)
     found: list[Offered] = []
     left_out: list[str] = []
     for index, media in enumerate(description.media):
-        reason = f"{media.kind}: no plugin knows " + (", ".join(f.encoding for f in media.rtp) or media.proto)
-        for fmt in media.rtp:
-            known = bindings.get(fmt.encoding)
-            if known is None:
-                continue
-            try:
-                codec, config = known.accept(fmt)
-            except ProtocolViolation as e:
-                reason = f"{media.kind}: {e}"
-                continue
-            found.append(Offered(index, media, fmt, known, codec, config))
-            break
-        else:
-            left_out.append(reason)
+        try:
+            found.append(Offered(index, media, *first_readable(registry, media.rtp, media.proto)))
+        except ProtocolViolation as e:
+            left_out.append(f"{media.kind}: {e}")
     return found, left_out

@@ -8,17 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-import structlog
 from anyio.lowlevel import checkpoint
 
 from penstock.poller import Poller
-from penstock.publisher import Publisher
-
-BATCH = 64
-"""Datagrams read before other tasks get their turn."""
-MAX_DATAGRAM = 65_536
-
-_log = structlog.get_logger("penstock")
+from penstock.publisher import Publisher, flush_all
+from penstock.udp import received
 
 Receive = Callable[[bytes, int], Publisher | None]
 """Takes a datagram and its arrival; returns the publisher that has something to flush.
@@ -60,14 +54,7 @@ class Port:
         while True:
             await poller.wait(sock)
             touched: dict[Publisher, None] = {}
-            for _ in range(BATCH):
-                try:
-                    data, address = sock.recvfrom(MAX_DATAGRAM)
-                except BlockingIOError:
-                    break
-                except OSError:
-                    # What came back for something that was sent (port unreachable) says nothing of the others.
-                    continue
+            for data, address in received(sock):
                 receive = peers.get(address[:2])
                 if receive is None:
                     self.dropped += 1
@@ -75,13 +62,7 @@ class Port:
                 publisher = receive(data, time.monotonic_ns())
                 if publisher is not None:
                     touched[publisher] = None
-            for publisher in touched:
-                try:
-                    await publisher.flush()
-                except Exception:  # noqa: BLE001 - one session's bug must not end the port of all
-                    # A bug in one stream's way out must not close the port of all the others.
-                    _log.exception("flush failed", session=publisher.session.id)
-                    publisher.session.kick("internal error")
+            await flush_all(touched)
             await checkpoint()
 
 

@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
-import structlog
 from anyio.lowlevel import checkpoint
 
 from penstock.poller import Poller, sleep_until
-from penstock.publisher import Publisher
+from penstock.publisher import Publisher, flush_all
 from penstock.session import Session
 from penstock.udp import Address, runs, send_run
 from penstock_srt.bond import Bond
@@ -27,8 +26,6 @@ MAX_DATAGRAM = 2048
 REST_NS = 5_000_000
 """What comes within this time is read at once. A wake-up costs more than a packet, and what is late by this much is
 so by less than the latency that there is for what was lost: 20 ms at the very least, 120 by default."""
-
-_log = structlog.get_logger("penstock")
 
 
 Event = TypeVar("Event", covariant=True)
@@ -155,12 +152,7 @@ class Port(Generic[Told]):
             read = self._read(now)
             self._ring(now)
             touched, self._touched = self._touched, {}
-            for publisher in touched:
-                try:
-                    await publisher.flush()
-                except Exception:  # noqa: BLE001 - one session's bug must not end the port of all
-                    _log.exception("flush failed", session=publisher.session.id)
-                    publisher.session.kick("internal error")
+            await flush_all(touched)
             if not read:
                 await self._wait(poller)
             elif self._links and read < BATCH:

@@ -9,7 +9,7 @@ from attrs import frozen
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind, Track
 from penstock.registry import Registry
-from penstock_formats.rtp import RTP, NegotiatedBinding, RtpBinding, RtpFormat
+from penstock_formats.rtp import RTP, NegotiatedBinding, RtpBinding, RtpFormat, first_readable
 from penstock_webrtc.offer import Offer, OfferedMedia
 
 
@@ -105,27 +105,13 @@ def _fit(binding: RtpBinding, offered: RtpFormat, described: RtpFormat, track: T
 
 def choose_recorded(registry: Registry, offer: Offer) -> tuple[list[Recorded], list[str]]:
     """The first coding that somebody here reads of each section that sends, and why other sections are left out."""
-    bindings: dict[str, RtpBinding] = {}
-    for _, binding in registry.having(RTP):
-        for encoding in binding.encodings:
-            bindings.setdefault(encoding, binding)
     found: list[Recorded] = []
     left_out: list[str] = []
     for media in offer.media:
         if not media.sends:
             continue
-        reason = f"no plugin knows {', '.join(f.encoding for f in media.formats) or 'a coding of it'}"
-        for offered in media.formats:
-            known = bindings.get(offered.encoding)
-            if known is None:
-                continue
-            try:
-                codec, config = known.accept(offered)
-            except ProtocolViolation as e:
-                reason = str(e)
-                continue
-            found.append(Recorded(media, offered, known, codec, config))
-            break
-        else:
-            left_out.append(f"{media.kind}: {reason}")
+        try:
+            found.append(Recorded(media, *first_readable(registry, media.formats, "a coding of it")))
+        except ProtocolViolation as e:
+            left_out.append(f"{media.kind}: {e}")
     return found, left_out

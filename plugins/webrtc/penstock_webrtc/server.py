@@ -19,8 +19,9 @@ from penstock.server import Server
 from penstock.settings import parse_listen
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.dtls import Identity
+from penstock_webrtc.interfaces import local_addresses
 from penstock_webrtc.shared import Shared, share
-from penstock_webrtc.udp import Port, local_addresses
+from penstock_webrtc.udp import Port
 
 VALID_DAYS = 3650
 """Peers know our certificate by its fingerprint, and do not look at its dates."""

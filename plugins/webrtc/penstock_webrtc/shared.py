@@ -11,14 +11,14 @@ import anyio
 from attrs import define, field
 
 from penstock.errors import UserError
-from penstock.publisher import Publisher
+from penstock.publisher import Publisher, flush_all
 from penstock.server import Server
 from penstock_webrtc.candidate import Candidate, host_candidates
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.dtls import Identity
 from penstock_webrtc.ice import Credentials
 from penstock_webrtc.session import Peer
-from penstock_webrtc.udp import Port, flush
+from penstock_webrtc.udp import Port
 
 BUSY_SECONDS = 0.02
 """How often peers are looked after that are at their handshake or publish: lost packets are asked for again after that."""
@@ -91,7 +91,7 @@ class Shared:
             for peer in tuple(self.peers.values()):
                 if (everybody or peer.busy) and (publisher := peer.tick(time.monotonic_ns())) is not None:
                     touched[publisher] = None
-            await flush(touched)
+            await flush_all(touched)
 
 
 _shared: WeakKeyDictionary[Server, Shared] = WeakKeyDictionary()

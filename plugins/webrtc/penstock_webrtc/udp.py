@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import socket
-import struct
 import time
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Protocol
 
-import structlog
 from anyio.lowlevel import checkpoint
 
 from penstock.errors import ProtocolViolation
 from penstock.poller import Poller
-from penstock.publisher import Publisher
-from penstock.udp import send_run
+from penstock.publisher import Publisher, flush_all
+from penstock.udp import received, send_run
 from penstock_webrtc.ice import Address
 from penstock_webrtc.stun import Attribute, StunMessage
-
-BATCH = 64
-"""Datagrams read before other tasks get their turn."""
-MAX_DATAGRAM = 65_536
-
-_log = structlog.get_logger("penstock")
 
 
 class PortPeer(Protocol):
@@ -73,18 +64,11 @@ class Port:
         while True:
             await poller.wait(sock)
             touched: dict[Publisher, None] = {}
-            for _ in range(BATCH):
-                try:
-                    data, address = sock.recvfrom(MAX_DATAGRAM)
-                except BlockingIOError:
-                    break
-                except OSError:
-                    # What came back for something that was sent (port unreachable) says nothing of the others.
-                    continue
+            for data, address in received(sock):
                 publisher = self.receive(data, address, time.monotonic_ns())
                 if publisher is not None:
                     touched[publisher] = None
-            await flush(touched)
+            await flush_all(touched)
             await checkpoint()
 
     def receive(self, data: bytes, address: Address, now: int) -> Publisher | None:
@@ -116,48 +100,3 @@ class Port:
             return False
         peer.check(message, address, now)
         return True
-
-
-async def flush(publishers: Iterable[Publisher]) -> None:
-    """Let the readers of each have what is due."""
-    for publisher in publishers:
-        try:
-            await publisher.flush()
-        except Exception:  # noqa: BLE001 - one session's bug must not end the port of all
-            _log.exception("flush failed", session=publisher.session.id)
-            publisher.session.kick("internal error")
-
-
-_SIOCGIFCONF = 0x8912
-_ENTRY = 40
-"""sizeof(struct ifreq) on 64-bit Linux."""
-
-
-def local_addresses() -> list[str]:
-    """The addresses of this machine's interfaces, IPv4 first, without those that only it itself or its link can reach."""
-    found = [a for a in _ipv4() if not a.startswith(("127.", "169.254."))]
-    try:
-        lines = Path("/proc/net/if_inet6").read_text().splitlines()
-    except OSError:
-        return found
-    for line in lines:
-        words = line.split()
-        if len(words) >= 4 and words[3] == "00":  # global scope
-            found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(words[0])))
-    return found
-
-
-def _ipv4() -> list[str]:
-    try:
-        import fcntl
-    except ImportError:
-        return [str(i[4][0]) for i in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
-    import array
-
-    buffer = array.array("B", bytes(128 * _ENTRY))
-    where, size = buffer.buffer_info()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        answer = fcntl.ioctl(sock, _SIOCGIFCONF, struct.pack("iL", size, where))
-    used: int = struct.unpack("iL", answer)[0]
-    raw = buffer.tobytes()
-    return list(dict.fromkeys(socket.inet_ntoa(raw[i + 20 : i + 24]) for i in range(0, used, _ENTRY)))

@@ -9,6 +9,7 @@ from penstock_formats.rtp.binding import (
     RtpBinding,
     RtpFormat,
     SampledPacketizer,
+    first_readable,
     rtp_reader,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "RtpBinding",
     "RtpFormat",
     "SampledPacketizer",
+    "first_readable",
     "rtp_reader",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from attrs import field, frozen
@@ -131,3 +131,23 @@ def rtp_reader(registry: Registry, encoding: str) -> RtpBinding:
         if encoding.upper() in binding.encodings:
             return binding
     raise ProtocolViolation(f"no plugin knows the RTP encoding {encoding}")
+
+
+def first_readable(
+    registry: Registry, formats: Sequence[RtpFormat], otherwise: str
+) -> tuple[RtpFormat, RtpBinding, Codec, CodecConfig | None]:
+    """The first of a section's formats that some codec here reads, with what reads it, its codec and its config.
+
+    Raises `ProtocolViolation`, which says why there is none; `otherwise` is what the section has where it has no format.
+    """
+    refusal = ProtocolViolation(f"no plugin knows {', '.join(f.encoding for f in formats) or otherwise}")
+    for fmt in formats:
+        try:
+            reader = rtp_reader(registry, fmt.encoding)
+        except ProtocolViolation:
+            continue
+        try:
+            return fmt, reader, *reader.accept(fmt)
+        except ProtocolViolation as e:
+            refusal = e
+    raise refusal
