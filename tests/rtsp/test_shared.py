@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import anyio
@@ -28,6 +29,22 @@ class Living:
         if self._other is not None:
             self._other.ended = True
             self._sessions.discard(self._other)
+
+
+async def test_who_was_looked_after_is_not_kept() -> None:
+    sessions: set[Any] = set()
+    nothing: Any = None
+    shared = Shared(nothing, nothing, nothing, sessions=sessions)
+    session = Living(sessions)
+    sessions.add(session)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(shared.watch)
+        await session.looked_after.wait()
+        sessions.clear()
+        kept = weakref.ref(session)
+        del session
+        assert kept() is None
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_session_that_ends_while_others_have_their_turn_is_not_looked_after() -> None:

@@ -40,9 +40,13 @@ class Shared:
         """Look after all sessions' signs of life, until cancelled: one task, as players are many."""
         while True:
             await anyio.sleep(1.0)
-            now = time.monotonic()
-            for number, session in enumerate(tuple(self.sessions), 1):
-                if session in self.sessions:  # it may have ended while others had their turn
-                    session.check_life(now)
-                if number % KICKS == 0:
-                    await anyio.lowlevel.checkpoint()
+            # On its own, or the last session that was looked after would not be given back until there is another.
+            await self._look_after()
+
+    async def _look_after(self) -> None:
+        now = time.monotonic()
+        for number, session in enumerate(tuple(self.sessions), 1):
+            if session in self.sessions:  # it may have ended while others had their turn
+                session.check_life(now)
+            if number % KICKS == 0:
+                await anyio.lowlevel.checkpoint()

@@ -50,20 +50,23 @@ class Port:
 
     async def run(self, poller: Poller) -> None:
         """Read until cancelled; what a batch brought is flushed to the readers at its end."""
-        sock, peers = self.sock, self._peers
         while True:
-            await poller.wait(sock)
-            touched: dict[Publisher, None] = {}
-            for data, address in received(sock):
-                receive = peers.get(address[:2])
-                if receive is None:
-                    self.dropped += 1
-                    continue
-                publisher = receive(data, time.monotonic_ns())
-                if publisher is not None:
-                    touched[publisher] = None
-            await flush_all(touched)
+            await poller.wait(self.sock)
+            await flush_all(self._read())
             await checkpoint()
+
+    def _read(self) -> dict[Publisher, None]:
+        """Take a batch; who has something to flush."""
+        touched: dict[Publisher, None] = {}
+        for data, address in received(self.sock):
+            receive = self._peers.get(address[:2])
+            if receive is None:
+                self.dropped += 1
+                continue
+            publisher = receive(data, time.monotonic_ns())
+            if publisher is not None:
+                touched[publisher] = None
+        return touched
 
 
 class Ports:

@@ -87,11 +87,15 @@ class Shared:
             everybody = now >= calm_at
             if everybody:
                 calm_at = now + CALM_SECONDS
-            touched: dict[Publisher, None] = {}
-            for peer in tuple(self.peers.values()):
-                if (everybody or peer.busy) and (publisher := peer.tick(time.monotonic_ns())) is not None:
-                    touched[publisher] = None
-            await flush_all(touched)
+            await flush_all(self._look_after(everybody=everybody))
+
+    def _look_after(self, *, everybody: bool) -> dict[Publisher, None]:
+        """Tell the time to all peers or to those who are busy; who has something to flush."""
+        touched: dict[Publisher, None] = {}
+        for peer in tuple(self.peers.values()):
+            if (everybody or peer.busy) and (publisher := peer.tick(time.monotonic_ns())) is not None:
+                touched[publisher] = None
+        return touched
 
 
 _shared: WeakKeyDictionary[Server, Shared] = WeakKeyDictionary()

@@ -60,16 +60,19 @@ class Port:
 
     async def run(self, poller: Poller) -> None:
         """Read until cancelled; what a batch brought is flushed to the readers at its end."""
-        sock = self.sock
         while True:
-            await poller.wait(sock)
-            touched: dict[Publisher, None] = {}
-            for data, address in received(sock):
-                publisher = self.receive(data, address, time.monotonic_ns())
-                if publisher is not None:
-                    touched[publisher] = None
-            await flush_all(touched)
+            await poller.wait(self.sock)
+            await flush_all(self._read())
             await checkpoint()
+
+    def _read(self) -> dict[Publisher, None]:
+        """Take a batch; who has something to flush."""
+        touched: dict[Publisher, None] = {}
+        for data, address in received(self.sock):
+            publisher = self.receive(data, address, time.monotonic_ns())
+            if publisher is not None:
+                touched[publisher] = None
+        return touched
 
     def receive(self, data: bytes, address: Address, now: int) -> Publisher | None:
         """One datagram: what it is says its first byte (RFC 7983 7)."""
