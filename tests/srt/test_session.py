@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from penstock.plugins import PluginSet
 from penstock.publisher import Publisher
 from penstock_codecs.h264 import H264, H264Config
 from penstock_codecs.h264 import plugin as h264
+from penstock_srt import config
 from penstock_srt.config import SrtConfig
 from penstock_srt.plugin import plugin as srt
 from tests.contracts.cases_h26x import H264_PPS, H264_SPS
@@ -259,3 +261,21 @@ def test_config_that_will_not_do(key: str, value: object, said: str) -> None:
     with pytest.raises(UserError, match=f"srt.{key}.*{said}") as caught:
         Config.from_mapping({"srt": {key: value}}, {"srt": SrtConfig})
     assert "short" not in str(caught.value)
+
+
+@ONE_LOOP
+async def test_without_the_library_whoever_wants_encryption_is_told_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving({"live/secret": {"secret": SECRET}}) as (far, url), anyio.create_task_group() as tasks:
+        tasks.start_soon(publishing, far, "live/secret")
+        await far.streams.wait("live/secret")
+        monkeypatch.setattr(config, "find_spec", lambda _name: None)
+        said = "needs the package cryptography: pip install 'penstock[srt]'"
+        with pytest.raises(UserError, match=re.escape(said)):
+            Config.from_mapping({"srt": {"passphrase": SECRET}}, {"srt": SrtConfig})
+        ((_, reason), *_) = await _pull(f"{url}?streamid=read:live/secret&passphrase={SECRET}", Watch())
+        assert reason == f"encryption {said}"
+        ((_, reason), *_) = await _pull(f"{url}?streamid=read:live/secret", Watch())
+        assert reason.endswith("(1500)"), reason
+        tasks.cancel_scope.cancel()

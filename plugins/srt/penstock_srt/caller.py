@@ -68,8 +68,6 @@ class Caller:
     ) -> None:
         """`group` is what this is a link of: all of its links have one `start`, the time when time stamps are 0, and
         begin with the packet that is sent next, `sequence`.
-
-        Raises `UserError` where a passphrase is given and the library for it is missing.
         """
         self.settings = settings
         self.address = addr

@@ -23,7 +23,7 @@ from penstock.udp import Address
 from penstock_srt import player
 from penstock_srt.bond import Joined
 from penstock_srt.caller import Caller, Connected, Rejected
-from penstock_srt.config import SrtConfig
+from penstock_srt.config import SrtConfig, missing_library
 from penstock_srt.extension import GroupType
 from penstock_srt.group_caller import GroupCaller, Way
 from penstock_srt.handshake import meaning
@@ -68,6 +68,8 @@ class SrtScheme:
             url = SrtUrl.parse(text)
         except ProtocolViolation as violation:
             raise Closed(f"the URL is wrong: {violation}") from None
+        if url.passphrase and (missing := missing_library()):
+            raise Closed(f"encryption {missing}")
         wanted = settings(self._config)
         latency = self._config.latency if url.latency is None else url.latency
         wanted = evolve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from attrs import Attribute, frozen
@@ -13,10 +14,17 @@ from penstock_srt.stream_id import StreamId
 from penstock_srt.url import KEY_LENGTHS, MAX_LATENCY, MAX_PASSPHRASE, MIN_PASSPHRASE
 
 
+def missing_library() -> str:
+    """What has to be installed before a passphrase can be used; empty where nothing has."""
+    return "" if find_spec("cryptography") else "needs the package cryptography: pip install 'penstock[srt]'"
+
+
 def _is_passphrase(_instance: Any, _attribute: Attribute[Any], value: str) -> None:
     if value and not MIN_PASSPHRASE <= len(value.encode()) <= MAX_PASSPHRASE:
         # Never show it.
         raise ValueError(f"must have {MIN_PASSPHRASE} to {MAX_PASSPHRASE} bytes")
+    if value and (missing := missing_library()):
+        raise ValueError(missing)
 
 
 def _is_stream_id(_instance: Any, _attribute: Attribute[Any], value: str) -> None:

@@ -51,7 +51,6 @@ class GroupCaller:
         random: Randomness,
         now: int,
     ) -> None:
-        """Raises `UserError` where a passphrase is given and the library for it is missing."""
         self.settings = settings
         self.type = type
         self.stream_id = stream_id

@@ -65,8 +65,7 @@ class Request:
     def accept(self, now: int, passphrase: str = "", latency: int | None = None) -> None:
         """Let it in; an `Accepted` event follows, or `Refused` where the passphrases differ.
 
-        Both sides have the same one or both have none. `latency` in ms takes the place of the settings'. Raises
-        `UserError` where a passphrase is given and the library for it is missing.
+        Both sides have the same one or both have none. `latency` in ms takes the place of the settings'.
         """
         self.listener.accept(self, now, passphrase, latency)
 

@@ -56,7 +56,6 @@ class Rendezvous:
         random: Randomness,
         now: int,
     ) -> None:
-        """Raises `UserError` where a passphrase is given and the library for it is missing."""
         self.settings = settings
         self.address = addr
         self.stream_id = stream_id

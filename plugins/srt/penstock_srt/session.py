@@ -15,7 +15,7 @@ from penstock.server import Server
 from penstock.session import Credentials, Session
 from penstock.stream import Stream
 from penstock_srt import player
-from penstock_srt.config import SrtConfig
+from penstock_srt.config import SrtConfig, missing_library
 from penstock_srt.connection import Connection
 from penstock_srt.ingest import Ingest
 from penstock_srt.listener import Request
@@ -143,6 +143,8 @@ class SrtSession:
                 Rejection.INTERNAL,
                 f"the secret of {path} must have {MIN_PASSPHRASE} to {MAX_PASSPHRASE} bytes to be a passphrase",
             )
+        if passphrase and (missing := missing_library()):
+            raise Refused(Rejection.INTERNAL, f"encryption {missing}")
         link = self._door.accept(self._request, self._session, passphrase)
         show(self._session, link, encrypted=bool(passphrase))
         return link
