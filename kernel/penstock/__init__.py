@@ -17,7 +17,7 @@ from penstock.errors import (
     StreamError,
     UserError,
 )
-from penstock.feed import Cursor, Feed, Muxer, Reader
+from penstock.feed import Cursor, Feed, Reader
 from penstock.fixed_tracks import FixedTracks
 from penstock.hooks import API_VERSION, Action, Endpoint, Plugin, Scheme, Service, hookimpl, hookspec, option
 from penstock.listener import TcpService
@@ -36,6 +36,7 @@ from penstock.media import (
     to_ns,
     to_ticks,
 )
+from penstock.muxer import Muxer
 from penstock.net import Connection, open_listener, open_udp
 from penstock.path import StreamPath
 from penstock.plugins import PluginSet

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import structlog
 
 from penstock.errors import Denied
 from penstock.media import NS, Event, Kind, Track, TrackAdded
+from penstock.muxer import Gathering, Muxer, Selective
 from penstock.ring import Bounds, Ring, Unit
 
 if TYPE_CHECKING:
@@ -20,51 +21,6 @@ if TYPE_CHECKING:
 
 CATCH_UP_BYTES = 128 << 10
 """What a lagging reader is given at a time: enough for few calls, little enough to keep the loop free."""
-
-
-class Muxer(Protocol):
-    """Writes frames in one carrier's format, the same for every reader of the feed.
-
-    One that does not carry every track also has `Selective.left_out`, one that holds frames back `Gathering.gathered`.
-    """
-
-    @property
-    def key(self) -> Hashable:
-        """Two muxers with equal keys write the same bytes, so that their readers share one feed."""
-        ...
-
-    def mux(self, event: Event) -> Sequence[Unit]:
-        """The units of one event; empty for what this carrier has no use for.
-
-        A frame's `track` is the value in force: where its config is not the one before, `config`'s unit goes first.
-        Only video frames at which decoding may start make units with `key`; a stream of sound is joined anywhere.
-        Raises `Closed` for what its readers cannot be told in mid-stream: they are let go, and may ask anew.
-        """
-        ...
-
-    def config(self, track: Track, time: int) -> Unit | None:
-        """What tells a reader in mid-stream of a track's config at `time`; None where frames carry it themselves."""
-        ...
-
-
-@runtime_checkable
-class Selective(Protocol):
-    """A muxer that says which of the tracks that it knows its readers do not get."""
-
-    @property
-    def left_out(self) -> Mapping[int, str]:
-        """Reasons by track id. That of a track which is added while the feed runs is logged; where all video is left
-        out, readers are not made to wait for a key frame."""
-        ...
-
-
-@runtime_checkable
-class Gathering(Protocol):
-    """A muxer that holds frames back to pack them with others."""
-
-    def gathered(self) -> Sequence[Unit]:
-        """The units of what it holds: the publisher has left, and nothing may come for long."""
-        ...
 
 
 class Cursor:

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from penstock.clock import StreamClock
 from penstock.errors import Closed
-from penstock.feed import Feed, Muxer, Reader
+from penstock.feed import Feed, Reader
 from penstock.frames import Frames
 from penstock.gop import GopCache
 from penstock.media import (
@@ -29,6 +29,7 @@ from penstock.media import (
     TrackChanged,
     TrackRemoved,
 )
+from penstock.muxer import Muxer
 from penstock.path import StreamPath
 from penstock.poller import sleep_until
 from penstock.publisher import Publisher

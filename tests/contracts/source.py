@@ -25,7 +25,8 @@ IO_FILES = {
     "methods.py", "shared.py", "viewer.py", "writer.py", "directory.py",
     "pacer.py", "fetch.py", "body.py",
     "api.py", "app.py", "bodies.py", "express.py", "handover.py", "http2.py", "http2_stream.py", "interfaces.py",
-    "request.py", "shortcut.py", "stall.py", "turns.py", "uvicorn_http.py", "uvicorn_server.py", "uvicorn_websocket.py",
+    "request.py", "shortcut.py", "stall.py", "turns.py", "udp_pair.py",
+    "uvicorn_http.py", "uvicorn_server.py", "uvicorn_websocket.py",
     "summary.py", "vendor.py", "views.py",
 }  # fmt: skip
 """Files of protocol plugins that do I/O, look at the clock or hold kernel objects; all others are nouns of the

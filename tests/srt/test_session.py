@@ -270,7 +270,10 @@ async def test_without_the_library_whoever_wants_encryption_is_told_what_to_inst
     async with serving({"live/secret": {"secret": SECRET}}) as (far, url), anyio.create_task_group() as tasks:
         tasks.start_soon(publishing, far, "live/secret")
         await far.streams.wait("live/secret")
-        monkeypatch.setattr(config, "find_spec", lambda _name: None)
+
+        def nothing(_name: str) -> None: ...
+
+        monkeypatch.setattr(config, "find_spec", nothing)
         said = "needs the package cryptography: pip install 'penstock[srt]'"
         with pytest.raises(UserError, match=re.escape(said)):
             Config.from_mapping({"srt": {"passphrase": SECRET}}, {"srt": SrtConfig})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
-from penstock.feed import Cursor, Gathering, Muxer
+from penstock.feed import Cursor
 from penstock.media import Event, Track
+from penstock.muxer import Gathering, Muxer
 from penstock.ring import Unit
 
 _BINARY = 0x82

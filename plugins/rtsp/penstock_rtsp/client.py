@@ -43,7 +43,7 @@ from penstock_rtsp.requester import (
     TransportRefused,
 )
 from penstock_rtsp.transport import Lower, Mode, Transport
-from penstock_rtsp.udp import Port, sockaddr
+from penstock_rtsp.udp_pair import NoUdp, UdpPair, bind_pair
 
 AGENT = "Penstock"
 PORTS = {"rtsp": 554, "rtsps": 322}
@@ -53,15 +53,10 @@ UDP_WAIT = 3.0
 REPORT_SECONDS = 5.0
 TICK_SECONDS = 0.05
 MAX_REDIRECTS = 4
-PORT_TRIES = 16
 MAX_EARLY = 16 << 20
 """Bytes kept of media that comes before the answer to PLAY, or with it: more than one read holds."""
 FRAME_COST = 128
 """What a frame takes beside its payload."""
-
-
-class NoUdp(Closed):
-    """UDP will not do; TCP may."""
 
 
 def _split(url: str) -> tuple[str, int, str, str | None, str]:
@@ -76,57 +71,6 @@ def _split(url: str) -> tuple[str, int, str, str | None, str]:
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     user = unquote(parts.username) if parts.username else None
     return parts.hostname, port, bare, user, unquote(parts.password or "")
-
-
-@define(eq=False)
-class _UdpTrack:
-    """The sockets of one track; `server` is where the peer's are."""
-
-    rtp: Port
-    rtcp: Port
-    server: tuple[str, int, int] | None = None
-
-    def open_ways(self) -> None:
-        """Send the peer an empty RTP packet and an empty report: whatever is between then lets its own through."""
-        if self.server is None:
-            return
-        host, rtp, rtcp = self.server
-        for sock, number, data in (
-            (self.rtp.sock, rtp, b"\x80" + bytes(11)),
-            (self.rtcp.sock, rtcp, b"\x80\xc9\x00\x01" + bytes(4)),
-        ):
-            try:
-                sock.sendto(data, sockaddr(sock, host, number))
-            except OSError:
-                pass
-
-    def close(self) -> None:
-        self.rtp.sock.close()
-        self.rtcp.sock.close()
-
-
-def _udp_pair(local: str) -> _UdpTrack:
-    """Two ports in a row, the first even, as many servers insist on."""
-    family = socket.AF_INET6 if ":" in local else socket.AF_INET
-    for _ in range(PORT_TRIES):
-        first = socket.socket(family, socket.SOCK_DGRAM)
-        second = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            first.bind((local, 0))
-            number = first.getsockname()[1] & ~1
-            first.close()
-            first = socket.socket(family, socket.SOCK_DGRAM)
-            first.bind((local, number))
-            second.bind((local, number + 1))
-        except OSError:
-            first.close()
-            second.close()
-            continue
-        for sock in (first, second):
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, net.UDP_BUFFER)
-        return _UdpTrack(Port(first), Port(second))
-    raise NoUdp("no pair of UDP ports is free")
 
 
 class RtspScheme:
@@ -178,7 +122,7 @@ class _Link:
     rtsp: Requester
     udp: bool
     host: str
-    tracks: dict[int, _UdpTrack] = field(factory=dict[int, _UdpTrack])
+    tracks: dict[int, UdpPair] = field(factory=dict[int, UdpPair])
     _events: list[Event] = field(factory=list[Event])
     _frames: list[InterleavedFrame] = field(factory=list[InterleavedFrame])
     _early: int = 0
@@ -250,7 +194,7 @@ class _Link:
         local = str(self.connection.sock.getsockname()[0])
         for number, (index, control) in enumerate(controls.items()):
             if self.udp:
-                pair = self.tracks[index] = _udp_pair(local)
+                pair = self.tracks[index] = bind_pair(local)
                 asked = Transport(client_port=(pair.rtp.number, pair.rtcp.number), mode=mode)
             else:
                 asked = Transport(Lower.TCP, interleaved=(2 * number, 2 * number + 1), mode=mode)
@@ -374,7 +318,7 @@ class _Link:
                 await ingest.publisher.flush(rest=size < READ)
             size = await self._read()
 
-    async def _datagrams(self, index: int, pair: _UdpTrack, ingest: Ingest) -> None:
+    async def _datagrams(self, index: int, pair: UdpPair, ingest: Ingest) -> None:
         track = ingest.tracks[index]
         host, rtp, rtcp = pair.server or ("", 0, 0)
 
@@ -391,7 +335,7 @@ class _Link:
             tasks.start_soon(pair.rtp.run, self.server.poller)
             tasks.start_soon(pair.rtcp.run, self.server.poller)
 
-    async def _reports(self, pair: _UdpTrack) -> None:
+    async def _reports(self, pair: UdpPair) -> None:
         """Hear what the peer reports of what is pushed to it: that it lives."""
 
         def heard(data: bytes, now: int) -> None:
