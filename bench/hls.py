@@ -164,12 +164,8 @@ def main() -> None:
                             f"{row['core']:.0%} of the core, {row['share']:.1%} of the segments"
                         )
     facts = machine("bench.hls")
-    options.raw.parent.mkdir(parents=True, exist_ok=True)
-    options.raw.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1))
-    if options.out is None:
-        print(table(rows, facts))
-    else:
-        report.insert(options.out, "hls", table(rows, facts))
+    result = {"machine": facts, "rows": rows}
+    report.finish(result, table(rows, facts), raw=options.raw, mark="hls", page=options.out)
 
 
 if __name__ == "__main__":

@@ -107,15 +107,9 @@ def main() -> None:
                         refused.append(f"- {c.name} ({report.TITLES[protocol]}): not run: {exc}")
                         break
                     say(table(rows[-1:]).splitlines()[-1])
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "joins.json").write_text(
-        json.dumps({"machine": facts, "rows": rows, "refused": refused}, indent=1)
-    )
     text = "\n".join([report.where(facts), "", table(rows), "", *refused])
-    if options.out:
-        report.insert(options.out, "joins", text)
-    else:
-        print(text)
+    result = {"machine": facts, "rows": rows, "refused": refused}
+    report.finish(result, text, raw=RESULTS / "joins.json", mark="joins", page=options.out)
 
 
 if __name__ == "__main__":

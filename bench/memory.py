@@ -7,7 +7,6 @@ not in it.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +42,10 @@ def main() -> None:
                     refused.append(f"- {c.name} ({report.TITLES[protocol]}): not run: {exc}")
                     break
             say(f"{c.name} ({protocol}) done")
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "memory.json").write_text(
-        json.dumps({"machine": facts, "rows": rows, "refused": refused}, indent=1)
-    )
     lines = report.memory_table(rows) if rows else []
     text = "\n".join([report.where(facts), "", *lines, "", *refused])
-    if options.out:
-        report.insert(options.out, "memory", text)
-    else:
-        print(text)
+    result = {"machine": facts, "rows": rows, "refused": refused}
+    report.finish(result, text, raw=RESULTS / "memory.json", mark="memory", page=options.out)
 
 
 if __name__ == "__main__":

@@ -201,12 +201,8 @@ def main() -> None:
             rows.append(measure(count))
             say(table(rows[-1:], machine("bench.reloads")).splitlines()[-1])
     facts = machine("bench.reloads")
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "reloads.json").write_text(json.dumps({"machine": facts, "rows": rows}, indent=1))
-    if options.out is None:
-        print(table(rows, facts))
-    else:
-        report.insert(options.out, "reloads", table(rows, facts))
+    result = {"machine": facts, "rows": rows}
+    report.finish(result, table(rows, facts), raw=RESULTS / "reloads.json", mark="reloads", page=options.out)
 
 
 if __name__ == "__main__":

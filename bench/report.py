@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +158,16 @@ def tables(result: dict[str, Any], drawing: str = "", drawn_players: int = 0) ->
         lines += [f"- {name}: {reason}" for name, reason in result["refused"].items()]
         lines.append("")
     return "\n".join(lines)
+
+
+def finish(result: Mapping[str, Any], text: str, *, raw: Path, mark: str, page: Path | None) -> None:
+    """Keep the raw `result` at `raw`, and put `text` into a page, or print it where there is none."""
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    raw.write_text(json.dumps(result, indent=1))
+    if page is None:
+        print(text)
+    else:
+        insert(page, mark, text)
 
 
 def insert(page: Path, mark: str, text: str) -> None:

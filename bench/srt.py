@@ -350,12 +350,8 @@ def main() -> None:
                 if not options.ours:
                     take("in", TRANSMIT, False, mbps, partial(into, TRANSMIT, mbps, options))
     facts = machine("bench.srt")
-    options.raw.parent.mkdir(parents=True, exist_ok=True)
-    options.raw.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1))
-    if options.out is None:
-        print(table(rows, facts))
-    else:
-        report.insert(options.out, "srt", table(rows, facts))
+    result = {"machine": facts, "rows": rows}
+    report.finish(result, table(rows, facts), raw=options.raw, mark="srt", page=options.out)
 
 
 if __name__ == "__main__":

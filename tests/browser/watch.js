@@ -12,6 +12,15 @@ function crc32(bytes) {
   return ~crc >>> 0;
 }
 
+// The strongest frequency of what is heard, null where all is silent.
+function strongest(analyser) {
+  const bins = new Float32Array(analyser.frequencyBinCount);
+  analyser.getFloatFrequencyData(bins);
+  let best = 0;
+  bins.forEach((level, index) => (best = level > bins[best] ? index : best));
+  return bins[best] > -80 ? (best * analyser.context.sampleRate) / analyser.fftSize : null;
+}
+
 class Watcher {
   constructor(video) {
     this.video = video;
@@ -86,7 +95,6 @@ class Watcher {
     return worst;
   }
 
-  // The strongest frequency of what is heard, null where there is no sound.
   async listen() {
     if (!this.analyser) {
       const audio = (Watcher.audio ??= new AudioContext());
@@ -101,12 +109,7 @@ class Watcher {
   }
 
   heard() {
-    if (!this.analyser) return null;
-    const bins = new Float32Array(this.analyser.frequencyBinCount);
-    this.analyser.getFloatFrequencyData(bins);
-    let best = 0;
-    bins.forEach((level, index) => (best = level > bins[best] ? index : best));
-    return bins[best] > -80 ? (best * Watcher.audio.sampleRate) / this.analyser.fftSize : null;
+    return this.analyser ? strongest(this.analyser) : null;
   }
 
   report() {

@@ -56,14 +56,8 @@ class Playing {
     this.analyser.connect(quiet).connect(audio.destination);
   }
 
-  // The strongest frequency of what is heard, null where there is no sound.
   heard() {
-    if (!this.analyser) return null;
-    const bins = new Float32Array(this.analyser.frequencyBinCount);
-    this.analyser.getFloatFrequencyData(bins);
-    let best = 0;
-    bins.forEach((level, index) => (best = level > bins[best] ? index : best));
-    return bins[best] > -80 ? (best * Playing.audio.sampleRate) / this.analyser.fftSize : null;
+    return this.analyser ? strongest(this.analyser) : null;
   }
 
   async stats() {

@@ -92,25 +92,30 @@ def listen(data: bytes) -> list[Any]:
     return [str(item) for item in found]
 
 
-def call(passphrase: str) -> Callable[[bytes], list[Any]]:
-    """Run a script against a caller."""
+def _negotiated(begin: Callable[[], Caller | Rendezvous]) -> Callable[[bytes], list[Any]]:
+    """Run a script against who makes a connection."""
 
     def parse(data: bytes) -> list[Any]:
-        caller = Caller(Settings(), PEER, b"live/stream", passphrase, Random(1), 0)
+        negotiator = begin()
         now, found = 0, list[Any]()
         for kind, argument in _steps(data):
             if kind == WAIT:
                 now += _number(argument, 60_000) * MS
-                caller.handle_timeout(now)
+                negotiator.handle_timeout(now)
             elif kind in (SEND, ELSEWHERE):
-                caller.receive_datagram(argument, PEER if kind == SEND else OTHER, now)
-            found += caller.datagrams_to_send(now)
-            caller.next_timeout()
-            while (event := caller.next_event()) is not None:
-                found.append(event)
+                negotiator.receive_datagram(argument, PEER if kind == SEND else OTHER, now)
+            found += negotiator.datagrams_to_send(now)
+            negotiator.next_timeout()
+            while (event := negotiator.next_event()) is not None:
+                found.append(str(event)[:30])
         return [str(item) for item in found]
 
     return parse
+
+
+def call(passphrase: str) -> Callable[[bytes], list[Any]]:
+    """Run a script against a caller."""
+    return _negotiated(lambda: Caller(Settings(), PEER, b"live/stream", passphrase, Random(1), 0))
 
 
 def rendezvous(passphrase: str = "") -> Rendezvous:
@@ -119,23 +124,7 @@ def rendezvous(passphrase: str = "") -> Rendezvous:
 
 def meet(passphrase: str) -> Callable[[bytes], list[Any]]:
     """Run a script against who meets the peer."""
-
-    def parse(data: bytes) -> list[Any]:
-        meeting = rendezvous(passphrase)
-        now, found = 0, list[Any]()
-        for kind, argument in _steps(data):
-            if kind == WAIT:
-                now += _number(argument, 60_000) * MS
-                meeting.handle_timeout(now)
-            elif kind in (SEND, ELSEWHERE):
-                meeting.receive_datagram(argument, PEER if kind == SEND else OTHER, now)
-            found += meeting.datagrams_to_send(now)
-            meeting.next_timeout()
-            while (event := meeting.next_event()) is not None:
-                found.append(str(event)[:30])
-        return found
-
-    return parse
+    return _negotiated(lambda: rendezvous(passphrase))
 
 
 def bonded(type: GroupType) -> Callable[[bytes], list[Any]]:

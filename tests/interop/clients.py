@@ -258,13 +258,13 @@ class GstPlayer(Player):
                 # No caps and no queue in front: where both pads come at once, from two threads, gst-launch links and unlinks
                 # its capsfilters across each other, and one track then stops with not-linked.
                 words += ["d.", "!", *GST_DEPAY[codec].split(), "!", *GST_QUEUE, "!", "m."]
-        return [
-            path_of("gst-launch-1.0"),
-            "-q",
-            "-e",
-            *words,
-            *GST_RECORD.format(path=work / "gst.mkv").split(),
-        ]
+        return self.recording(words, work)
+
+    @staticmethod
+    def recording(words: list[str], work: Path) -> list[str]:
+        """What records what the elements of `words` give to ``m``, for `frames` to read."""
+        record = GST_RECORD.format(path=work / "gst.mkv").split()
+        return [path_of("gst-launch-1.0"), "-q", "-e", *words, *record]
 
     def frames(self, work: Path) -> FrameList:
         return read_frames(work / "gst.mkv", work, dts=False)

@@ -17,10 +17,10 @@ from .clients import (
     GST_NEEDS,
     GST_PARSE,
     GST_QUEUE,
-    GST_RECORD,
     UNSENT,
     FFmpegPlayer,
     FFmpegPublisher,
+    GstPlayer,
     Player,
     Publisher,
 )
@@ -140,22 +140,13 @@ class FFmpegSrtPlayer(FFmpegPlayer):
 
 
 @frozen
-class GstSrtPlayer(Player):
+class GstSrtPlayer(GstPlayer):
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         to = with_stream_id(self.program, url, False, *self.options)
         words = ["srtsrc", f"uri={to}", "!", "tsdemux", "ignore-pcr=true", "name=d"]
         for codec in clip.codecs:
             words += ["d.", "!", *GST_PARSE[codec].split(), "!", *GST_QUEUE, "!", "m."]
-        return [
-            path_of("gst-launch-1.0"),
-            "-q",
-            "-e",
-            *words,
-            *GST_RECORD.format(path=work / "gst.mkv").split(),
-        ]
-
-    def frames(self, work: Path) -> FrameList:
-        return read_frames(work / "gst.mkv", work, dts=False)
+        return self.recording(words, work)
 
 
 @frozen

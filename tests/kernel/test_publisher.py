@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.errors import Closed
 from penstock.media import NS, Epoch, Event, Frame, Track, TrackAdded, TrackChanged, TrackRemoved
-from penstock.publisher import JUMP_NS, MAX_TRACKS, Publisher
+from penstock.publisher import JUMP_NS, MAX_TRACKS, Publisher, flush_all
 from penstock.stream import Stream
 from tests.kernel.stage import (
     AUDIO,
@@ -437,3 +437,25 @@ def test_readers_wishes_reach_a_publisher_that_can_act() -> None:
     publisher.close()
     stream.bitrate_hint(video, 1)
     assert len(asked) == 2
+
+
+@pytest.mark.anyio
+async def test_a_flush_that_fails_ends_its_session_and_not_the_flushes_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad, good = Source(), Source()
+    flushed: list[str] = []
+
+    async def fail(*, rest: bool = False) -> bool:
+        raise ZeroDivisionError
+
+    async def flush(*, rest: bool = False) -> bool:
+        flushed.append("good")
+        return False
+
+    monkeypatch.setattr(bad.stream, "flush", fail)
+    monkeypatch.setattr(good.stream, "flush", flush)
+    await flush_all([bad.publisher, good.publisher])
+    assert flushed == ["good"]
+    assert bad.publisher.session.reason == "internal error"
+    assert not good.publisher.session.reason
