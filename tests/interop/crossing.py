@@ -51,6 +51,25 @@ class Outcome:
         return f"--- {self.player.name}\n{self.report}" + ("" if self.report.ok else f"\n{self.words}")
 
 
+@frozen
+class Crossing:
+    """One publisher with one clip, and all the players that watch it."""
+
+    publisher: Publisher
+    clip: Clip
+    players: tuple[Player, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.publisher.name} {self.clip.name}".replace(" ", "-")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(
+            dict.fromkeys(need for client in (self.publisher, *self.players) for need in client.needs)
+        )
+
+
 def cross(
     endpoints: Endpoints, publisher: Publisher, clip: Clip, players: Sequence[Player], path: str, work: Path
 ) -> list[Outcome]:

@@ -12,6 +12,7 @@ from .clips import Clip
 from .compare import Rules
 
 VARIANTS = ("ts", "fmp4", "ll")
+CODECS = {"ts": frozenset({"h264", "hevc", "aac"}), "fmp4": FRAGMENTED, "ll": FRAGMENTED}
 PATIENCE = 8.0
 """Seconds that players get after the publisher's end: they look for it once in a target duration."""
 
@@ -46,7 +47,7 @@ PLAYERS: tuple[Player, ...] = tuple(
     for variant in VARIANTS
     for player in (
         *(
-            FFmpegHlsPlayer(name, f"hls-{variant}", (binary,), FRAGMENTED, Rules(tail=1), PATIENCE)
+            FFmpegHlsPlayer(name, f"hls-{variant}", (binary,), CODECS[variant], Rules(tail=1), PATIENCE)
             for name, binary, _, _ in FFMPEGS
         ),
         GstHlsPlayer("gstreamer", f"hls-{variant}", GST_NEEDS, PLAIN, Rules(tail=4), PATIENCE),

@@ -1,8 +1,6 @@
-"""The matrix of publishers, players and codecs: a pairwise subset for pytest, and all of it for the
-README's table.
+"""The matrix of publishers, players and codecs: a pairwise subset for pytest, and all of it for the README's summary.
 
-``python -m tests.interop.matrix --full --out docs/matrix.md`` runs every crossing, writes the dated table
-and copies it
+``python -m tests.interop.matrix --full --out docs/matrix.md`` runs every crossing, writes the dated table, and its summary
 into README.md between its markers.
 """
 
@@ -17,13 +15,11 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from attrs import frozen
-
-from . import clients, srt
+from . import clients, dash, hls, progressive, srt, tables
 from .binaries import missing
-from .clients import Player, Publisher
-from .clips import CLIPS, Clip
-from .crossing import Endpoints, Outcome, cross
+from .clients import Player
+from .clips import CLIPS
+from .crossing import Crossing, Endpoints, Outcome, cross
 from .server import penstock
 
 CODEC_SETS = (
@@ -33,6 +29,10 @@ CODEC_SETS = (
 # srt-live-transmit sends what FFmpeg has muxed: test_srt has it as a publisher, too.
 PUBLISHERS = (*clients.PUBLISHERS, *(p for p in srt.PUBLISHERS if p.program != srt.SRT))
 PLAYERS = (*clients.PLAYERS, *srt.PLAYERS)
+HTTP_PLAYERS = (*hls.PLAYERS, *dash.PLAYERS, *(p for p in progressive.PLAYERS if p.scheme != "wss"))
+HTTP_SOURCE = "ffmpeg new rtmp"
+"""Whom players over HTTP watch in the full matrix: it has every codec, and how it came is nothing to them."""
+SHORT_SEGMENTS = ("server.segment_seconds=1", "server.reconnect_grace=0")
 PLAYERS_AT_ONCE = 4
 """Players of one publisher in the subset: what two cores carry in real time beside the server."""
 LANES = 3
@@ -40,30 +40,15 @@ LANES = 3
 BEGIN, END = "<!-- matrix: begin -->", "<!-- matrix: end -->"
 
 
-@frozen
-class Crossing:
-    """One publisher with one clip, and all the players that watch it."""
+def possible(clips: Iterable[str] = CODEC_SETS, *, http: bool = False) -> list[Crossing]:
+    """Every publisher with every clip that it has the codecs for, and every player that has them too.
 
-    publisher: Publisher
-    clip: Clip
-    players: tuple[Player, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.publisher.name} {self.clip.name}".replace(" ", "-")
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return tuple(
-            dict.fromkeys(need for client in (self.publisher, *self.players) for need in client.needs)
-        )
-
-
-def possible(clips: Iterable[str] = CODEC_SETS) -> list[Crossing]:
-    """Every publisher with every clip that it has the codecs for, and every player that has them too."""
+    With `http` those over HTTP are among them.
+    """
     return [
-        Crossing(publisher, CLIPS[name], tuple(player for player in PLAYERS if player.can(CLIPS[name])))
+        Crossing(publisher, CLIPS[name], tuple(player for player in players if player.can(CLIPS[name])))
         for publisher in PUBLISHERS
+        for players in [(*PLAYERS, *HTTP_PLAYERS) if http and publisher.name == HTTP_SOURCE else PLAYERS]
         for name in clips
         if publisher.can(CLIPS[name])
     ]
@@ -134,7 +119,7 @@ def run_all(crossings: Sequence[Crossing], work: Path) -> list[tuple[Crossing, l
         # Made beforehand: encoding beside a running crossing would take its two cores.
         crossing.clip.frames(crossing.publisher.container(crossing.clip))
     results: list[tuple[Crossing, list[Outcome]]] = []
-    with penstock(work) as server, server.explained(), ThreadPoolExecutor(LANES) as lanes:
+    with penstock(work, *SHORT_SEGMENTS) as server, server.explained(), ThreadPoolExecutor(LANES) as lanes:
         futures = [lanes.submit(run_one, server.endpoints, crossing, work) for crossing in crossings]
         for number, (crossing, future) in enumerate(zip(crossings, futures, strict=True)):
             outcomes = future.result()
@@ -145,32 +130,6 @@ def run_all(crossings: Sequence[Crossing], work: Path) -> list[tuple[Crossing, l
                 if not outcome.report.ok:
                     print(outcome, flush=True)
     return results
-
-
-def table(results: Sequence[tuple[Crossing, list[Outcome]]], date: datetime.date) -> str:
-    """Markdown: a row for each publisher and clip, a column for each player; "yes" only where frames
-    crossed.
-    """
-    players = [player for player in PLAYERS if any(player in crossing.players for crossing, _ in results)]
-    lines = [
-        f"Last run: {date.isoformat()}. Rows publish, columns play; "
-        "*yes*: every coded frame arrived, in order, in time."
-    ]
-    lines += ["", "| publisher | tracks | " + " | ".join(p.name for p in players) + " |"]
-    lines.append("|" + " --- |" * (len(players) + 2))
-    for crossing, outcomes in results:
-        by_name = {outcome.player.name: outcome for outcome in outcomes}
-        cells: list[str] = []
-        for player in players:
-            outcome = by_name.get(player.name)
-            cells.append("–" if outcome is None else "yes" if outcome.report.ok else "no")
-        lines.append(f"| {crossing.publisher.name} | {crossing.clip.name} | " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        "–: the client has no such codec there. Of VLC, which writes times of its own, "
-        "bytes and order are compared.",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def insert(readme: Path, text: str) -> bool:
@@ -195,11 +154,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--publisher", help="only publishers whose name contains this")
     parser.add_argument("--player", help="only players whose name contains this")
-    parser.add_argument("--out", type=Path, help="write the table here and into README.md")
+    parser.add_argument("--out", type=Path, help="write the table here, and its summary into README.md")
     options = parser.parse_args(arguments)
     crossings = [
         Crossing(c.publisher, c.clip, tuple(p for p in c.players if (options.player or "") in p.name))
-        for c in possible(options.clip or CODEC_SETS)
+        for c in possible(options.clip or CODEC_SETS, http=options.full)
         if (options.publisher or "") in c.publisher.name
     ]
     chosen = [c for c in (crossings if options.full else pairwise(crossings)) if c.players]
@@ -218,9 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work.chmod(0o755)
         results = run_all(chosen, work)
     if options.out:
-        text = table(results, datetime.datetime.now(datetime.UTC).date())
-        options.out.write_text(f"# What crosses\n\n{text}")
-        if not insert(Path("README.md"), text):
+        date = datetime.datetime.now(datetime.UTC).date()
+        options.out.write_text(f"# What crosses\n\n{tables.table(results, date)}")
+        if not insert(Path("README.md"), tables.summary(results, date)):
             print("README.md has no markers for the table", file=sys.stderr)
     return 0 if all(outcome.report.ok for _, outcomes in results for outcome in outcomes) else 1
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from . import tables
 from .binaries import SYSTEM_PYTHON, path_of, require
 from .clients import GST_CAPS, PLAYERS, PUBLISHERS, FFmpegPlayer, Player, Publisher
 from .clips import CLIPS
 from .compare import Rules, compare
-from .crossing import Endpoints, cross, cross_command
+from .crossing import Crossing, Endpoints, cross, cross_command
 from .frames import MS
-from .matrix import CODEC_SETS, Crossing, pairwise, possible, table
+from .matrix import CODEC_SETS, pairwise, possible
 from .process import Child, stop_all, wait_all
 from .rtp_shift import Rewriter, Tap, proxy
 from .server import free_port, nginx_rtmp
@@ -262,8 +263,14 @@ def test_the_table_says_yes_only_where_frames_crossed() -> None:
     crossing = possible(["h264-aac"])[0]
     first, second = crossing.players[:2]
     outcomes = [Outcome(first, Report((), ()), ""), Outcome(second, Report(("video: no",), ()), "")]
-    row = table([(crossing, outcomes)], datetime.date(2026, 1, 2)).splitlines()[4]
-    assert row.startswith("| ffmpeg 5.1 rtmp | h264-aac | yes | no | –")
+    results, date = [(crossing, outcomes)], datetime.date(2026, 1, 2)
+    assert "| ffmpeg 5.1 rtmp | h264-aac | yes | no |" in tables.table(results, date)
+    summary = tables.summary(results, date)
+    assert "| ffmpeg 5.1 | 1 of 2 |" in summary
+    assert f"- h264-aac by ffmpeg 5.1 rtmp, played by {second.name}\n" in summary
+    everything = tables.summary([(crossing, outcomes[:1])], date)
+    assert "| h264-aac | yes |" in everything
+    assert "Not exact" not in everything
 
 
 @pytest.mark.parametrize("name", [*CODEC_SETS, "sps-change", "defaults"])

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from .binaries import missing, require
-from .crossing import Outcome
-from .matrix import LANES, Crossing, pairwise, possible, run_one
+from .crossing import Crossing, Outcome
+from .matrix import LANES, pairwise, possible, run_one
 from .server import Penstock
 
 CLIPS_HERE = ("h264-aac", "h264b-aac44", "hevc-aac", "h264-opus", "h264-pcma", "audio-only")
