@@ -99,6 +99,8 @@ def ours_command(window: str, loop: str, rtmp: int, rtsp: int, http: int) -> lis
     settings = [
         f"{name}.listen=127.0.0.1:{port}" for name, port in (("rtmp", rtmp), ("rtsp", rtsp), ("http", http))
     ]
+    # No fixed port, which another server may have.
+    settings += ["rtsp.rtp=127.0.0.1:0", "rtsp.rtcp=127.0.0.1:0", "srt.enabled=false", "webrtc.enabled=false"]
     if window != "picture":
         settings.append(f"server.write_window={window}")
     if loop:

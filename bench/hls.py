@@ -58,7 +58,8 @@ def serving(folder: Path) -> Iterator[dict[str, tuple[Process, int]]]:
     root = folder / "files"
     rtmp, http, port = free_port(), free_port(), free_port()
     settings = [
-        f"rtmp.listen=127.0.0.1:{rtmp}", f"http.listen=127.0.0.1:{http}", "rtsp.enabled=false",
+        f"rtmp.listen=127.0.0.1:{rtmp}", f"http.listen=127.0.0.1:{http}",
+        "rtsp.enabled=false", "srt.enabled=false", "webrtc.enabled=false",
         f"server.segment_seconds={SEGMENT_SECONDS:g}", f"hls.directory={root}", "hls.directory_variant=ts",
     ]  # fmt: skip
     command = [sys.executable, "-m", "penstock", "serve"]

@@ -80,6 +80,8 @@ def penstock(folder: Path, srt: int, rtmp: int) -> Generator[Process]:
         "http.enabled=false",
         "--set",
         "rtsp.enabled=false",
+        "--set",
+        "webrtc.enabled=false",
     ]
     # The streams that are read in secret have their key by their path.
     secret = f'{{"live/bench" = {{secret = "{PASSPHRASE}"}}}}'

@@ -1,7 +1,8 @@
 // RTSP play over TCP (interleaved) or UDP; also the floor's bare RTP in both forms.
 #include "players.h"
 
-enum { HEAD = 256, TEXT = 16384, TRACKS = 2, KEEPALIVE_S = 8 };
+// FFmpeg and GStreamer ask for a session of 60 s about each half minute.
+enum { HEAD = 256, TEXT = 16384, TRACKS = 2, KEEPALIVE_S = 25 };
 enum { DESCRIBING, SETTING_UP, PLAY_SENT, ANSWERED };
 
 typedef struct {

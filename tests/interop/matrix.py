@@ -32,7 +32,8 @@ PLAYERS = (*clients.PLAYERS, *srt.PLAYERS)
 HTTP_PLAYERS = (*hls.PLAYERS, *dash.PLAYERS, *(p for p in progressive.PLAYERS if p.scheme != "wss"))
 HTTP_SOURCE = "ffmpeg new rtmp"
 """Whom players over HTTP watch in the full matrix: it has every codec, and how it came is nothing to them."""
-SHORT_SEGMENTS = ("server.segment_seconds=1", "server.reconnect_grace=0")
+SETTINGS = ("server.reconnect_grace=0",)
+"""An end is told at once."""
 PLAYERS_AT_ONCE = 4
 """Players of one publisher in the subset: what two cores carry in real time beside the server."""
 LANES = 3
@@ -119,7 +120,7 @@ def run_all(crossings: Sequence[Crossing], work: Path) -> list[tuple[Crossing, l
         # Made beforehand: encoding beside a running crossing would take its two cores.
         crossing.clip.frames(crossing.publisher.container(crossing.clip))
     results: list[tuple[Crossing, list[Outcome]]] = []
-    with penstock(work, *SHORT_SEGMENTS) as server, server.explained(), ThreadPoolExecutor(LANES) as lanes:
+    with penstock(work, *SETTINGS) as server, server.explained(), ThreadPoolExecutor(LANES) as lanes:
         futures = [lanes.submit(run_one, server.endpoints, crossing, work) for crossing in crossings]
         for number, (crossing, future) in enumerate(zip(crossings, futures, strict=True)):
             outcomes = future.result()

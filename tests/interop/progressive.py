@@ -96,7 +96,8 @@ class FFmpegHttpPublisher(FFmpegPublisher):
 
 
 TAIL = 2
-TS_CODECS = frozenset({"h264", "hevc", "aac", "opus", "mp3", "av1"})
+TS_CODECS = frozenset({"h264", "hevc", "aac", "opus", "mp3"})
+"""FFmpeg does not read AV1 in MPEG-TS."""
 _VLC = frozenset({"h264", "aac"})
 
 PLAYERS: tuple[Player, ...] = (
