@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from attrs import field, fields, frozen, has
+from attrs import evolve, field, fields, frozen, has
 
 from penstock import structure
 from penstock.errors import UserError
 from penstock.hooks import NoConfig
 from penstock.settings import Pattern, ServerConfig, StreamConfig, is_listen, parse_listen, within
-from penstock.structure import Problem, Raw
+from penstock.structure import Places, Problem, Raw
 
 __all__ = [
     "Config",
@@ -74,6 +74,7 @@ class Config:
     streams: Mapping[str, StreamConfig] = field(factory=dict[str, StreamConfig])
     plugins: Mapping[str, PluginTable] = field(factory=dict[str, PluginTable])
     path: Path | None = None
+    places: Places = field(factory=Places, repr=False, eq=False)
     _patterns: tuple[Pattern, ...] = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
@@ -129,11 +130,11 @@ def load(
     problems = _from_environment(tables, os.environ if env is None else env, known, origins)
     problems += _from_overrides(tables, overrides, origins)
     config, found = _build(tables, known, None if path is None else Path(path))
-    lines = structure.key_lines(text)
-    problems += [_located(p, origins, lines, str(path)) for p in found]
+    places = Places("" if path is None else str(path), origins, structure.key_lines(text))
+    problems += map(places.located, found)
     if problems:
         raise UserError("\n".join(problems))
-    return config
+    return evolve(config, places=places)
 
 
 def _read(path: Path) -> str:
@@ -152,19 +153,6 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         raise UserError(f"{name} is not valid TOML: {error}") from None
     except RecursionError:
         raise UserError(f"{name} is not valid TOML: nested too deeply") from None
-
-
-def _located(
-    problem: Problem, origins: Mapping[tuple[str, ...], str], lines: Mapping[tuple[str, ...], int], name: str
-) -> str:
-    """The problem as a sentence that begins with its place: a variable, ``--set``, or file and line."""
-    for end in range(len(problem.path), 0, -1):
-        origin = origins.get(problem.path[:end])
-        if origin:
-            return f"{origin}: {problem}"
-        if problem.path[:end] in lines:
-            return f"{name}:{lines[problem.path[:end]]}: {problem}"
-    return str(problem) if name == "None" else f"{name}: {problem}"
 
 
 def _build(

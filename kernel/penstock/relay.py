@@ -15,7 +15,7 @@ from penstock.path import StreamPath
 from penstock.publisher import Publisher
 from penstock.session import Session
 from penstock.stream import Stream
-from penstock.structure import dotted
+from penstock.structure import Problem
 
 if TYPE_CHECKING:
     from penstock.config import StreamConfig
@@ -44,13 +44,16 @@ class Relay:
 
     def check(self) -> None:
         """Raises `UserError` where the config has URLs whose scheme no plugin knows, with a line for each."""
-        unknown: list[str] = []
-        for pattern, config in self._server.config.streams.items():
-            for key, urls in (("source", [config.source or ""]), ("push", config.push)):
-                where = dotted(("streams", pattern, key))
-                unknown += [f"{where}: {self._unknown(url)}" for url in urls if url and self._unknown(url)]
-        if unknown:
-            raise UserError("\n".join(unknown))
+        config = self._server.config
+        problems = [
+            Problem(("streams", pattern, key), f"is refused: {reason}")
+            for pattern, stream in config.streams.items()
+            for key, urls in (("source", [stream.source or ""]), ("push", stream.push))
+            for url in urls
+            if url and (reason := self._unknown(url))
+        ]
+        if problems:
+            raise UserError("\n".join(map(config.places.located, problems)))
 
     def start(self) -> None:
         """Begin the sources that run always."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
+from attrs import field, frozen
 from cattrs import Converter
 from cattrs.errors import StructureHandlerNotFoundError
 
@@ -37,6 +38,25 @@ class Problem(PenstockError):
 
     def __str__(self) -> str:
         return f"{dotted(self.path)} {self.text}"
+
+
+@frozen
+class Places:
+    """Where each key was set: by a variable or ``--set``, which `origins` has, or in a line of the file `name`."""
+
+    name: str = ""
+    origins: Mapping[tuple[str, ...], str] = field(factory=dict[tuple[str, ...], str])
+    lines: Mapping[tuple[str, ...], int] = field(factory=dict[tuple[str, ...], int])
+
+    def located(self, problem: Problem) -> str:
+        """The problem as a sentence that begins with its place, as far as that is known."""
+        for end in range(len(problem.path), 0, -1):
+            key = problem.path[:end]
+            if key in self.origins:
+                return f"{self.origins[key]}: {problem}"
+            if key in self.lines:
+                return f"{self.name}:{self.lines[key]}: {problem}"
+        return f"{self.name}: {problem}" if self.name else str(problem)
 
 
 class _Problems(Exception):

@@ -226,7 +226,7 @@ def test_check_finds_what_the_start_refuses(box: Box) -> None:
         (f'[server]\nkey = "{key}"\n', "TLS needs server.certificate"),
         (
             '[streams.a]\nsource = "http://x/"\n',
-            "streams.a.source: no plugin knows http:// URLs (known: none)",
+            "c.toml:2: streams.a.source is refused: no plugin knows http:// URLs (known: none)",
         ),
     ):
         file.write_text(text)

@@ -241,8 +241,8 @@ async def test_a_scheme_that_nobody_knows_is_named(logs: list[dict[str, Any]]) -
         async with serving(streams):
             pass
     assert str(raised.value).splitlines() == [
-        'streams."cam/one".source: no plugin knows http:// URLs (known: wire)',
-        'streams."live/*".push: no plugin knows gopher:// URLs (known: wire)',
+        'streams."cam/one".source is refused: no plugin knows http:// URLs (known: wire)',
+        'streams."live/*".push is refused: no plugin knows gopher:// URLs (known: wire)',
     ]
 
 
@@ -253,7 +253,7 @@ async def test_a_scheme_that_a_failed_plugin_may_know_ends_no_start(logs: list[d
     async with penstock.Server(config, plugins=plugins):
         await until(lambda: any(e["event"] == "session closed" for e in logs))
     reason = "no plugin knows http:// URLs (known: wire)"
-    assert any(e["event"] == f'streams."cam/one".source: {reason}' for e in logs)
+    assert any(e["event"] == f'streams."cam/one".source is refused: {reason}' for e in logs)
     closed = next(e for e in logs if e["event"] == "session closed")
     assert closed["reason"] == reason
     assert (closed["protocol"], closed["peer"]) == ("http", "camera")
