@@ -40,6 +40,7 @@ NOTHING: dict[str, object] = {
     "rtmp": {"enabled": False},
     "rtsp": {"enabled": False},
     "srt": {"enabled": False},
+    "webrtc": {"enabled": False},
     "http": {"enabled": False},
 }
 

@@ -95,7 +95,7 @@ class Peer:
     async def lines(self, until: bytes = b"") -> list[str]:
         """What has come without its padding, up to a line if one is named, else all that comes within a moment."""
         got, last = b"", until + b"\n"
-        with anyio.move_on_after(3 if until else 0.05):
+        with anyio.fail_after(3) if until else anyio.move_on_after(0.05):
             while not until or got[got.rfind(b"\n", 0, -1) + 1 :].replace(b".", b"") != last:
                 await anyio.wait_readable(self.far)
                 data = self.far.recv(1 << 20)

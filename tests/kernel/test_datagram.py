@@ -47,7 +47,7 @@ class Port:
 
     async def lines(self, last: str = "") -> list[str]:
         """What has come once `last` is there, or a moment later where none is named; what ends a line is no packet's."""
-        with anyio.move_on_after(5 if last else 0.05):
+        with anyio.fail_after(5) if last else anyio.move_on_after(0.05):
             while last not in self.read():
                 await anyio.sleep(0.001)
         found = [line for line in self.read() if line]

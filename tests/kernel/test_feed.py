@@ -118,7 +118,7 @@ async def test_who_gets_no_picture_waits_for_none() -> None:
         muxer.padding = 50_000
         await source.send(30)
         muxer.padding = 0
-        assert await peer.lines() == ["a4"]
+        assert await peer.lines(b"a4") == ["a4"]
         await source.send(1)
         assert await peer.lines(b"a34") == ["a34"]
         assert reader.skipped[source.audio.id] > 0

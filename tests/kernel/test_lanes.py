@@ -127,7 +127,7 @@ async def test_control_bytes_come_between_frames_and_before_those_behind_them() 
         for n in range(10):
             await source.send(1, sound=False)
             peer.sink.control(b"reply%d\n" % n)
-        got = await peer.lines(b"reply9")
+        got = await peer.lines(b"v9")
         assert [line for line in got if line[0] != "r"] == pictures(0, 10)
         replies = [line for line in got if line[0] == "r"]
         assert replies == [f"reply{n}" for n in range(10)]

@@ -9,13 +9,17 @@ import time
 import anyio
 import pytest
 
+from penstock import poller as module
 from penstock.poller import IMPATIENCE_SECONDS, Poller, sleep_until
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("patient", [False, True])
-async def test_each_waiter_is_woken_for_its_own_socket(patient: bool) -> None:
+async def test_each_waiter_is_woken_for_its_own_socket(
+    patient: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_NS", 2_000_000)
     pairs = [socket.socketpair() for _ in range(20)]
     woken: list[int] = []
 

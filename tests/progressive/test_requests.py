@@ -48,6 +48,7 @@ async def serving(**server: Any) -> AsyncGenerator[penstock.Server]:
         "rtmp": {"enabled": False},
         "rtsp": {"enabled": False},
         "srt": {"enabled": False},
+        "webrtc": {"enabled": False},
         "server": {"wait_for_stream": 0.2, "reconnect_grace": 0, "write_window": 0, **server},
     }
     async with penstock.Server(tables, plugins=PluginSet.discover([Doorkeeper()])) as running:

@@ -9,9 +9,15 @@ import anyio
 import pytest
 
 from penstock.session import KICKS
+from penstock_rtsp import shared as module
 from penstock_rtsp.shared import Shared
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.02)
 
 
 class Living:

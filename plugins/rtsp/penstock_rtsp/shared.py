@@ -17,6 +17,10 @@ from penstock_rtsp.multicast import Multicast
 from penstock_rtsp.udp import Ports
 
 
+LOOK_SECONDS = 1.0
+"""How often sessions are looked after."""
+
+
 class Living(Protocol):
     """A session that ends where its peer shows no sign of life."""
 
@@ -39,7 +43,7 @@ class Shared:
     async def watch(self) -> None:
         """Look after all sessions' signs of life, until cancelled: one task, as players are many."""
         while True:
-            await anyio.sleep(1.0)
+            await anyio.sleep(LOOK_SECONDS)
             # On its own, or the last session that was looked after would not be given back until there is another.
             await self._look_after()
 
