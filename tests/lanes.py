@@ -35,9 +35,10 @@ class Lanes(LoadScopeScheduling):  # type: ignore[misc]
 
     def _assign_work_unit(self, node: Any) -> None:
         first = node is self.nodes[0]
-        scopes = (scope for scope in self.workqueue if (folder_of(scope) in COMPUTING) is first)
-        if (scope := next(scopes, None)) is not None:
-            self.workqueue.move_to_end(scope, last=False)
+        scopes = [scope for scope in self.workqueue if (folder_of(scope) in COMPUTING) is first]
+        if scopes:
+            # What takes longest comes first, or all others would wait for it at the end.
+            self.workqueue.move_to_end(min(scopes, key=lambda scope: scope != TOGETHER), last=False)
         super()._assign_work_unit(node)
 
 

@@ -16,7 +16,6 @@ from penstock_rtsp.credentials import Authenticator
 from penstock_rtsp.multicast import Multicast
 from penstock_rtsp.udp import Ports
 
-
 LOOK_SECONDS = 1.0
 """How often sessions are looked after."""
 
