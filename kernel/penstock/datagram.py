@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 from penstock.lanes import BATCH, Lane, ReaderSink
 from penstock.media import NS
 from penstock.sink import Source, Spawn
-from penstock.udp import Address, Fanout, Run, runs, send_run
+from penstock.udp import Address, Fanout, Run, runs, send_all, send_run
 
 if TYPE_CHECKING:
     from penstock.feed import Feed, Reader
@@ -48,7 +48,7 @@ class PacedSink:
     def closed(self) -> str:
         return self._closed
 
-    def emit(self, units: Iterable[Unit]) -> None:
+    def emit(self, units: Sequence[Unit]) -> None:
         """Send `units` to this peer now."""
         raise NotImplementedError
 
@@ -87,7 +87,7 @@ class DatagramSink(PacedSink):
         self.destinations = destinations
         self._control_to = control_to
 
-    def emit(self, units: Iterable[Unit]) -> None:
+    def emit(self, units: Sequence[Unit]) -> None:
         for unit in units:
             to = self.destinations.get((unit.track.id, unit.channel)) if unit.track is not None else None
             if to is not None:
@@ -120,13 +120,12 @@ class StampSink(PacedSink):
         self.address = address
         self.stamp = stamp
 
-    def emit(self, units: Iterable[Unit]) -> None:
-        self.send(self.stamp(list(units)))
+    def emit(self, units: Sequence[Unit]) -> None:
+        send_all(self.sock, self.stamp(units), self.address)
 
     def send(self, datagrams: Sequence[bytes]) -> None:
         """Send datagrams to the peer at once: retransmissions, acknowledgements."""
-        for run in runs(datagrams):
-            send_run(self.sock, run, self.address)
+        send_all(self.sock, datagrams, self.address)
 
     def control(self, data: bytes) -> None:
         if data and not self._closed:

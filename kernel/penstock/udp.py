@@ -37,22 +37,20 @@ _log = LimitedLog(lines=1, period=60.0)
 
 def runs(payloads: Sequence[bytes]) -> Iterator[Run]:
     """Payloads as runs that UDP_SEGMENT can send: equal sizes, only the last may be smaller; none that is too large."""
-    first, count = 0, len(payloads)
+    sizes = list(map(len, payloads))
+    first, count = 0, len(sizes)
     while first < count:
-        size = len(payloads[first])
+        size = sizes[first]
         if size > MAX_DATAGRAM:
             _log.write("error", "", "a datagram was too large to be sent", bytes=size, most=MAX_DATAGRAM)
             first += 1
             continue
         most = max(1, min(MAX_SEGMENTS, MAX_RUN_BYTES // max(size, 1)))
-        last = first + 1
-        while last < count and last - first < most:
-            n = len(payloads[last])
-            if n > size:
-                break
+        end, last = min(first + most, count), first + 1
+        while last < end and sizes[last] == size:
             last += 1
-            if n < size:
-                break
+        if last < end and sizes[last] < size:
+            last += 1
         yield (payloads[first] if last == first + 1 else b"".join(payloads[first:last])), size
         first = last
 
@@ -88,6 +86,15 @@ def send_run(sock: socket.socket, run: Run, address: Address) -> int:
         return sum(sock.sendto(data[i : i + size], address) for i in range(0, len(data), size))
     except OSError:
         return 0
+
+
+def send_all(sock: socket.socket, datagrams: Sequence[bytes], address: Address) -> None:
+    """Send datagrams to one address in as few calls as can be."""
+    if len(datagrams) == 1 and len(datagrams[0]) <= MAX_DATAGRAM:
+        send_run(sock, (datagrams[0], len(datagrams[0])), address)
+        return
+    for run in runs(datagrams):
+        send_run(sock, run, address)
 
 
 if sys.platform == "linux":

@@ -12,6 +12,8 @@ from penstock_srt.extension import ExtensionType
 from penstock_srt.key_material import KeyMaterial, KeyState
 from penstock_srt.keyring import Keyring
 from penstock_srt.packet import (
+    CONTROL,
+    HEADER,
     Acknowledgement,
     ControlPacket,
     ControlType,
@@ -32,6 +34,12 @@ KEY_INTERVAL = 100 * MS
 """Key material of a peer is looked at no more often, since that takes a millisecond; ours is sent no more often."""
 TICK = 5 * MS
 """How often a connection wants to be looked at, at most: payloads are let out that much after they are due."""
+
+_CONTROL = b"\x80"
+"""The first byte of a control packet is this or more."""
+_ACKACK = CONTROL | ControlType.ACKACK << 16
+_NO_BODY = bytes(4)
+"""Those without a body have four bytes that mean nothing, as libsrt's have."""
 
 
 @frozen
@@ -129,8 +137,14 @@ class Connection:
         if self.closed:
             return
         receiver = self._receiver
-        self._deliver(now)
-        for data in receiver.receive(datagrams, now):
+        if receiver.buffer.stamps:
+            self._deliver(now)
+        control = [data for data in datagrams if data[:1] >= _CONTROL]
+        if not control:
+            receiver.receive(datagrams, now)
+        elif len(control) < len(datagrams):
+            receiver.receive([data for data in datagrams if data[:1] < _CONTROL], now)
+        for data in control:
             try:
                 self._control(ControlPacket.parse(data), now)
             except ProtocolViolation:
@@ -187,16 +201,22 @@ class Connection:
         """When `handle_timeout` is to be called, if nothing else happens before; None once it is closed."""
         if self.closed:
             return None
+        # Asked after every datagram or few, as well.
         receiver, sender = self._receiver, self._sender
-        soonest = min(self._heard + self._idle, max(self._said, sender.last_sent) + KEEP_ALIVE)
+        silent, said = self._heard + self._idle, self._said
+        if sender.last_sent > said:
+            said = sender.last_sent
+        soonest = said + KEEP_ALIVE
+        if silent < soonest:
+            soonest = silent
         stamps = receiver.buffer.stamps
         if stamps:
             # Delivery, with acknowledgements of what has come and of that again.
             soonest = min(
                 soonest, max(receiver.time_base.due(stamps[0]), self._ticked + TICK), receiver.next_ack
             )
-        elif receiver.ack_wanted:
-            soonest = min(soonest, receiver.next_ack)
+        elif receiver.ack_wanted and receiver.next_ack < soonest:
+            soonest = receiver.next_ack
         next_report = receiver.next_report
         if next_report is not None and next_report < soonest:
             soonest = next_report
@@ -248,6 +268,11 @@ class Connection:
         return self._sender.buffer.oldest
 
     @property
+    def misses(self) -> bool:
+        """Whether something is missing, here or at the peer."""
+        return self._receiver.buffer.losses.next_report is not None or self._sender.pending
+
+    @property
     def heard(self) -> int:
         """When something last came of the peer."""
         return self._heard
@@ -270,12 +295,18 @@ class Connection:
             self._events.append(Received(payloads, dropped))
 
     def _control(self, packet: ControlPacket, now: int) -> None:
+        if packet.destination != self.id:
+            self._statistics.pktMalformed += 1
+            return
         match packet.type:
             case ControlType.ACK:
                 self._statistics.pktRecvACK += 1
                 self._sender.acknowledged(Acknowledgement.parse(packet.body))
                 if packet.information:
-                    self._replies.append(self._build(ControlType.ACKACK, now, packet.information))
+                    stamp = self._sender.stamp(now)
+                    self._replies.append(
+                        HEADER.pack(_ACKACK, packet.information, stamp, self.terms.peer_id) + _NO_BODY
+                    )
             case ControlType.ACKACK:
                 self._receiver.acknowledged(packet, now)
             case ControlType.NAK:
@@ -330,9 +361,8 @@ class Connection:
         type: ControlType,
         now: int,
         information: int = 0,
-        body: bytes = bytes(4),
+        body: bytes = _NO_BODY,
         subtype: int = 0,
     ) -> bytes:
-        # Those without a body have four bytes that mean nothing, as libsrt's have.
         stamp = self._sender.stamp(now)
         return ControlPacket(type, subtype, information, stamp, self.terms.peer_id, body).build()

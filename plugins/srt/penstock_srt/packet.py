@@ -7,8 +7,6 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from attrs import frozen
-
 from penstock.errors import ProtocolViolation
 from penstock_srt.sequence import MASK, offset
 
@@ -75,8 +73,7 @@ class ControlPacket(NamedTuple):
         return HEADER.pack(first, self.information, self.timestamp, self.destination) + self.body
 
 
-@frozen
-class Acknowledgement:
+class Acknowledgement(NamedTuple):
     """The body of an ACK (3.2.4). A light one has the sequence number only, a small one no rates.
 
     `next_sequence` is the first packet that has not come; times are in us, `available` is the room of the receiver's

@@ -11,7 +11,7 @@ from penstock.media import Kind
 from penstock.ring import Unit
 from penstock.server import Server
 from penstock.stream import Stream
-from penstock.udp import runs, send_run
+from penstock.udp import send_all
 from penstock_formats.mpegts import LiveMuxer
 from penstock_srt.config import SrtConfig
 from penstock_srt.rejection import Refused, Rejection
@@ -51,8 +51,7 @@ def attach(
         if link.bond is None:
             return connection.send(payloads, time.monotonic_ns())
         for each, datagrams in link.bond.send(payloads, time.monotonic_ns()):
-            for run in runs(datagrams):
-                send_run(link.port.sock, run, each.address)
+            send_all(link.port.sock, datagrams, each.address)
         return []
 
     sink = StampSink(link.port.sock, connection.address, stamp, server.spawn)

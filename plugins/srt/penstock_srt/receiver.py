@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from penstock_srt.keyring import Keyring
 from penstock_srt.packet import (
-    CONTROL,
     HEADER,
     HEADER_SIZE,
     KEY_SHIFT,
@@ -83,11 +82,10 @@ class Receiver:
         self.buffer, self.time_base = other.buffer, other.time_base
         self._shared, self._leads = True, other is self
 
-    def receive(self, datagrams: Sequence[bytes], now: int) -> list[bytes]:
-        """Take data packets in; returns the control packets among `datagrams`."""
+    def receive(self, datagrams: Iterable[bytes], now: int) -> None:
+        """Take data packets in."""
         # What costs is per packet, so all that can be is a local name here, and a packet in order is nothing but
         # appended.
-        control: list[bytes] = []
         buffer, keys, own = self.buffer, self.keys, self.id
         unpack, add_payload, add_stamp = HEADER.unpack_from, buffer.payloads.append, buffer.stamps.append
         tail = buffer.tail
@@ -103,9 +101,6 @@ class Receiver:
             sequence, message, stamp, destination = unpack(data)
             if destination != own:
                 self.statistics.pktMalformed += 1
-                continue
-            if sequence & CONTROL:
-                control.append(data)
                 continue
             count += 1
             size += len(data)
@@ -140,7 +135,6 @@ class Receiver:
         statistics = self.statistics
         statistics.pktRecv += count
         statistics.byteRecv += size
-        return control
 
     def _decrypt(self, sequence: int, message: int, data: bytes) -> bytes | None:
         cipher = self.keys.ciphers[(message & KEYS) >> KEY_SHIFT] if self.keys is not None else None
@@ -214,7 +208,7 @@ class Receiver:
 
     def ack_due(self, now: int) -> bool:
         """Whether to ask `acknowledge`."""
-        return now >= self.next_ack or self._since_ack >= LIGHT_ACK_PACKETS
+        return self._since_ack >= LIGHT_ACK_PACKETS or (now >= self.next_ack and self.statistics.pktRecv > 0)
 
     def acknowledge(self, now: int) -> tuple[int, Acknowledgement] | None:
         """The number and body of the ACK that is due; a light one has number 0 (4.8.1)."""
@@ -259,7 +253,9 @@ class Receiver:
     @property
     def ack_wanted(self) -> bool:
         """Whether there is something to acknowledge, or to acknowledge again."""
-        return self._confirmed != self._acked or self._position != self._acked
+        # Who sends only is asked most often, and has seen nothing.
+        acked = self._acked
+        return self._confirmed != acked or (self.seen != acked and self._position != acked)
 
     def _rates(self, now: int) -> tuple[int, int]:
         statistics, elapsed = self.statistics, now - self._rate_at

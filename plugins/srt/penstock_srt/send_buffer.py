@@ -28,7 +28,7 @@ class SendBuffer:
         """The first packet that is not acknowledged, or given up."""
         self.next = first
         self.capacity = capacity
-        self._firsts: list[int] = []
+        self._ends: list[int] = []
         self._runs: list[Run] = []
 
     def __len__(self) -> int:
@@ -41,9 +41,9 @@ class SendBuffer:
 
     def append(self, run: Run) -> int:
         """Keep what is sent; returns how many packets were given up for want of room."""
-        self._firsts.append(run.first)
+        self.next = end = run.first + len(run.payloads)
+        self._ends.append(end)
         self._runs.append(run)
-        self.next = run.first + len(run.payloads)
         given_up = self.next - self.capacity - self.first
         if given_up <= 0:
             return 0
@@ -53,11 +53,8 @@ class SendBuffer:
     def acknowledge(self, sequence: int) -> None:
         """All before `sequence` are needed no more."""
         self.first = sequence
-        count = bisect_right(self._firsts, sequence)
-        # The last run that begins before `sequence` may end after it.
-        if count and self._end(count - 1) > sequence:
-            count -= 1
-        del self._firsts[:count], self._runs[:count]
+        count = bisect_right(self._ends, sequence)
+        del self._ends[:count], self._runs[:count]
 
     def drop(self, before: int) -> int:
         """Give up what was sent before that time; returns how many packets."""
@@ -66,14 +63,14 @@ class SendBuffer:
             count += 1
         if not count:
             return 0
-        first = self._end(count - 1)
+        first = self._ends[count - 1]
         given_up = first - self.first
         self.acknowledge(first)
         return given_up
 
     def run_of(self, sequence: int) -> Run:
         """The run that has `sequence`, which is from `first` to before `next`."""
-        return self._runs[bisect_right(self._firsts, sequence) - 1]
+        return self._runs[bisect_right(self._ends, sequence)]
 
     def runs(self) -> list[Run]:
         """All that is kept, without what is acknowledged of the first run."""
@@ -85,9 +82,5 @@ class SendBuffer:
 
     def restart(self, sequence: int) -> None:
         """Nothing is kept, and the next packet is `sequence`."""
-        self._firsts, self._runs = [], []
+        self._ends, self._runs = [], []
         self.first = self.next = sequence
-
-    def _end(self, index: int) -> int:
-        run = self._runs[index]
-        return run.first + len(run.payloads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import add
 
 from penstock_srt.keyring import Keyring
 from penstock_srt.packet import (
@@ -103,7 +104,7 @@ class Sender:
             headers = [pack(sequence + n, message + n, stamp, peer) for n in range(count)]
         if keys is not None:
             payloads = keys.encrypt(first, headers, payloads)
-        datagrams = list(map(bytes.__add__, headers, payloads))
+        datagrams = list(map(add, headers, payloads))
         given_up = buffer.append(Run(first, number, now, bits, payloads))
         if given_up:
             statistics.pktSndDrop += given_up

@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 from penstock.poller import Poller, sleep_until
 from penstock.publisher import Publisher, flush_all
 from penstock.session import Session
-from penstock.udp import Address, runs, send_run
+from penstock.udp import Address, send_all, send_run
 from penstock_srt.bond import Bond
 from penstock_srt.connection import Connection, Received
 
@@ -23,10 +23,12 @@ BATCH = 256
 """Datagrams read before those who sent them are served."""
 MAX_DATAGRAM = 2048
 """What a datagram may have: SRT's are made for Ethernet's 1500 bytes."""
-REST_NS = 5_000_000
-"""What comes within this time is read at once. A wake-up costs more than a packet, and what is late by this much is
-so by less than the latency that there is for what was lost: 20 ms at the very least, 120 by default."""
-
+REST_NS = 10_000_000
+"""What comes within this time is read at once, as a wake-up costs more than a packet: no longer than from one
+acknowledgement to the next, and less than the latency that there is for what was lost: 20 ms at least, 120 by default."""
+BRIEF_REST_NS = 5_000_000
+"""The same while something is missing at some connection, and `MISSED_NS` after it: then each report of a loss counts."""
+MISSED_NS = 1_000_000_000
 
 Event = TypeVar("Event", covariant=True)
 Told = TypeVar("Told")
@@ -96,7 +98,6 @@ class Port(Generic[Told]):
         sock: socket.socket,
         negotiator: Negotiator[Told],
         told: Callable[[Told], None],
-        rest: int = REST_NS,
         forget: Callable[[Connection], None] = lambda connection: None,
     ) -> None:
         self.sock = sock
@@ -106,7 +107,7 @@ class Port(Generic[Told]):
         self._negotiator = negotiator
         self._told = told
         self.forget = forget
-        self._rest = rest
+        self._missed = 0
         self._links: dict[bytes, Link] = {}
         self._timers: list[tuple[int, int, Link]] = []
         self._numbers = itertools.count()
@@ -156,7 +157,7 @@ class Port(Generic[Told]):
             if not read:
                 await self._wait(poller)
             elif self._links and read < BATCH:
-                await sleep_until(now + self._rest)
+                await sleep_until(now + self._rest(now))
             else:
                 await checkpoint()
 
@@ -168,15 +169,19 @@ class Port(Generic[Told]):
         if not due:
             await poller.wait(self.sock)
             return
-        left = min(due) - time.monotonic_ns()
+        now = time.monotonic_ns()
+        left = min(due) - now
         if left <= 0:
             await checkpoint()
-        elif self._links and left <= self._rest:
+        elif self._links and left <= self._rest(now):
             # What comes meanwhile may wait as long, and nothing is to be cancelled.
             await sleep_until(min(due))
         else:
             with anyio.move_on_after(left / 1e9):
                 await poller.wait(self.sock)
+
+    def _rest(self, now: int) -> int:
+        return REST_NS if now - self._missed > MISSED_NS else BRIEF_REST_NS
 
     def _read(self, now: int) -> int:
         """Read a batch, and give each connection what is its own; returns how many datagrams there were."""
@@ -241,8 +246,9 @@ class Port(Generic[Told]):
                 self.forget(connection)
         datagrams = connection.datagrams_to_send(now)
         if datagrams:
-            for run in runs(datagrams):
-                send_run(self.sock, run, link.connection.address)
+            send_all(self.sock, datagrams, connection.address)
+        if connection.misses:
+            self._missed = now
         due = connection.next_timeout()
         if due is not None and link.due >= 0 and (not link.due or due < link.due):
             link.due = due
