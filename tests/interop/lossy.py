@@ -8,7 +8,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from attrs import define
+from attrs import define, field
 
 EACH = 12
 """Of so many data packets one is lost, whichever way it goes, also of those that are sent again: 8 %."""
@@ -16,10 +16,11 @@ EACH = 12
 
 @define
 class Lossy:
-    """`port` is where it listens, `lost` what it has dropped."""
+    """`port` is where it listens, `lost` what it has dropped, `carried` all that came from who calls."""
 
     port: int
     lost: int = 0
+    carried: list[bytes] = field(factory=list[bytes])
 
 
 def _is_data(datagram: bytes) -> bool:
@@ -27,8 +28,8 @@ def _is_data(datagram: bytes) -> bool:
 
 
 @contextmanager
-def lossy(server: str) -> Generator[Lossy]:
-    """In front of ``srt://127.0.0.1:port``."""
+def lossy(server: str, each: int = EACH) -> Generator[Lossy]:
+    """In front of ``srt://127.0.0.1:port``; nothing is lost where `each` is 0."""
     to = ("127.0.0.1", int(server.rpartition(":")[2]))
     front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     front.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 << 20)
@@ -48,8 +49,10 @@ def lossy(server: str) -> Generator[Lossy]:
                     back.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 << 20)
                     back.connect(to)
                     backs[address], peers[back] = back, address
+                if sock is front:
+                    link.carried.append(data)
                 count += _is_data(data)
-                if _is_data(data) and count % EACH == 0:
+                if each and _is_data(data) and count % each == 0:
                     link.lost += 1
                 elif sock is front:
                     backs[address].send(data)

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from .binaries import path_of
+from .clips import CLIPS
+from .frames import read_frames
+from .lossy import lossy
 from .server import free_port
+from .srt import UNSENT
 
 ROOT = Path(__file__).parents[2]
 SRT = "srt-live-transmit"
@@ -126,3 +130,35 @@ def test_every_byte_arrives_by_meetings_and_over_new_keys(tmp_path: Path, media:
         arrived = [result.result() for result in results]
     assert [len(data) for data in arrived] == [len(sent)] * 4
     assert all(data == sent for data in arrived)
+
+
+@pytest.mark.parametrize("program", ["ffmpeg", "ffmpeg-new"])
+def test_what_libsrt_has_not_sent_at_its_close_it_never_sends(program: str, tmp_path: Path) -> None:
+    """All that is on the wire arrives; of what FFmpeg wrote, a few of the last frames are not on the wire."""
+    written, out = tmp_path / "written.ts", tmp_path / "ours.ts"
+    source = CLIPS["h264b-aac44"].file("mp4")
+    receiving = subprocess.Popen(
+        [sys.executable, "-m", "bench.srt_peer", "listen", "127.0.0.1", "0", "receive", "--file", str(out)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert receiving.stdout is not None
+        port = receiving.stdout.readline().split()[1].decode()
+        with lossy(f"srt://127.0.0.1:{port}", 0) as link:
+            to = f"[f=mpegts]{written}|[f=mpegts]srt://127.0.0.1:{link.port}?pkt_size=1316"
+            command = [path_of(program), "-nostdin", "-v", "error", "-re", "-t", "2", "-i", str(source)]
+            subprocess.run([*command, "-c", "copy", "-map", "0", "-f", "tee", to], check=True, timeout=20)
+            receiving.communicate(timeout=10)
+            carried = {data[:4]: data[16:] for data in link.carried if not data[0] & 0x80}
+            assert link.carried[-1][:2] == b"\x80\x05", "nothing follows the goodbye"
+    finally:
+        receiving.kill()
+        receiving.communicate()
+    assert b"".join(carried.values()) == out.read_bytes()
+    assert written.read_bytes().startswith(out.read_bytes())
+    whole, came = read_frames(written, tmp_path).audio, read_frames(out, tmp_path).audio
+    assert whole is not None
+    assert came is not None
+    assert 0 <= len(whole.frames) - len(came.frames) <= UNSENT

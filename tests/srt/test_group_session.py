@@ -131,6 +131,8 @@ async def test_a_group_publishes_and_a_group_plays_while_a_link_of_each_fails() 
         statistics: Any = publishing.info["srt"]
         assert statistics["pktRcvDrop"] == 0
         assert statistics["pktRcvBelated"] == 0
+        # Of all links: twice what was sent before the cut, and once what was sent after it.
+        assert statistics["pktRecv"] == 8 * len(payloads)
         assert len(player.received) > 2 * len(payloads)
         assert player.dropped == 0
         for caller in (publisher, player):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from penstock_srt.connection import Connection
 from penstock_srt.extension import GroupType
 from penstock_srt.send_buffer import Run, SendBuffer
 from penstock_srt.settings import MS, Settings
+from penstock_srt.statistics import Statistics
 
 MAX_LINKS = 8
 """Connections of one group."""
@@ -36,6 +37,7 @@ class Bond:
         self._kept = SendBuffer(head.next_sequence, settings.window)
         self._next = head.next_sequence
         self._shared = head
+        self._gone = Statistics()
         self.join(head, weight)
 
     @property
@@ -51,8 +53,24 @@ class Bond:
     @property
     def full(self) -> bool:
         """Whether it has as many links as it may; those that are over are forgotten first."""
+        for link in self.links:
+            if link.closed:
+                self._gone.add(link.statistics)
         self.links = self.open
         return len(self.links) >= MAX_LINKS
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counts and rates of all links together, those included that are over; delays are those of the link in use, and
+        the buffer of what came is shared by all.
+        """
+        used = next((link for link in (self._active, *self.links) if not link.closed), None)
+        whole = Statistics() if used is None else evolve(used.statistics)
+        for link in self.links:
+            if link is not used:
+                whole.add(link.statistics)
+        whole.add(self._gone)
+        return whole
 
     def join(self, link: Connection, weight: int) -> None:
         """One link more."""

@@ -159,10 +159,13 @@ class Receiver:
         if distance > MAX_GAP or distance < -MAX_GAP:
             statistics.pktRcvDiscarded += 1
             return
-        if sequence >= self.seen:
+        new = sequence >= self.seen
+        if new:
             self.seen = sequence + 1
         if distance < 0 and not buffer.misses(sequence):
-            statistics.pktRcvBelated += 1
+            # What another link of the bond has brought before is as it should be.
+            if not (new and self._shared):
+                statistics.pktRcvBelated += 1
             return
         if self.keys is None and not message & KEYS:
             payload: bytes | None = data[HEADER_SIZE:]

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import anyio
-import attrs
 
 from penstock.errors import AlreadyPublished, Denied, NotFound, PenstockError, ProtocolViolation
 from penstock.hooks import Action
@@ -16,11 +15,10 @@ from penstock.session import Credentials, Session
 from penstock.stream import Stream
 from penstock_srt import player
 from penstock_srt.config import SrtConfig, missing_library
-from penstock_srt.connection import Connection
 from penstock_srt.ingest import Ingest
 from penstock_srt.listener import Request
 from penstock_srt.rejection import Refused, Rejection
-from penstock_srt.statistics import Statistics
+from penstock_srt.statistics import NAMES
 from penstock_srt.stream_id import StreamId
 from penstock_srt.udp import Link
 from penstock_srt.url import MAX_PASSPHRASE, MIN_PASSPHRASE
@@ -63,25 +61,22 @@ class Door(Protocol):
 
 
 class Figures(Mapping[str, float]):
-    """The statistics of a connection as they are when they are asked for."""
+    """The statistics of a connection, or of a bonding group's, as they are when they are asked for."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, link: Link) -> None:
+        self._link = link
 
     def __getitem__(self, name: str) -> float:
-        if name not in _NAMES:
+        if name not in NAMES:
             raise KeyError(name)
-        value: float = getattr(self._connection.statistics, name)
+        value: float = getattr(self._link.statistics, name)
         return value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_NAMES)
+        return iter(NAMES)
 
     def __len__(self) -> int:
-        return len(_NAMES)
-
-
-_NAMES = tuple(attribute.name for attribute in attrs.fields(Statistics))
+        return len(NAMES)
 
 
 class SrtSession:
@@ -187,7 +182,7 @@ class SrtSession:
 
 def show(session: Session, link: Link, *, encrypted: bool) -> None:
     """What is to be seen of a connection in its session's `info`."""
-    session.info["srt"] = Figures(link.connection)
+    session.info["srt"] = Figures(link)
     session.info["encrypted"] = encrypted
 
 
@@ -210,14 +205,13 @@ async def play(server: Server, config: SrtConfig, stream: Stream, link: Link) ->
 
 async def part(link: Link, session: Session, door: Door | None = None) -> None:
     """Say goodbye, once what was sent last has had its time: receivers drop at the goodbye what is not yet due."""
-    connection = link.connection
-    statistics = connection.statistics
-    if statistics.pktSent and not connection.closed:
+    statistics = link.statistics
+    if statistics.pktSent and not link.over:
         latency = min(LAST_WAIT, statistics.msSndTsbPdDelay / 1000 + LAST_LOOK)
         with anyio.CancelScope(shield=True):
             await anyio.sleep(latency)
     link.close(session.reason or link.reason or "closed")
-    statistics = connection.statistics
+    statistics = link.statistics
     for what, name in _COUNTED.items():
         session.count(what, getattr(statistics, name))
     if door is not None:

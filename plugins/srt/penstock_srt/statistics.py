@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import define
+from attrs import define, fields
 
 
 @define
@@ -49,3 +49,13 @@ class Statistics:
     mbpsSendRate: float = 0.0
     mbpsRecvRate: float = 0.0
     mbpsBandwidth: float = 0.0
+
+    def add(self, other: Statistics) -> None:
+        """Have counts and rates of another connection in it; what there is one of remains this one's."""
+        for name in _ADDED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+NAMES = tuple(attribute.name for attribute in fields(Statistics))
+_SHARED = {"pktFlowWindow", "pktRcvBuf"}
+_ADDED = tuple(name for name in NAMES if not name.startswith("ms") and name not in _SHARED)

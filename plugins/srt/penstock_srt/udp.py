@@ -18,6 +18,7 @@ from penstock.session import Session
 from penstock.udp import Address, send_all, send_run
 from penstock_srt.bond import Bond
 from penstock_srt.connection import Connection, Received
+from penstock_srt.statistics import Statistics
 
 BATCH = 256
 """Datagrams read before those who sent them are served."""
@@ -65,6 +66,16 @@ class Link:
         self.reason = ""
         self.error: Exception | None = None
         self._ended = anyio.Event()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can be sent: the connection is over, and all that are bonded with it."""
+        return bool(self.connection.closed) if self.bond is None else not self.bond.open
+
+    @property
+    def statistics(self) -> Statistics:
+        """Of the connection, or of all that are bonded with it."""
+        return self.connection.statistics if self.bond is None else self.bond.statistics
 
     async def wait(self) -> None:
         """Wait for its end. Raises what `receive` raised."""
