@@ -1,8 +1,8 @@
 """SRT beside libsrt's srt-live-transmit: ``python -m bench.srt --out docs/performance.md``.
 
-Out: readers of one stream of 2.1 Mbit/s, plain and AES-128; srt-live-transmit serves one reader a process, so that as many
-processes are run as `TRANSMITS`. In: one publisher at a constant rate, whose transport stream penstock takes apart and
-srt-live-transmit writes to /dev/null; what the demultiplexer and the stream behind it cost is measured by itself.
+Out: readers of one stream of 2.1 Mbit/s, plain and AES-128, and of one of 8 Mbit/s; srt-live-transmit serves one reader a
+process, so that as many processes are run as `TRANSMITS`. In: one publisher at a constant rate, whose transport stream penstock
+takes apart and srt-live-transmit writes to /dev/null; what the demultiplexer and the stream behind it cost is measured by itself.
 Servers are on core 0, publishers and readers on core 1; what counts is the processor time of the server's threads.
 """
 
@@ -32,6 +32,8 @@ Row = dict[str, Any]
 PAYLOAD = 1316
 PASSPHRASE = "0123456789abcdef"
 TRANSMITS = 10
+CLIP_MBPS = 2.1
+"""What is published by RTMP (`bench.contestants.publish`), as in the other benches."""
 STREAM = "#!::r=live/bench"
 TRANSMIT = "srt-live-transmit"
 
@@ -135,11 +137,15 @@ def readers(
             process.kill()
 
 
-def out_of_penstock(players: int, secret: bool, options: argparse.Namespace) -> Row:
+def out_of_penstock(players: int, secret: bool, mbps: float, options: argparse.Namespace) -> Row:
     with tempfile.TemporaryDirectory(suffix="aes" if secret else "") as name, ExitStack() as stack:
         srt, rtmp = free_port(), free_port()
         process = stack.enter_context(penstock(Path(name), srt, rtmp))
-        stack.enter_context(publish(f"rtmp://127.0.0.1:{rtmp}/live/bench", Path(name)))
+        if mbps == CLIP_MBPS:
+            stack.enter_context(publish(f"rtmp://127.0.0.1:{rtmp}/live/bench", Path(name)))
+        else:
+            length = 2 * options.settle + options.seconds + 20
+            stack.enter_context(sender(srt, mbps, length, "#!::r=live/bench,m=publish"))
         time.sleep(1)
         count = stack.enter_context(readers(srt, players, STREAM, PASSPHRASE if secret else ""))
         # What was sent at once when they joined is over.
@@ -147,7 +153,7 @@ def out_of_penstock(players: int, secret: bool, options: argparse.Namespace) -> 
         return over(options.seconds, process, count)
 
 
-def out_of_transmit(secret: bool, options: argparse.Namespace) -> Row:
+def out_of_transmit(secret: bool, mbps: float, options: argparse.Namespace) -> Row:
     """`TRANSMITS` processes, each with a reader, all fed the same over UDP."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
@@ -169,7 +175,7 @@ def out_of_transmit(secret: bool, options: argparse.Namespace) -> Row:
             "error",
             "-re",
             "-i",
-            str(clip(2.1)),
+            str(clip(mbps)),
             "-map",
             "0",
             "-c",
@@ -273,23 +279,25 @@ def table(rows: list[Row], facts: dict[str, str]) -> str:
     lines = [
         f"{facts['cpu']}, {facts['kernel']}, Python {facts['python']}, {facts['date']}; `{facts['command']}`",
         "",
-        "| to readers | readers | cpu-s/Gbit | us a packet and reader | core | dropped | times libsrt |",
-        "|---|---|---|---|---|---|---|",
+        "| to readers | Mbit/s | readers | cpu-s/Gbit | us a packet and reader | core | dropped | times libsrt |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["way"], row["server"], row["secret"], row["size"]), []).append(row)
+        groups.setdefault((row["way"], row["server"], row["secret"], row["size"], row["rate"]), []).append(
+            row
+        )
 
     def middle(key: tuple[Any, ...], name: str) -> float:
         return statistics.median(row[name] for row in groups[key]) if key in groups else 0.0
 
     for key in groups:
-        way, server, secret, size = key
+        way, server, secret, size, rate = key
         if way == "out":
-            base = middle(("out", TRANSMIT, secret, TRANSMITS), "packet_us")
+            base = middle(("out", TRANSMIT, secret, TRANSMITS, rate), "packet_us")
             us = middle(key, "packet_us")
             lines.append(
-                f"| {server}, {'AES-128' if secret else 'plain'} | {size} | {middle(key, 'cost'):.3f} | {us:.1f} "
+                f"| {server}, {'AES-128' if secret else 'plain'} | {rate:g} | {size} | {middle(key, 'cost'):.3f} | {us:.1f} "
                 f"| {middle(key, 'core'):.0%} | {middle(key, 'dropped'):.0f} | {us / base if base else 0:.2f} |"
             )
     lines += [
@@ -298,12 +306,12 @@ def table(rows: list[Row], facts: dict[str, str]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for key in groups:
-        way, server, _, size = key
+        way, server, _, size, rate = key
         if way == "in":
-            base = middle(("in", TRANSMIT, False, size), "packet_us")
-            us, demux = middle(key, "packet_us"), middle(("demux", server, False, size), "packet_us")
+            base = middle(("in", TRANSMIT, False, 1, rate), "packet_us")
+            us, demux = middle(key, "packet_us"), middle(("demux", server, False, 1, rate), "packet_us")
             lines.append(
-                f"| {server} | {size:g} | {us:.1f} | {f'{demux:.1f}' if demux else '-'} | {us - demux:.1f} "
+                f"| {server} | {rate:g} | {us:.1f} | {f'{demux:.1f}' if demux else '-'} | {us - demux:.1f} "
                 f"| {middle(key, 'core'):.1%} | {middle(key, 'again'):.0f} | {(us - demux) / base if base else 0:.2f} |"
             )
     return "\n".join(lines)
@@ -312,6 +320,9 @@ def table(rows: list[Row], facts: dict[str, str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.srt", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--players", type=numbers, default=[10, 50, 100])
+    parser.add_argument(
+        "--fast", type=float, default=8, help="rate of another stream that is read, 0 for none"
+    )
     parser.add_argument("--mbps", type=numbers, default=[2, 8, 50])
     parser.add_argument("--only", choices=["in", "out"], help="one way")
     parser.add_argument("--ours", action="store_true", help="penstock alone")
@@ -324,33 +335,42 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[Row] = []
 
-    def take(way: str, server: str, secret: bool, size: float, measure: Callable[[], Row]) -> None:
-        what = f"{way} {server} {'AES' if secret else 'plain'} {size:g}"
+    def take(way: str, server: str, secret: bool, size: int, rate: float, measure: Callable[[], Row]) -> None:
+        what = f"{way} {server} {'AES' if secret else 'plain'} {size} {rate:g}"
         try:
             row = measure()
         except Unavailable as error:
             say(f"{what}: {error}")
             return
-        rows.append({"way": way, "server": server, "secret": secret, "size": size, **row})
+        rows.append({"way": way, "server": server, "secret": secret, "size": size, "rate": rate, **row})
         say(f"{what}: {row['packet_us']:.1f} us a packet")
 
-    for rate in {2.1, *options.mbps}:
+    for rate in {CLIP_MBPS, options.fast or CLIP_MBPS, *options.mbps}:
         clip(rate)
     for _ in range(options.runs):
         if options.only != "in":
-            for secret in (False,) if options.plain else (False, True):
+            streams = [(False, CLIP_MBPS), (True, CLIP_MBPS), (False, options.fast)]
+            for secret, rate in streams:
+                if not rate or (secret and options.plain):
+                    continue
                 for players in options.players:
-                    take(
-                        "out", "penstock", secret, players, partial(out_of_penstock, players, secret, options)
-                    )
+                    measure = partial(out_of_penstock, players, secret, rate, options)
+                    take("out", "penstock", secret, players, rate, measure)
                 if not options.ours:
-                    take("out", TRANSMIT, secret, TRANSMITS, partial(out_of_transmit, secret, options))
+                    take(
+                        "out",
+                        TRANSMIT,
+                        secret,
+                        TRANSMITS,
+                        rate,
+                        partial(out_of_transmit, secret, rate, options),
+                    )
         if options.only != "out":
             for mbps in options.mbps:
-                take("in", "penstock", False, mbps, partial(into, "penstock", mbps, options))
-                take("demux", "penstock", False, mbps, partial(demultiplexer, mbps))
+                take("in", "penstock", False, 1, mbps, partial(into, "penstock", mbps, options))
+                take("demux", "penstock", False, 1, mbps, partial(demultiplexer, mbps))
                 if not options.ours:
-                    take("in", TRANSMIT, False, mbps, partial(into, TRANSMIT, mbps, options))
+                    take("in", TRANSMIT, False, 1, mbps, partial(into, TRANSMIT, mbps, options))
     facts = machine("bench.srt")
     result = {"machine": facts, "rows": rows}
     report.finish(result, table(rows, facts), raw=options.raw, mark="srt", page=options.out)
