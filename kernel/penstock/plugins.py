@@ -251,6 +251,10 @@ class PluginSet:
                 return impl.function(*self._arguments(record, impl, arguments))
         return None
 
+    def implements(self, hook_name: str) -> bool:
+        """Whether some plugin that is enabled implements a hook."""
+        return bool(self._implementations(hook_name))
+
     def first(self, hook_name: str, /, **arguments: Any) -> Any:
         """The first answer that is not None, in order. Raises `Denied` where a plugin fails to answer."""
         for record, impl in self._implementations(hook_name):

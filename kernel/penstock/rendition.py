@@ -162,12 +162,15 @@ class Rendition:
         The first part alone will do only where it is known how long segments are going to be. At the end of the stream one
         segment is enough; False where there is none.
         """
-        wanted = (segments, 0) if segments else (0, 1)
-        while self._readiness < wanted:
+        while not self.is_ready(segments):
             if self.ended:
-                return self.completed > 0
-            await self._starters.wait(wanted)
+                return False
+            await self._starters.wait(_readiness(segments))
         return True
+
+    def is_ready(self, segments: int = 1) -> bool:
+        """Whether `wait_ready` has nothing to wait for, and finds it."""
+        return self._readiness >= _readiness(segments) or (self.ended and self.completed > 0)
 
     @property
     def _readiness(self) -> tuple[int, int]:
@@ -365,3 +368,8 @@ class Rendition:
         self.listed_from = segment.number + 1
         self.discontinuity_sequence += segment.discontinuity
         self.version += 1
+
+
+def _readiness(segments: int) -> tuple[int, int]:
+    """What `Rendition._readiness` has to be for so many."""
+    return (segments, 0) if segments else (0, 1)

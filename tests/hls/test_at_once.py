@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-
-import anyio
 import pytest
 
-import penstock
-from penstock_http.express import Express
-from tests.hls.stage import live, media, multivariant, watching
-from tests.http.port import port_of
+from penstock import Plugin, hookimpl
+from tests.hls.stage import Live, live, media, multivariant, serving, watching
+from tests.http.both_ways import answers, both_ways
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
 
-_DATE = re.compile(rb"(?<=\r\ndate: )[^\r]+")
-_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n")
-
-
-async def answers(server: penstock.Server, requests: Iterable[bytes]) -> list[bytes]:
-    """Those to `requests`, one after the other on one connection, whatever the time."""
-    found: list[bytes] = []
-    async with await anyio.connect_tcp("127.0.0.1", port_of(server)) as stream:
-        for request in requests:
-            await stream.send(request)
-            data = b""
-            with anyio.fail_after(5):
-                while True:
-                    data += await stream.receive()
-                    head, end, body = data.partition(b"\r\n\r\n")
-                    length = _LENGTH.search(head + b"\r\n")
-                    if end and (request.startswith(b"HEAD") or (length and len(body) == int(length[1]))):
-                        break
-            found.append(_DATE.sub(b"", data))
-    return found
+BEGIN = b"GET /live/one.m3u8 HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 @pytest.mark.parametrize("cors", [["*"], [], ["https://player.example"]])
 async def test_both_ways_answer_the_same(cors: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = 0
-    take = Express.take
-
-    def never(self: Express, data: bytes) -> bool:
-        return False
-
-    def counted(self: Express, data: bytes) -> bool:
-        nonlocal taken
-        found = take(self, data)
-        taken += found
-        return found
-
     async with live(config={"cors": cors}) as (server, stream):
         await watching(server, stream, 4)
         (variant,) = (await multivariant(server)).variants
@@ -71,8 +35,11 @@ async def test_both_ways_answer_the_same(cors: list[str], monkeypatch: pytest.Mo
         names += [s.map.uri for s in plain.segments[:1] if s.map]
         names += [p.uri for s in low.segments[-2:] for p in s.parts[:2]]
         names += ["v1-1.m4s", "v9-1.m4s", "a2-7.mp4", "v1-1.1.m4s", "none.m4s"]
+        paths = [f"one/hls/{name}" for name in names]
+        paths += ["one.m3u8", f"one.m3u8?{token}", "one.m3u8?variant=ts&token=x", "one.m3u8?variant=none"]
+        paths += ["one/index.m3u8?variant=fmp4", "one/hls.m3u8", "one/hls.fmp4.m3u8"]
         requests = [
-            b"%s /live/one/hls/%s HTTP/1.1\r\nHost: h\r\nUser-Agent: %s\r\n%s\r\n" % (method, name.encode(), agent, more)
+            b"%s /live/%s HTTP/1.1\r\nHost: h\r\nUser-Agent: %s\r\n%s\r\n" % (method, path.encode(), agent, more)
             for agent, more in (
                 (b"one", b""),
                 (b"two", b"Origin: https://player.example\r\n"),
@@ -81,29 +48,43 @@ async def test_both_ways_answer_the_same(cors: list[str], monkeypatch: pytest.Mo
                 (b"five", b"Range: bytes=0-9\r\n"),
             )
             for method in (b"GET", b"HEAD")
-            for name in names
+            for path in paths
         ]  # fmt: skip
-        ours = [s for s in server.sessions if s.protocol == "hls"]
-        with monkeypatch.context() as patch:
-            patch.setattr(Express, "take", never)
-            slow = await answers(server, requests)
-            before = sum(s.bytes_out for s in server.sessions if s.protocol == "hls")
-        monkeypatch.setattr(Express, "take", counted)
-        fast = await answers(server, requests)
-        sent = sum(s.bytes_out for s in server.sessions if s.protocol == "hls") - before
-    assert len(ours) >= 1
+        slow, fast, taken = await both_ways(server, requests, "hls", monkeypatch)
     assert fast == slow
-    assert taken > 40
-    assert sent == sum(len(a.partition(b"\r\n\r\n")[2]) for a in slow if b" 200 OK" in a) + _heads(
-        requests, slow
-    )
+    assert taken > 70
 
 
-def _heads(requests: list[bytes], found: list[bytes]) -> int:
-    """What is counted for HEAD requests: the handler counts what it gave."""
-    total = 0
-    for request, answer in zip(requests, found, strict=True):
-        length = _LENGTH.search(answer)
-        if request.startswith(b"HEAD") and b" 200 OK" in answer and length:
-            total += int(length[1])
-    return total
+class Door(Plugin):
+    """Is asked about everybody."""
+
+    name = "door"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    @hookimpl
+    async def authorize(self, action: str) -> bool:
+        self.asked.append(action)
+        return True
+
+
+async def test_plugins_that_decide_are_asked_about_who_is_new() -> None:
+    door = Door()
+    async with serving(plugins=[door]) as server:
+        stream = Live(server)
+        await stream.publish()
+        await watching(server, stream, 2)
+        door.asked.clear()
+        assert [a[:12] for a in await answers(server, [BEGIN] * 2)] == [b"HTTP/1.1 200"] * 2
+    assert door.asked == ["read"] * 2
+
+
+@pytest.mark.parametrize("bound", ["max_viewers", "max_readers"])
+async def test_who_is_one_too_many_is_refused(bound: str) -> None:
+    async with live(config={"max_viewers": 3 if bound == "max_viewers" else 9}) as (server, stream):
+        await watching(server, stream, 2)
+        if bound == "max_readers":
+            object.__setattr__(stream.publisher.stream.options, bound, 3)
+        found = [a[:12] for a in await answers(server, [BEGIN] * 4)]
+    assert found == [b"HTTP/1.1 200"] * 2 + [b"HTTP/1.1 403"] * 2

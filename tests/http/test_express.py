@@ -304,6 +304,32 @@ async def test_a_server_that_stops_ends_it(how: str) -> None:
         assert not data.endswith(LARGE)
 
 
+async def test_what_is_let_go_by_the_stop_itself_is_the_last_of_its_connection() -> None:
+    page = Page()
+    page.hold(30)
+
+    async with serving(page.route) as server:
+        # So many that the listener is told of the stop a while after the first of them.
+        sessions = [server.open_session("test", f"127.0.0.1:{port}") for port in range(1, 640)]
+
+        async def publish() -> None:
+            with sessions[0].scope():
+                await anyio.sleep_forever()
+            page.answer = Answer(b"the end")
+            page.held.pop()()
+            for session in sessions:
+                server.close_session(session)
+
+        server.spawn(publish)
+        stream = await anyio.connect_tcp("127.0.0.1", port_of(server))
+        await stream.send(GET)
+        await until(lambda: page.held)
+    data = await everything(stream)
+    await stream.aclose()
+    assert data.startswith(b"HTTP/1.1 200 ")
+    assert data.endswith(b"\r\nconnection: close\r\n\r\nthe end")
+
+
 async def test_many_at_once_leave_the_loop_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is not answered in this pass of the loop is in a later one."""
     page = Page()

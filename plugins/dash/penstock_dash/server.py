@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 from xml.sax.saxutils import escape
@@ -30,7 +31,17 @@ from penstock_dash.config import DashConfig
 from penstock_dash.presentation import CLOCK, QUERY, Presentation, digest
 from penstock_dash.resource import SUFFIXES, Resource
 from penstock_formats.isobmff.segments import CmafFormat
-from penstock_http.api import Request, Route, Viewer, Viewers, carried, is_private
+from penstock_http.api import (
+    Answer,
+    Asked,
+    Hold,
+    Request,
+    Route,
+    Viewer,
+    Viewers,
+    carried,
+    is_private,
+)
 
 MPD_TYPE = "application/dash+xml"
 OTHERS_SECONDS = 1.0
@@ -40,6 +51,9 @@ PAUSE = 1.0
 KEEP = "max-age=3600, immutable"
 """Of segments: their names never mean anything else."""
 FORMAT = CmafFormat()
+NO_SEGMENT = "there is no such segment"
+_NO_SEGMENT = Answer(f"{NO_SEGMENT}\n".encode(), status=404)
+"""Where one that was waited for did not come."""
 
 
 class DashRoutes:
@@ -53,28 +67,61 @@ class DashRoutes:
 
     def routes(self) -> Iterable[Route]:
         return [
-            Route("/{path}.mpd", self._description),
+            Route("/{path}.mpd", self._description, at_once=self._known_description),
             # Each with its suffix: more is fixed of them than of other plugins' /{path}.mp4.
-            *(Route(f"/{{path}}/dash/{{name}}{suffix}", self._file) for suffix in SUFFIXES),
+            *(
+                Route(f"/{{path}}/dash/{{name}}{suffix}", self._file, at_once=self._known_file)
+                for suffix in SUFFIXES
+            ),
         ]
 
     # -- descriptions ----------------------------------------------------------
+
+    def _known_description(self, asked: Asked) -> Answer | None:
+        """That which a viewer asks for again, where it is there."""
+        found = self._known(asked)
+        if found is None:
+            return None
+        viewer, store, presentation = found
+        segments = self._enough
+        if store.lead is None or not all(r.is_ready(segments) for r in store.renditions.values()):
+            return None
+        answer = self._described(asked, viewer, store, presentation)
+        viewer.sent += len(answer.body)
+        return answer
 
     async def _description(self, request: Request) -> None:
         path = _path(request)
         viewer = await self.viewers.admit(request, path)
         store = await self._store(viewer, path)
         await self._ready(store)
-        presentation = self._presentation(store.stream)
-        name = quote(path.rpartition("/")[2], safe="")
+        presentation = self._presentations.get(store.stream)
+        if presentation is None:
+            presentation = self._presentations[store.stream] = Presentation(store.stream, time.time_ns())
+        await self._answer(request, viewer, self._described(request, viewer, store, presentation))
+
+    def _described(
+        self, asked: Asked, viewer: Viewer, store: SegmentStore, presentation: Presentation
+    ) -> Answer:
+        name = quote(_path(asked).rpartition("/")[2], safe="")
         # With ./ since a name may have a colon in it, and be taken for a scheme.
         body = presentation.description(
             store, self._config, f"./{name}/dash/", f"./{name}.mpd", time.time_ns()
         )
-        query = escape(carried(request.query, viewer.token))
+        query = escape(carried(asked.query, viewer.token))
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         body = body.replace(QUERY.encode(), query.encode()).replace(CLOCK.encode(), now.encode())
-        await self._answer(request, viewer, body, MPD_TYPE, "no-cache")
+        return _answer(asked, body, MPD_TYPE, "no-cache")
+
+    def _known(self, asked: Asked) -> tuple[Viewer, SegmentStore, Presentation] | None:
+        """Who asks, and for what, where both are known and there is nothing to wait for."""
+        path = _path(asked)
+        viewer = self.viewers.known(asked, path)
+        stream = self._server.streams.get(path)
+        if viewer is None or stream is None or not stream.stores:
+            return None
+        presentation = self._presentations.get(stream)
+        return None if presentation is None else (viewer, stream.segments(FORMAT), presentation)
 
     async def _store(self, viewer: Viewer, path: StreamPath) -> SegmentStore:
         """Of the stream that is there, or has been until a moment ago, or comes while we wait. Raises `NotFound`."""
@@ -90,11 +137,12 @@ class DashRoutes:
                 raise
         return stream.segments(FORMAT)
 
-    def _presentation(self, stream: Stream) -> Presentation:
-        found = self._presentations.get(stream)
-        if found is None:
-            found = self._presentations[stream] = Presentation(stream, time.time_ns())
-        return found
+    @property
+    def _enough(self) -> int:
+        """Segments that a description has to have: without parts one that a player has played when it looks for more, and
+        one for until it has that.
+        """
+        return 0 if self._config.low_latency else 2
 
     async def _ready(self, store: SegmentStore) -> None:
         """Wait until there is something to play. Raises `NotFound` where nothing comes."""
@@ -102,8 +150,7 @@ class DashRoutes:
         if lead is None:
             why = "; ".join(store.left_out.values()) or "it has no tracks"
             raise NotFound(f"{store.stream.path} cannot be played here: {why}")
-        # Without parts: one that a player has played when it looks for more, and one for until it has that.
-        segments = 0 if self._config.low_latency else 2
+        segments = self._enough
         found = False
         with anyio.move_on_after(self._config.first_segment_timeout):
             found = await lead.wait_ready(segments)
@@ -115,9 +162,34 @@ class DashRoutes:
 
     # -- files -----------------------------------------------------------------
 
+    def _known_file(self, asked: Asked) -> Answer | Hold | None:
+        """What a viewer that is known asks for; what is still growing takes a handler."""
+        found = self._known(asked)
+        if found is None:
+            return None
+        viewer, store, presentation = found
+        resource = _resource(asked.url_path.rpartition("/")[2])
+        rendition = store.renditions.get(resource.rendition)
+        if rendition is None or presentation.id != resource.presentation:
+            return None
+        if resource.kind == "init":
+            answer = _init(asked, rendition, resource)
+        else:
+            number = _number(rendition, to_ns(resource.time, _rate(rendition)))
+            missing = None if number is None else rendition.missing(number, 0)
+            if missing is not None:
+                return Hold(partial(rendition.when, missing), _patience(rendition), _NO_SEGMENT)
+            segment = None if number is None else rendition.get(number)
+            if segment is None or segment.gap or not segment.complete:
+                return None
+            answer = _answer(asked, segment.data, _type(rendition), _caching(rendition, segment, resource))
+        if answer is not None:
+            viewer.sent += len(answer.body)
+        return answer
+
     async def _file(self, request: Request) -> None:
         try:
-            resource = Resource.parse(request.url_path.rpartition("/")[2])
+            resource = _resource(request.url_path.rpartition("/")[2])
         except ProtocolViolation as e:
             raise NotFound(str(e)) from None
         path = _path(request)
@@ -127,22 +199,18 @@ class DashRoutes:
         presentation = self._presentations.get(store.stream)
         if rendition is None or presentation is None or presentation.id != resource.presentation:
             raise NotFound("there is no such file, or not any more")
-        content_type = "video/mp4" if rendition.kind is Kind.VIDEO else "audio/mp4"
         if resource.kind == "init":
-            init = next(
-                (s.init for s in reversed(rendition.segments) if digest(s.init) == resource.digest), None
-            )
+            init = _init(request, rendition, resource)
             if init is None:
                 raise NotFound("there is no such init segment, or not any more")
-            await self._answer(request, viewer, init.data, content_type, KEEP)
+            await self._answer(request, viewer, init)
             return
         segment = await self._segment(rendition, resource.time)
-        exact = to_ticks(segment.time, _rate(rendition)) == resource.time
-        caching = KEEP if exact else "no-store"
+        caching = _caching(rendition, segment, resource)
         if segment.complete:
-            await self._answer(request, viewer, segment.data, content_type, caching)
+            await self._answer(request, viewer, _answer(request, segment.data, _type(rendition), caching))
         else:
-            await self._grow(request, viewer, rendition, segment, content_type, caching)
+            await self._grow(request, viewer, rendition, segment, caching)
 
     async def _segment(self, rendition: Rendition, ticks: int) -> Segment:
         """The segment that starts at `ticks`, or the next one after that, which is waited for. Raises `NotFound`.
@@ -155,24 +223,19 @@ class DashRoutes:
                 # FFmpeg does not know that a presentation can end, and asks again at once.
                 await anyio.sleep(PAUSE)
             raise NotFound("there is no such segment, or not any more, or not yet")
-        with anyio.move_on_after(2 * rendition.store.target / NS):
+        with anyio.move_on_after(_patience(rendition)):
             await rendition.wait(number, 0)
         segment = rendition.get(number)
         if segment is None or segment.gap or not (segment.complete or segment.parts):
-            raise NotFound("there is no such segment")
+            raise NotFound(NO_SEGMENT)
         return segment
 
     async def _grow(
-        self,
-        request: Request,
-        viewer: Viewer,
-        rendition: Rendition,
-        segment: Segment,
-        content_type: str,
-        caching: str,
+        self, request: Request, viewer: Viewer, rendition: Rendition, segment: Segment, caching: str
     ) -> None:
         """Send the parts of a segment as they appear."""
-        await request.start(200, content_type=content_type, headers=[_caching(request, caching)])
+        headers = [_cache_control(request, caching)]
+        await request.start(200, content_type=_type(rendition), headers=headers)
         sent = 0
         while True:
             if viewer.session.reason:
@@ -188,15 +251,41 @@ class DashRoutes:
                 raise Closed("the stream ended")
         await request.finish()
 
-    async def _answer(
-        self, request: Request, viewer: Viewer, body: bytes, content_type: str, caching: str
-    ) -> None:
-        await request.respond(200, body, content_type=content_type, headers=[_caching(request, caching)])
-        viewer.sent += len(body)
+    async def _answer(self, request: Request, viewer: Viewer, answer: Answer) -> None:
+        await request.respond(200, answer.body, content_type=answer.content_type, headers=answer.headers)
+        viewer.sent += len(answer.body)
 
 
-def _caching(request: Request, caching: str) -> tuple[str, str]:
-    return "cache-control", f"private, {caching}" if is_private(request) else caching
+_resource = lru_cache(4096)(Resource.parse)
+"""All viewers ask for the same few names."""
+
+
+def _answer(asked: Asked, body: bytes, content_type: str, caching: str) -> Answer:
+    return Answer(body, content_type, (_cache_control(asked, caching),))
+
+
+def _cache_control(asked: Asked, caching: str) -> tuple[str, str]:
+    return "cache-control", f"private, {caching}" if is_private(asked) else caching
+
+
+def _init(asked: Asked, rendition: Rendition, resource: Resource) -> Answer | None:
+    segments = reversed(rendition.segments)
+    init = next((s.init for s in segments if digest(s.init) == resource.digest), None)
+    return None if init is None else _answer(asked, init.data, _type(rendition), KEEP)
+
+
+def _type(rendition: Rendition) -> str:
+    return "video/mp4" if rendition.kind is Kind.VIDEO else "audio/mp4"
+
+
+def _caching(rendition: Rendition, segment: Segment, resource: Resource) -> str:
+    """Of what was asked for by the time at which it starts, or by another."""
+    return KEEP if to_ticks(segment.time, _rate(rendition)) == resource.time else "no-store"
+
+
+def _patience(rendition: Rendition) -> float:
+    """Seconds that are waited for a segment that comes next."""
+    return 2 * rendition.store.target / NS
 
 
 def _number(rendition: Rendition, time: int) -> int | None:
@@ -217,7 +306,7 @@ def _rate(rendition: Rendition) -> int:
     return rendition.tracks[0].clock_rate
 
 
-def _path(request: Request) -> StreamPath:
-    path = request.values["path"]
+def _path(asked: Asked) -> StreamPath:
+    path = asked.values["path"]
     assert isinstance(path, StreamPath)
     return path

@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from urllib.parse import quote
 
 import anyio
+from attrs import frozen
 
 from penstock import Denied, NotFound, ProtocolViolation, Rendition, SegmentStore, Server, Stream, StreamPath
 from penstock.segment import SegmentFormat
@@ -48,6 +49,25 @@ _LATE: dict[Kind, Answer] = {"playlist": _NOT_COME, "part": _NO_PART}
 FORMATS: dict[Variant, SegmentFormat] = {"ts": TsFormat(), "fmp4": CmafFormat(), "ll": CmafFormat()}
 
 
+@frozen
+class Entry:
+    """A kind of URL that viewers begin with; what it plays is `hls.variant` where it has none of its own."""
+
+    pattern: str
+    variant: Variant | None = None
+    beside: bool = False
+    """Whether files are in a folder of the stream's name beside it."""
+
+
+ENTRIES = (
+    Entry("/{path}.m3u8", beside=True),
+    Entry("/{path}/index.m3u8"),
+    # ZLMediaKit's names.
+    Entry("/{path}/hls.m3u8", "ts"),
+    Entry("/{path}/hls.fmp4.m3u8", "fmp4"),
+)
+
+
 class HlsRoutes:
     """All of HLS that one server serves."""
 
@@ -58,11 +78,10 @@ class HlsRoutes:
 
     def routes(self) -> Iterable[Route]:
         return [
-            Route("/{path}.m3u8", self._beside),
-            Route("/{path}/index.m3u8", self._within),
-            # ZLMediaKit's names.
-            Route("/{path}/hls.m3u8", self._ts),
-            Route("/{path}/hls.fmp4.m3u8", self._fmp4),
+            *(
+                Route(entry.pattern, partial(self._begin, entry), at_once=partial(self._begun, entry))
+                for entry in ENTRIES
+            ),
             # Each with its suffix: more is fixed of them than of other plugins' /{path}.ts and /{path}.mp4.
             *(
                 Route(f"/{{path}}/hls/{{name}}{suffix}", self._file, at_once=self._known)
@@ -72,38 +91,49 @@ class HlsRoutes:
 
     # -- multivariant playlists ------------------------------------------------
 
-    async def _beside(self, request: Request) -> None:
-        """``/live/stream.m3u8``, from where the files are in ``stream/hls/``."""
-        await self._multivariant(
-            request, self._config.variant, f"{quote(_path(request).split('/')[-1], safe='')}/hls/"
-        )
+    def _begun(self, entry: Entry, asked: Asked) -> Answer | None:
+        """What a viewer begins with, where all of it is there already and nobody has to be asked about the viewer."""
+        path = _path(asked)
+        stream = self._server.streams.get(path)
+        if stream is None or not stream.stores:
+            return None
+        store, variant = self._chosen(entry, asked, stream)
+        renditions = store.renditions.values()
+        if not renditions or not all(r.is_ready(SEGMENTS[variant]) for r in renditions):
+            return None
+        viewer = self.viewers.known(asked, path, anew=True)
+        if viewer is None:
+            return None
+        answer = self._multivariant(entry, asked, viewer, store, variant)
+        viewer.sent += len(answer.body)
+        return answer
 
-    async def _within(self, request: Request) -> None:
-        await self._multivariant(request, self._config.variant, "hls/")
-
-    async def _ts(self, request: Request) -> None:
-        await self._multivariant(request, "ts", "hls/")
-
-    async def _fmp4(self, request: Request) -> None:
-        await self._multivariant(request, "fmp4", "hls/")
-
-    async def _multivariant(self, request: Request, variant: Variant, folder: str) -> None:
+    async def _begin(self, entry: Entry, request: Request) -> None:
+        path = _path(request)
         asked = request.query.get("variant")
         if asked is not None:
-            variant = _variant(asked)
-        path = _path(request)
+            _variant(asked)
         viewer = await self.viewers.admit(request, path, anew=True)
-        stream = await self._stream(viewer, path)
+        store, variant = self._chosen(entry, request, await self._stream(viewer, path))
+        await self._ready(store, variant)
+        await self._answer(request, viewer, self._multivariant(entry, request, viewer, store, variant))
+
+    def _chosen(self, entry: Entry, asked: Asked, stream: Stream) -> tuple[SegmentStore, Variant]:
+        text = asked.query.get("variant")
+        variant = _variant(text) if text is not None else entry.variant or self._config.variant
         store = stream.segments(FORMATS[variant])
-        if not store.renditions and asked is None and variant == "ts":
+        if not store.renditions and text is None and variant == "ts":
             variant = "fmp4"
             store = stream.segments(FORMATS[variant])
-        await self._ready(store, variant)
-        playlist = multivariant_playlist(
-            store, variant, folder, carried(request.query, viewer.token, OWN_FIELDS)
-        )
-        body = playlist.write().encode()
-        await self._answer(request, viewer, self._response(request, body, PLAYLIST_TYPE, "no-store"))
+        return store, variant
+
+    def _multivariant(
+        self, entry: Entry, asked: Asked, viewer: Viewer, store: SegmentStore, variant: Variant
+    ) -> Answer:
+        folder = f"{quote(_path(asked).rpartition('/')[2], safe='')}/hls/" if entry.beside else "hls/"
+        query = carried(asked.query, viewer.token, OWN_FIELDS)
+        body = multivariant_playlist(store, variant, folder, query).write().encode()
+        return self._response(asked, body, PLAYLIST_TYPE, "no-store")
 
     async def _stream(self, viewer: Viewer, path: StreamPath) -> Stream:
         """The stream that is there, or has been until a moment ago, or comes while we wait. Raises `NotFound`."""

@@ -183,6 +183,8 @@ class Express:
         connection = self._connection
         transport, body = connection.transport, answer.body
         head = b"".join((STATUS_LINE[answer.status], connection.owner.date, asked.head(answer)))
+        # Who waits is let go when a publisher's session ends, which may be before the listener is told to stop.
+        self._final = self._final or connection.owner.server.stopping
         if self._final:
             head = head[:-2] + b"connection: close\r\n\r\n"
         sent = 0

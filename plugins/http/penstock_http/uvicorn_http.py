@@ -375,6 +375,7 @@ class HttpPeer:
             return True
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
+        cycle.keep_alive = cycle.keep_alive and not connection.owner.server.stopping
         lines = [STATUS_LINE[status]]
         told = False
         for name, value in (*cycle.default_headers, *headers):

@@ -98,9 +98,11 @@ class Viewers:
         viewer.asked = time.monotonic()
         return viewer
 
-    def known(self, asked: Asked, path: StreamPath) -> Viewer | None:
-        """Who asks, where `admit` would only find it again."""
-        viewer = self._find(asked, path, anew=False)
+    def known(self, asked: Asked, path: StreamPath, *, anew: bool = False) -> Viewer | None:
+        """Who asks, where `admit` would only find it again, or let it in without asking anybody."""
+        viewer = self._find(asked, path, anew=anew)
+        if viewer is None and anew and not self._server.plugins.implements("authorize"):
+            viewer = self._let_in(asked, path)
         if viewer is None or viewer.session.reason or not self._is_allowed(viewer, asked):
             return None
         viewer.asked = time.monotonic()
@@ -144,25 +146,48 @@ class Viewers:
     async def _enter(self, request: Request, path: StreamPath) -> Viewer:
         server = self._server
         if len(self._by_token) >= self._most:
-            raise Refused(f"{self._protocol}.max_viewers ({self._most}) reached")
+            raise Refused(self._full)
         session = server.open_session(self._protocol, request.address)
         session.direction, session.path = "read", path
         given = self._given(request)
         try:
             await server.streams.authorize(session, "read", path, request.credentials, asks=True)
-            stream = server.streams.get(path)
-            most = stream.options.max_readers if stream is not None else 0
-            if stream is not None and most and stream.readers + self.watching(path) >= most:
-                raise Refused(f"{path} has its {most} readers already")
+            if refusal := self._refusal(path):
+                raise Refused(refusal)
         except BaseException as error:
             server.close_session(session, error)
             raise
-        viewer = Viewer(session, secrets.token_urlsafe(12), self._key(request, path))
+        return self._seat(session, request, path, given)
+
+    def _let_in(self, asked: Asked, path: StreamPath) -> Viewer | None:
+        """As `_enter` does, where there is room."""
+        if self._refusal(path):
+            return None
+        given, user = self._given(asked), asked.credentials.user
+        session = self._server.open_session(self._protocol, asked.address)
+        session.direction, session.path, session.user = "read", path, user
+        return self._seat(session, asked, path, given)
+
+    @property
+    def _full(self) -> str:
+        return f"{self._protocol}.max_viewers ({self._most}) reached"
+
+    def _refusal(self, path: StreamPath) -> str:
+        """Why there is no room for another viewer of `path`; empty where there is."""
+        if len(self._by_token) >= self._most:
+            return self._full
+        stream = self._server.streams.get(path)
+        most = stream.options.max_readers if stream is not None else 0
+        full = stream is not None and most and stream.readers + self.watching(path) >= most
+        return f"{path} has its {most} readers already" if full else ""
+
+    def _seat(self, session: Session, asked: Asked, path: StreamPath, given: tuple[str, str, int]) -> Viewer:
+        viewer = Viewer(session, secrets.token_urlsafe(12), self._key(asked, path))
         self._allow(viewer, given)
         self._by_token[viewer.token] = viewer
         self._by_key[viewer.key] = viewer
-        self._connected(viewer, request.address)
-        server.spawn(lambda: self._stay(viewer))
+        self._connected(viewer, asked.address)
+        self._server.spawn(lambda: self._stay(viewer))
         return viewer
 
     def dismiss(self, viewer: Viewer, reason: str) -> None:
