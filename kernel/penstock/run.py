@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import gc
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import structlog
 
+from penstock import leaving
 from penstock.hooks import Endpoint
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ async def _serve(config: Config, plugins: PluginSet) -> int:
     from penstock.server import Server
 
     status = 0
+    leaving.keep_quiet(asyncio.get_running_loop())
     async with anyio.create_task_group() as tasks:
         scope = anyio.CancelScope()
         # Opened before anything listens, so that no signal finds the default action.

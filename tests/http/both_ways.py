@@ -14,7 +14,7 @@ from penstock_http.express import Express
 from .port import port_of
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n")
-_VOLATILE = re.compile(rb"(?<=\r\ndate: )[^\r]+|(?<=viewer=)[\w-]{16}|(?<=value=\")[^\"]+(?=\"/></MPD>)")
+_VOLATILE = re.compile(rb"(?<=\r\ndate: )[^\r]+|(?<=viewer=)[\w-]{16}|(?<=value=\")20[\d:T.-]+Z")
 """What differs from answer to answer: the time, and by which name a viewer is known."""
 
 

@@ -13,6 +13,8 @@ from .frames import FrameList, read_dump
 
 PLAIN = frozenset({"h264", "aac"})
 FRAGMENTED = frozenset({"h264", "hevc", "aac", "opus", "av1", "vp9"})
+GST_SOURCES = (("gstreamer", "uridecodebin"), ("gstreamer demux2", "uridecodebin3"))
+"""Names of players, and by which element they read."""
 
 
 @frozen
@@ -25,13 +27,15 @@ class FFmpegAdaptivePlayer(FFmpegPlayer):
 
 @frozen
 class GstAdaptivePlayer(GstPlayer):
-    """hlsdemux and dashdemux: hlsdemux2 and dashdemux2 give what they have only to decoders that take whole collections
-    of streams.
+    """hlsdemux and dashdemux behind `uridecodebin`; hlsdemux2 and dashdemux2, which give what they have only to decoders
+    that take whole collections of streams, behind `uridecodebin3`.
     """
+
+    source: str = "uridecodebin"
 
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         caps = ";".join(GST_CAPS[codec] for codec in clip.codecs)
-        words = ["uridecodebin", f"uri={url}", f"caps={caps}", "name=d"]
+        words = [self.source, f"uri={url}", f"caps={caps}", "name=d"]
         for codec in clip.codecs:
             words += ["d.", "!", *GST_PARSE.get(codec, "identity").split(), "!"]
             if codec == "h264":

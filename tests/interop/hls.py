@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from .adaptive import FRAGMENTED, PLAIN, FFmpegAdaptivePlayer, GstAdaptivePlayer
+from .adaptive import FRAGMENTED, GST_SOURCES, PLAIN, FFmpegAdaptivePlayer, GstAdaptivePlayer
 from .clients import FFMPEGS, GST_NEEDS, Player, VlcPlayer
 from .clips import Clip
 from .compare import Rules
@@ -50,7 +50,10 @@ PLAYERS: tuple[Player, ...] = tuple(
             FFmpegHlsPlayer(name, f"hls-{variant}", (binary,), CODECS[variant], Rules(tail=1), PATIENCE)
             for name, binary, _, _ in FFMPEGS
         ),
-        GstHlsPlayer("gstreamer", f"hls-{variant}", GST_NEEDS, PLAIN, Rules(tail=4), PATIENCE),
+        *(
+            GstHlsPlayer(name, f"hls-{variant}", GST_NEEDS, PLAIN, Rules(tail=4), PATIENCE, source=source)
+            for name, source in GST_SOURCES
+        ),
         VlcHlsPlayer("vlc", f"hls-{variant}", ("cvlc",), PLAIN, Rules(tail=80, times=False), PATIENCE),
     )
 )
