@@ -36,8 +36,10 @@ class GstAdaptivePlayer(GstPlayer):
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         caps = ";".join(GST_CAPS[codec] for codec in clip.codecs)
         words = [self.source, f"uri={url}", f"caps={caps}", "name=d"]
-        for codec in clip.codecs:
-            words += ["d.", "!", *GST_PARSE.get(codec, "identity").split(), "!"]
+        for kind, codec in zip(("video", "audio"), clip.codecs, strict=True):
+            # uridecodebin3 has pads before their caps are known.
+            words += [f"d.{kind}_0" if self.source == "uridecodebin3" else "d.", "!"]
+            words += [*GST_PARSE.get(codec, "identity").split(), "!"]
             if codec == "h264":
                 # qtdemux guesses a rate anew from each fragment, and Matroska cannot change it.
                 words += ["capssetter", f"caps=video/x-h264,framerate={clip.fps}/1", "!"]
