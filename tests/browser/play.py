@@ -119,7 +119,9 @@ HEAD = """\
 
 Written by `python -m tests.browser.play --seconds 60 --out docs/browsers.md` on {date}, with {version}, headless.
 All players of a table run side by side in one page, from one publisher: FFmpeg over RTMP, H.264 at 320x180 and 25
-frames a second with AAC. Each frame has its number and the time of its making drawn into it as black and white
+frames a second with AAC. Each has a host name of its own, as players of different people have a browser of their own: a browser
+opens six connections to one, and thirteen players of one page want more, where some wait for what comes next and some have a
+response without end. Each frame has its number and the time of its making drawn into it as black and white
 blocks, over bars of known colours: what a player shows is drawn into a canvas and read back, so *delay* is from the
 making of a frame to its showing, with the encoder's and the browser's share, and *frames shown* are those that were
 read. Sound is a tone of 1000 Hz; what is heard is measured by Web Audio. A *stall* is a `waiting` event. Where the page

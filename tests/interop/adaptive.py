@@ -13,8 +13,11 @@ from .frames import FrameList, read_dump
 
 PLAIN = frozenset({"h264", "aac"})
 FRAGMENTED = frozenset({"h264", "hevc", "aac", "opus", "av1", "vp9"})
-GST_SOURCES = (("gstreamer", "uridecodebin"), ("gstreamer demux2", "uridecodebin3"))
-"""Names of players, and by which element they read."""
+GST_SOURCES = (("gstreamer", "uridecodebin", 4), ("gstreamer demux2", "uridecodebin3", 48))
+"""Names of players, by which element they read, and how many frames may be missing at the end.
+
+hlsdemux2 does not read the last segment of sound that is a rendition of its own.
+"""
 
 
 @frozen

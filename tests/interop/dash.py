@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from .adaptive import FRAGMENTED, GST_SOURCES, PLAIN, FFmpegAdaptivePlayer, GstAdaptivePlayer
+from .adaptive import FRAGMENTED, PLAIN, FFmpegAdaptivePlayer, GstAdaptivePlayer
 from .clients import FFMPEGS, GST_NEEDS, Player, VlcPlayer
 from .clips import Clip
 from .compare import Rules
@@ -39,10 +39,7 @@ PLAYERS: tuple[Player, ...] = (
         FFmpegDashPlayer(name, "dash", (binary,), FRAGMENTED, Rules(tail=12), PATIENCE)
         for name, binary, _, _ in FFMPEGS
     ),
-    *(
-        GstDashPlayer(name, "dash", GST_NEEDS, PLAIN, Rules(tail=4), PATIENCE, source=source)
-        for name, source in GST_SOURCES
-    ),
+    GstDashPlayer("gstreamer", "dash", GST_NEEDS, PLAIN, Rules(tail=4), PATIENCE),
     VlcDashPlayer("vlc", "dash", ("cvlc",), PLAIN, Rules(tail=80, times=False), PATIENCE),
 )
 

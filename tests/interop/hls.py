@@ -51,8 +51,8 @@ PLAYERS: tuple[Player, ...] = tuple(
             for name, binary, _, _ in FFMPEGS
         ),
         *(
-            GstHlsPlayer(name, f"hls-{variant}", GST_NEEDS, PLAIN, Rules(tail=4), PATIENCE, source=source)
-            for name, source in GST_SOURCES
+            GstHlsPlayer(name, f"hls-{variant}", GST_NEEDS, PLAIN, Rules(tail=tail), PATIENCE, source=source)
+            for name, source, tail in GST_SOURCES
         ),
         VlcHlsPlayer("vlc", f"hls-{variant}", ("cvlc",), PLAIN, Rules(tail=80, times=False), PATIENCE),
     )
