@@ -13,11 +13,6 @@ from .frames import FrameList, read_dump
 
 PLAIN = frozenset({"h264", "aac"})
 FRAGMENTED = frozenset({"h264", "hevc", "aac", "opus", "av1", "vp9"})
-GST_SOURCES = (("gstreamer", "uridecodebin", 4), ("gstreamer demux2", "uridecodebin3", 48))
-"""Names of players, by which element they read, and how many frames may be missing at the end.
-
-hlsdemux2 does not read the last segment of sound that is a rendition of its own.
-"""
 
 
 @frozen
@@ -30,8 +25,8 @@ class FFmpegAdaptivePlayer(FFmpegPlayer):
 
 @frozen
 class GstAdaptivePlayer(GstPlayer):
-    """hlsdemux and dashdemux behind `uridecodebin`; hlsdemux2 and dashdemux2, which give what they have only to decoders
-    that take whole collections of streams, behind `uridecodebin3`.
+    """hlsdemux and dashdemux; hlsdemux2 behind `uridecodebin3`, for it gives what it has only to decoders that take whole
+    collections of streams.
     """
 
     source: str = "uridecodebin"
@@ -40,7 +35,7 @@ class GstAdaptivePlayer(GstPlayer):
         caps = ";".join(GST_CAPS[codec] for codec in clip.codecs)
         words = [self.source, f"uri={url}", f"caps={caps}", "name=d"]
         for kind, codec in zip(("video", "audio"), clip.codecs, strict=True):
-            # uridecodebin3 has pads before their caps are known.
+            # uridecodebin3 has its pads before their caps are known.
             words += [f"d.{kind}_0" if self.source == "uridecodebin3" else "d.", "!"]
             words += [*GST_PARSE.get(codec, "identity").split(), "!"]
             if codec == "h264":
