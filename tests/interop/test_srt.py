@@ -4,6 +4,8 @@ and encrypted, frame by frame into the other protocols and back.
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +19,8 @@ from .clients import Player, Publisher
 from .clips import CLIPS
 from .crossing import Endpoints, Outcome, cross_all, cross_command
 from .lossy import lossy
-from .server import Penstock, free_port, penstock
+from .process import Child, stop_all, wait_all
+from .server import STOP_LIMIT, Penstock, free_port, penstock
 
 CLIP = CLIPS["h264b-aac44"]
 SHORT = CLIPS["short"]
@@ -152,3 +155,33 @@ def test_listeners_are_pulled_from_and_pushed_to(other: Penstock, folder: Path) 
         with ThreadPoolExecutor(6) as lanes:
             problems = list(filter(None, lanes.map(run, cases)))
         assert not problems, "\n".join(problems)
+
+
+def test_who_is_connected_is_told_that_the_server_stops(folder: Path) -> None:
+    """FFmpeg and srt-live-transmit leave at the goodbye: without one they would wait five seconds for a word."""
+    peers: list[Publisher | Player] = [
+        srt.publisher("ffmpeg new"),
+        srt.player("ffmpeg 5.1"),
+        srt.player(srt.SRT),
+    ]
+    children: list[Child] = []
+    with penstock(folder / "server") as server, server.explained():
+        for peer in peers:
+            work = folder / peer.program.replace(" ", "-")
+            work.mkdir()
+            argv = peer.argv(CLIP, f"{server.endpoints.srt}/live/last", work)
+            children.append(Child.start(peer.program, argv, work / "log"))
+            time.sleep(1)
+        came, deadline = folder / srt.SRT / "srt.ts", time.monotonic() + 5
+        while not came.stat().st_size:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        try:
+            assert all(child.running for child in children)
+            server.child.process.send_signal(signal.SIGTERM)
+            assert server.child.wait(STOP_LIMIT)
+            assert server.child.process.returncode == 0
+            wait_all(children, 3)
+            assert [child.name for child in children if child.running] == []
+        finally:
+            stop_all(children)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from .binaries import path_of
+from .clients import UNSENT
 from .clips import CLIPS
 from .frames import read_frames
 from .lossy import lossy
 from .server import free_port
-from .srt import UNSENT
 
 ROOT = Path(__file__).parents[2]
 SRT = "srt-live-transmit"
