@@ -24,6 +24,7 @@ PORTS = (
     "srt.listen",
     "http.listen",
     "webrtc.listen",
+    "webrtc.listen_tcp",
 )
 UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 # Root is who may do everything: without these rights it is like any other user.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from attrs import frozen
+
 from penstock.errors import ProtocolViolation
 from penstock.media import Track
 from penstock.registry import Registry
@@ -14,9 +16,9 @@ from penstock_codecs.vp9.header import VP9, Vp9Config
 from penstock_formats.sdp import Direction, SessionDescription
 from penstock_formats.transport_cc import MAX_STATUSES, REFERENCE_NS, TICK_NS, Arrivals, TransportFeedback
 from penstock_webrtc.answer import Section, build_answer, sources
-from penstock_webrtc.candidate import host_candidates
+from penstock_webrtc.candidate import host_candidates, passive_candidates
 from penstock_webrtc.fragment import Fragment
-from penstock_webrtc.ice import MAX_ADDRESSES, Credentials, IceLite
+from penstock_webrtc.ice import MAX_WAYS, Credentials, IceLite
 from penstock_webrtc.negotiation import choose_played, choose_recorded
 from penstock_webrtc.offer import Offer
 from penstock_webrtc.repair import build_repair, parse_repair
@@ -86,14 +88,21 @@ def parse_stun(data: bytes) -> StunMessage:
     return message
 
 
+@frozen
+class Place:
+    """Where a check comes from."""
+
+    address: tuple[str, int]
+
+
 def answer_check(data: bytes) -> tuple[object, ...]:
     """What an agent makes of one datagram, from one address after the other."""
-    agent = IceLite(LOCAL)
+    agent = IceLite[Place](LOCAL)
     message = StunMessage.parse(data)
     answers: list[bytes | None] = []
-    for port in range(MAX_ADDRESSES + 2):
-        answers.append(agent.receive(message, ("127.0.0.1", port), float(port)))
-    return tuple(answers), agent.selected, tuple(agent.addresses), agent.expired(60.0)
+    for port in range(MAX_WAYS + 2):
+        answers.append(agent.receive(message, Place(("127.0.0.1", port)), float(port)))
+    return tuple(answers), agent.selected, tuple(agent.ways), agent.expired(60.0)
 
 
 CHECKS = [
@@ -143,7 +152,10 @@ def parse_offer(data: bytes) -> object:
         for r in recorded
     }
     answers = [
-        build_answer(offer, sections, local, host_candidates(["::1"], 1), 1) for sections in (plays, records)
+        build_answer(
+            offer, sections, local, [*host_candidates(["::1"], 1), *passive_candidates(["::1"], 1)], 1
+        )
+        for sections in (plays, records)
     ]
     for answer in answers:
         description = SessionDescription.parse(answer)
@@ -182,6 +194,8 @@ FRAGMENTS = [
     b"a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\na=candidate:1 1 udp 1 a 1 host\r\n",
     b"a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n"
     + b"a=candidate:1 1 udp 1 a 1 typ host\r\n" * 129,
+    b"a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n"
+    b"a=candidate:1 1 udp 1 a 1 typ srflx raddr 10.0.0.1 rport 1 tcptype\r\n",
 ]
 
 

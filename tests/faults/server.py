@@ -35,6 +35,7 @@ SETTINGS = (
     "srt.listen=127.0.0.1:0",
     "http.listen=127.0.0.1:0",
     "webrtc.listen=127.0.0.1:0",
+    "webrtc.listen_tcp=127.0.0.1:0",
     "http.listen_tls=127.0.0.1:0",
     "rtsp.session_timeout=2",
     "server.handshake_timeout=1",

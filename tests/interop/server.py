@@ -33,6 +33,7 @@ SETTINGS = (
     "srt.listen=127.0.0.1:0",
     "http.listen=127.0.0.1:0",
     "webrtc.listen=127.0.0.1:0",
+    "webrtc.listen_tcp=127.0.0.1:0",
     "http.listen_tls=127.0.0.1:0",
 )
 """Ports that the system chooses; the server reports them as it does to any user."""

@@ -63,6 +63,7 @@ async def serving(*plugins: Plugin, **tables: dict[str, Any]) -> AsyncGenerator[
     rtsp = {"listen": "127.0.0.1:0", "rtp": "127.0.0.1:0", "rtcp": "127.0.0.1:0"} | tables.pop("rtsp", {})
     rtmp = {"listen": "127.0.0.1:0"} | tables.pop("rtmp", {})
     others = {name: {"listen": "127.0.0.1:0"} for name in ("http", "srt", "webrtc")}
+    others["webrtc"]["listen_tcp"] = ""
     config = {"rtsp": rtsp, "rtmp": rtmp, **others, "server": {"wait_for_stream": 0}} | tables
     async with Server(config, plugins=PluginSet.discover(extra=plugins)) as server:
         try:

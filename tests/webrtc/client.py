@@ -30,7 +30,7 @@ VP8 = "VP8/90000"
 OPUS = "opus/48000/2"
 CONFIG: dict[str, dict[str, object]] = {
     "http": {"listen": "127.0.0.1:0", "listen_tls": ""},
-    "webrtc": {"listen": "127.0.0.1:0"},
+    "webrtc": {"listen": "127.0.0.1:0", "listen_tcp": "127.0.0.1:0"},
     "rtmp": {"enabled": False},
     "rtsp": {"enabled": False},
     "srt": {"enabled": False},
@@ -186,17 +186,19 @@ class Client:
     async def silence(self, seconds: float = 0.05) -> bool:
         """Whether nothing at all comes for so long."""
         await anyio.sleep(seconds)
+        return self.datagram() is None
+
+    def datagram(self) -> bytes | None:
+        """What has come, None where nothing has."""
         try:
-            self.sock.recv(65_536)
+            return self.sock.recv(65_536)
         except BlockingIOError:
-            return True
-        return False
+            return None
 
     def receive(self) -> bool:
         """Take one datagram, if there is one."""
-        try:
-            data = self.sock.recv(65_536)
-        except BlockingIOError:
+        data = self.datagram()
+        if data is None:
             return False
         if data[0] < 4:
             self.checks.append(StunMessage.parse(data))

@@ -23,6 +23,11 @@ class WebrtcConfig:
     """WebRTC: WHIP and WHEP on the HTTP port, media over UDP."""
 
     listen: str = option(":8000", "Address and UDP port of media, for all peers.", validator=is_listen)
+    listen_tcp: str = option(
+        ":8888",
+        "Address and port of media over TCP, for peers that UDP does not reach (ICE-TCP); empty: none.",
+        validator=is_listen,
+    )
     addresses: list[str] = option(  # noqa: RUF009
         [],
         "Addresses or names at which peers reach webrtc.listen, such as the public address of a router that forwards "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
@@ -10,7 +10,7 @@ from penstock_webrtc.stun import BINDING, Attribute, Kind, StunMessage, error_co
 
 CONSENT_SECONDS = 30.0
 """RFC 7675 5.1: a peer that has shown no sign of life for so long is sent nothing any more."""
-MAX_ADDRESSES = 16
+MAX_WAYS = 16
 """Addresses that one peer may have at a time: a machine's interfaces, twice over with IPv6."""
 
 Address = tuple[Any, ...]
@@ -24,21 +24,33 @@ class Credentials:
     password: str = field(repr=False)
 
 
+class Way(Protocol):
+    """What checks come by, hashable."""
+
+    @property
+    def address(self) -> Address:
+        """Where they come from: host and port."""
+        ...
+
+
+W = TypeVar("W", bound=Way)
+
+
 @define(eq=False)
-class IceLite:
+class IceLite(Generic[W]):
     """The checks of one peer. Times are seconds of any steady clock.
 
-    `addresses` are those from which a check has come that knew the password; `selected` is where to send, as nominated last.
+    `ways` are those by which a check has come that knew the password; `selected` is the one to send by, as nominated last.
     """
 
     local: Credentials
-    selected: Address | None = None
-    addresses: dict[Address, float] = field(factory=dict[Address, float])
+    selected: W | None = None
+    ways: dict[W, float] = field(factory=dict[W, float])
     alive_at: float = 0.0
     """When the peer has last shown that it is there and wants what we send."""
 
-    def receive(self, request: StunMessage, address: Address, now: float) -> bytes | None:
-        """The answer to a check from `address`; None for what is dropped: who does not know the password hears nothing."""
+    def receive(self, request: StunMessage, way: W, now: float) -> bytes | None:
+        """The answer to a check that came by `way`; None for what is dropped: who does not know the password hears nothing."""
         if request.kind is not Kind.REQUEST or request.method != BINDING:
             return None
         key = self.local.password.encode()
@@ -52,10 +64,10 @@ class IceLite:
             # RFC 8445 7.3.1.1: we are controlled, always (6.1.1), so that it is the peer who has to change its role.
             return self._refuse(request, 487, "Role Conflict")
         self.alive_at = now
-        self._remember(address, now)
+        self._remember(way, now)
         if self.selected is None or request.get(Attribute.USE_CANDIDATE) is not None:
-            self.selected = address
-        mapped = xor_address(address[0], address[1], request.transaction)
+            self.selected = way
+        mapped = xor_address(way.address[0], way.address[1], request.transaction)
         return StunMessage(
             Kind.SUCCESS, BINDING, request.transaction, ((Attribute.XOR_MAPPED_ADDRESS, mapped),)
         ).encode(key)
@@ -66,11 +78,11 @@ class IceLite:
             self.local.password.encode()
         )
 
-    def _remember(self, address: Address, now: float) -> None:
-        self.addresses[address] = now
-        if len(self.addresses) > MAX_ADDRESSES:
-            others = (a for a in self.addresses if a not in (self.selected, address))
-            del self.addresses[min(others, key=self.addresses.__getitem__)]
+    def _remember(self, way: W, now: float) -> None:
+        self.ways[way] = now
+        if len(self.ways) > MAX_WAYS:
+            others = (w for w in self.ways if w not in (self.selected, way))
+            del self.ways[min(others, key=self.ways.__getitem__)]
 
     def expired(self, now: float) -> bool:
         """Whether consent has run out."""

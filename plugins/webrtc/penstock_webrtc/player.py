@@ -9,7 +9,6 @@ from random import Random
 import anyio
 from attrs import define, field
 
-from penstock.datagram import StampSink
 from penstock.feed import Reader
 from penstock.media import NS, Frame, Kind, Track, to_ticks
 from penstock.publisher import Publisher
@@ -32,13 +31,12 @@ from penstock_formats.rtcp import (
 from penstock_formats.sdp import Direction
 from penstock_webrtc.answer import CNAME, Section, sources
 from penstock_webrtc.config import WebrtcConfig
-from penstock_webrtc.ice import Address
 from penstock_webrtc.muxer import PayloadMuxer, PayloadUnit
 from penstock_webrtc.negotiation import Played
 from penstock_webrtc.repair import build_repair
 from penstock_webrtc.retransmission import History, Sent
+from penstock_webrtc.route import Route, RouteSink
 from penstock_webrtc.srtp import Srtp
-from penstock_webrtc.udp import Port
 
 REPORT_NS = NS
 """Between two sender reports: browsers put sound and picture in step by them, and do not with what is older than some seconds."""
@@ -118,7 +116,7 @@ class Player:
         self._stream = stream
         self._live = 0
         self._reader: Reader | None = None
-        self._sink: StampSink | None = None
+        self._sink: RouteSink | None = None
         self._srtp: Srtp | None = None
         self._repeated = 0
         self._senders = {
@@ -156,20 +154,20 @@ class Player:
             )
         return found
 
-    def connected(self, srtp: Srtp, port: Port, address: Address) -> None:
+    def connected(self, srtp: Srtp, route: Route) -> None:
         """The peer can be sent to: it begins with what the stream has for it at once."""
         stream = self._stream
         self._srtp = srtp
         muxer = PayloadMuxer(self._server.registry, stream.tracks)
         feed = stream.feed(muxer, self._config.max_backlog_seconds)
         self._live = stream.last_time
-        self._sink = StampSink(port.sock, address, self._stamp, self._server.spawn)
+        self._sink = RouteSink(route, self._stamp, self._server.spawn)
         self._reader = feed.attach(self._sink, self._session, start=self._config.start)
 
-    def moved(self, address: Address) -> None:
-        """The peer is to be sent to at another address."""
+    def moved(self, route: Route) -> None:
+        """The peer is to be sent to by another route."""
         if self._sink is not None:
-            self._sink.address = address
+            self._sink.route = route
 
     def rtp(self, data: bytes, now: int) -> Publisher | None:
         """Nothing is expected of who plays."""

@@ -8,7 +8,6 @@ from random import Random
 
 from attrs import define, field
 
-from penstock.datagram import StampSink
 from penstock.errors import ProtocolViolation
 from penstock.media import NS, Kind, Track
 from penstock.path import StreamPath
@@ -29,12 +28,11 @@ from penstock_formats.rtp.packet import RtpPacket, extension_elements
 from penstock_formats.sdp import Direction
 from penstock_formats.transport_cc import EXTENSION, Arrivals
 from penstock_webrtc.answer import Section
-from penstock_webrtc.ice import Address
 from penstock_webrtc.missing import Missing
 from penstock_webrtc.negotiation import Recorded
 from penstock_webrtc.repair import parse_repair
+from penstock_webrtc.route import Route, RouteSink
 from penstock_webrtc.srtp import MAX_SOURCES, Srtp
-from penstock_webrtc.udp import Port
 
 DELAY_NS = 300_000_000
 """How long a missing packet is waited for: it is asked for until then."""
@@ -69,7 +67,7 @@ class Recorder:
         self._recorded = recorded
         self._ssrc = random.getrandbits(32)
         self._srtp: Srtp | None = None
-        self._sink: StampSink | None = None
+        self._sink: RouteSink | None = None
         self._ingest: Ingest | None = None
         self._receivers: list[_Receiver] = []
         self._sources: dict[int, _Receiver] = {}
@@ -89,7 +87,7 @@ class Recorder:
             found[r.media.mid] = Section(r.format, r.retransmission, Direction.RECVONLY, FEEDBACK, extensions)
         return found
 
-    def connected(self, srtp: Srtp, port: Port, address: Address) -> None:
+    def connected(self, srtp: Srtp, route: Route) -> None:
         """The peer is there: the stream is its own from now on. Raises `AlreadyPublished`."""
         publisher = self._server.streams.publish_authorized(self._session, self._path)
         try:
@@ -98,13 +96,13 @@ class Recorder:
             publisher.close("what was offered cannot be published")
             raise
         self._srtp, self._ingest = srtp, ingest
-        self._sink = StampSink(port.sock, address, lambda units: (), self._server.spawn)
+        self._sink = RouteSink(route, lambda units: (), self._server.spawn)
         self._receivers = [_Receiver(r, t) for r, t in zip(self._recorded, ingest.tracks, strict=True)]
         publisher.on_key_frame_request = self._want_key_frame
 
-    def moved(self, address: Address) -> None:
+    def moved(self, route: Route) -> None:
         if self._sink is not None:
-            self._sink.address = address
+            self._sink.route = route
 
     def rtp(self, data: bytes, now: int) -> Publisher | None:
         """A packet of media, a repetition, or one that only probes."""

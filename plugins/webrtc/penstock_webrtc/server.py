@@ -1,10 +1,11 @@
-"""The UDP port as a service."""
+"""The ports as a service."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import anyio
 from cryptography import x509
@@ -14,12 +15,13 @@ from cryptography.x509.oid import NameOID
 
 from penstock.errors import UserError
 from penstock.hooks import Endpoint
-from penstock.net import open_udp
+from penstock.net import open_listener, open_udp
 from penstock.server import Server
 from penstock.settings import parse_listen
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.dtls import Identity
 from penstock_webrtc.interfaces import local_addresses
+from penstock_webrtc.link import serve_link
 from penstock_webrtc.shared import Shared, share
 from penstock_webrtc.udp import Port
 
@@ -41,7 +43,7 @@ def make_identity() -> Identity:
 
 
 class WebrtcService:
-    """Everything that is not HTTP: the port, and who looks after the peers."""
+    """Everything that is not HTTP: the ports, and who looks after the peers."""
 
     name = "webrtc"
 
@@ -57,13 +59,28 @@ class WebrtcService:
         host, number = parse_listen(config.listen)
         addresses = await self._addresses(host)
         sock = open_udp(host, number, what="WebRTC", key="webrtc.listen")
-        shared = Shared(server, config, Port(sock), make_identity(), addresses)
+        try:
+            port = Port(sock)
+            endpoints = [Endpoint("webrtc", host or "", port.number, "udp")]
+            listeners: Sequence[socket.socket] = ()
+            if config.listen_tcp:
+                host, number = parse_listen(config.listen_tcp)
+                listeners = open_listener(host, number, what="WebRTC", key="webrtc.listen_tcp")
+                number = listeners[0].getsockname()[1]
+                endpoints.append(Endpoint("webrtc-tcp", host or "", number, "tcp"))
+        except BaseException:
+            sock.close()
+            raise
+        shared = Shared(server, config, port, make_identity(), addresses, number if listeners else None)
         try:
             share(server, shared)
-            started([Endpoint("webrtc", host or "", shared.port.number, "udp")])
+            started(endpoints)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(shared.port.run, server.poller)
+                tasks.start_soon(port.run, server.poller)
                 tasks.start_soon(shared.watch)
+                if listeners:
+                    serve = partial(serve_link, server, port)
+                    tasks.start_soon(server.serve_tcp, listeners, "webrtc-tcp", serve)
         finally:
             share(server, None)
             with anyio.CancelScope(shield=True):

@@ -13,7 +13,8 @@ from penstock.publisher import Publisher
 from penstock.session import Session
 from penstock_formats.rtcp import RtcpPacket, parse_rtcp
 from penstock_webrtc.dtls import Dtls, Identity
-from penstock_webrtc.ice import Address, Credentials, IceLite
+from penstock_webrtc.ice import Credentials, IceLite
+from penstock_webrtc.route import Route
 from penstock_webrtc.srtp import Srtp
 from penstock_webrtc.stun import StunMessage
 from penstock_webrtc.transport import Transport
@@ -34,11 +35,11 @@ class Media(Protocol):
         """Whether `tick` is to be called often."""
         ...
 
-    def connected(self, srtp: Srtp, port: Port, address: Address) -> None:
+    def connected(self, srtp: Srtp, route: Route) -> None:
         """Media may flow. Raises `Closed` or `StreamError` where there is none any more."""
         ...
 
-    def moved(self, address: Address) -> None: ...
+    def moved(self, route: Route) -> None: ...
 
     def rtp(self, data: bytes, now: int) -> Publisher | None:
         """A packet, decrypted. Returns the publisher that has something to flush."""
@@ -69,7 +70,7 @@ class Peer:
         self.session = session
         self.media_side = media
         self.remote = remote
-        self.ice = IceLite(local)
+        self.ice = IceLite[Route](local)
         self._port = port
         self._identity = identity
         self._on_connected = on_connected
@@ -112,18 +113,26 @@ class Peer:
         if self._old is not None:
             self._port.unname(self._old.ufrag)
         self._old = self.ice.local
-        fresh = IceLite(local, self.ice.selected, dict(self.ice.addresses), self.ice.alive_at)
+        fresh = IceLite(local, self.ice.selected, dict(self.ice.ways), self.ice.alive_at)
         self.ice = fresh
         self.remote = Transport(remote, self.remote.fingerprints, self.remote.setup)
         self._port.name(local.ufrag, self)
 
     # -- what the port brings ------------------------------------------------
 
-    def check(self, message: StunMessage, address: Address, now: int) -> None:
-        self._guard(lambda: self._check(message, address, now))
+    def check(self, message: StunMessage, route: Route, now: int) -> None:
+        self._guard(lambda: self._check(message, route, now))
 
-    def handshake(self, data: bytes, address: Address, now: int) -> None:
+    def handshake(self, data: bytes, now: int) -> None:
         self._guard(lambda: self._handshake(data, now))
+
+    def lost(self, route: Route) -> None:
+        """Send by the route that was heard of last of those that are left."""
+        ice = self.ice
+        ice.ways.pop(route, None)
+        if ice.selected == route and ice.ways:
+            ice.selected = max(ice.ways, key=ice.ways.__getitem__)
+            self.media_side.moved(ice.selected)
 
     def media(self, data: bytes, now: int) -> Publisher | None:
         found: list[Publisher | None] = [None]
@@ -143,22 +152,22 @@ class Peer:
         except Exception as error:  # noqa: BLE001 - raised again in the session's own task
             self.end(error)
 
-    def _check(self, message: StunMessage, address: Address, now: int) -> None:
-        before, known = self.ice.selected, set(self.ice.addresses)
-        answer = self.ice.receive(message, address, now / _NS)
+    def _check(self, message: StunMessage, route: Route, now: int) -> None:
+        before, known = self.ice.selected, set(self.ice.ways)
+        answer = self.ice.receive(message, route, now / _NS)
         if answer is None:
             if self._old is not None:
                 # The peer may not have heard of the new credentials yet.
-                answer = IceLite(self._old).receive(message, address, now / _NS)
+                answer = IceLite[Route](self._old).receive(message, route, now / _NS)
                 if answer is not None:
                     self.ice.alive_at = now / _NS
-                    self._port.send([answer], address)
+                    route.send([answer])
             return
-        self._port.send([answer], address)
-        for gone in known - set(self.ice.addresses):
+        route.send([answer])
+        for gone in known - set(self.ice.ways):
             self._port.unbind(gone, self)
-        if address in self.ice.addresses and address not in known:
-            self._port.bind(address, self)
+        if route in self.ice.ways and route not in known:
+            self._port.bind(route, self)
         if self.ice.selected != before and self.ice.selected is not None:
             self.media_side.moved(self.ice.selected)
         if self._dtls is None and self.ice.selected is not None:
@@ -179,7 +188,7 @@ class Peer:
             self._srtp = Srtp(dtls.keys)
             self.session.info["srtp"] = dtls.keys.profile
             self._on_connected()
-            self.media_side.connected(self._srtp, self._port, self.ice.selected)
+            self.media_side.connected(self._srtp, self.ice.selected)
 
     def _send_flight(self, now: int) -> None:
         dtls = self._dtls
@@ -189,7 +198,7 @@ class Peer:
         if flight:
             self._flight, self._repeats = flight, 0
             self._repeat_at = now + REPEAT_NS
-            self._port.send(flight, self.ice.selected)
+            self.ice.selected.send(flight)
 
     def _media(self, data: bytes, now: int) -> Publisher | None:
         srtp = self._srtp
@@ -250,17 +259,17 @@ class Peer:
             self._repeats += 1
             self._repeat_at = now + (REPEAT_NS << self._repeats)
             if self.ice.selected is not None:
-                self._port.send(self._flight, self.ice.selected)
+                self.ice.selected.send(self._flight)
 
     def _close(self) -> None:
         self._ended.set()
         self.media_side.close(self.session.reason)
         if self._dtls is not None and self.ice.selected is not None:
             self._dtls.close()
-            self._port.send(self._dtls.datagrams(), self.ice.selected)
+            self.ice.selected.send(self._dtls.datagrams())
         self._port.unname(self.ice.local.ufrag)
         if self._old is not None:
             self._port.unname(self._old.ufrag)
-        for address in self.ice.addresses:
-            self._port.unbind(address, self)
+        for route in self.ice.ways:
+            self._port.unbind(route, self)
         self.session.count("bad_packets", self._bad)

@@ -13,7 +13,7 @@ from attrs import define, field
 from penstock.errors import UserError
 from penstock.publisher import Publisher, flush_all
 from penstock.server import Server
-from penstock_webrtc.candidate import Candidate, host_candidates
+from penstock_webrtc.candidate import Candidate, host_candidates, passive_candidates
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.dtls import Identity
 from penstock_webrtc.ice import Credentials
@@ -40,6 +40,8 @@ class Shared:
     port: Port
     identity: Identity
     addresses: Sequence[str]
+    tcp_number: int | None
+    """The TCP port for media, where there is one."""
     random: Random = field(factory=SystemRandom)
     peers: dict[str, Peer] = field(factory=dict[str, Peer])
     _waiting: dict[str, int] = field(factory=dict[str, int])
@@ -76,7 +78,9 @@ class Shared:
     def candidates(self, host: str) -> Sequence[Candidate]:
         """Where a peer at `host` reaches us: what runs on this machine first of all over the loopback."""
         own = ["127.0.0.1"] if host.removeprefix("::ffff:").startswith("127.") or host == "::1" else []
-        return host_candidates(dict.fromkeys([*own, *self.addresses]), self.port.number)
+        addresses = dict.fromkeys([*own, *self.addresses])
+        found = host_candidates(addresses, self.port.number)
+        return found if self.tcp_number is None else [*found, *passive_candidates(addresses, self.tcp_number)]
 
     async def watch(self) -> None:
         """Look after all peers, until cancelled: one task, as they are many."""

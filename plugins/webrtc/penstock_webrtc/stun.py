@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from penstock.errors import ProtocolViolation
 
-MAGIC_COOKIE = 0x2112A442
+MAGICCOOKIE = 0x2112A442
 HEADER_SIZE = 20
 BINDING = 1
 MAX_ATTRIBUTES = 32
@@ -21,7 +21,7 @@ MAX_ATTRIBUTES = 32
 
 _HEADER = struct.Struct("!HHI12s")
 _ATTRIBUTE = struct.Struct("!HH")
-_COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
+COOKIE = MAGICCOOKIE.to_bytes(4, "big")
 _FINGERPRINT_XOR = 0x5354554E
 _INTEGRITY_SIZE = 20
 _CLAUSE = "RFC 8489 5"
@@ -37,13 +37,25 @@ class Kind(enum.IntEnum):
 
 
 class Attribute(enum.IntEnum):
-    """The types of attributes that are read or written here (RFC 8489 18.3, RFC 8445 20.1)."""
+    """The types of attributes that are read or written here (RFC 8489 18.3, RFC 8445 20.1, RFC 8656 18)."""
 
     USERNAME = 0x0006
     MESSAGE_INTEGRITY = 0x0008
     ERROR_CODE = 0x0009
     UNKNOWN_ATTRIBUTES = 0x000A
+    CHANNEL_NUMBER = 0x000C
+    LIFETIME = 0x000D
+    XOR_PEER_ADDRESS = 0x0012
+    DATA = 0x0013
+    REALM = 0x0014
+    NONCE = 0x0015
+    XOR_RELAYED_ADDRESS = 0x0016
+    REQUESTED_ADDRESS_FAMILY = 0x0017
+    EVEN_PORT = 0x0018
+    REQUESTED_TRANSPORT = 0x0019
+    DONT_FRAGMENT = 0x001A
     XOR_MAPPED_ADDRESS = 0x0020
+    RESERVATION_TOKEN = 0x0022
     PRIORITY = 0x0024
     USE_CANDIDATE = 0x0025
     FINGERPRINT = 0x8028
@@ -76,7 +88,7 @@ class StunMessage:
         if len(data) < HEADER_SIZE:
             raise ProtocolViolation("STUN message shorter than its header", _CLAUSE)
         kind, length, cookie, transaction = _HEADER.unpack_from(data)
-        if kind & 0xC000 or cookie != MAGIC_COOKIE:
+        if kind & 0xC000 or cookie != MAGICCOOKIE:
             raise ProtocolViolation("not a STUN message", _CLAUSE)
         if length % 4 or HEADER_SIZE + length != len(data):
             raise ProtocolViolation("the length of a STUN message is not that of its datagram", _CLAUSE)
@@ -136,7 +148,7 @@ class StunMessage:
         body = b"".join(_encode_attribute(number, value) for number, value in self.attributes)
         if key is None and self.integrity is not None:
             body += _encode_attribute(Attribute.MESSAGE_INTEGRITY, self.integrity)
-        data = _HEADER.pack(kind, len(body), MAGIC_COOKIE, self.transaction) + body
+        data = _HEADER.pack(kind, len(body), MAGICCOOKIE, self.transaction) + body
         if key is None:
             return data
         digest = hmac.digest(key, _with_length(data, len(data) + 4 + _INTEGRITY_SIZE), sha1)
@@ -171,9 +183,17 @@ def xor_address(host: str, port: int, transaction: bytes) -> bytes:
     ip = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
-    mask = _COOKIE + transaction
+    mask = COOKIE + transaction
     raw = bytes(a ^ b for a, b in zip(ip.packed, mask, strict=False))
-    return struct.pack("!BBH", 0, 1 if ip.version == 4 else 2, port ^ MAGIC_COOKIE >> 16) + raw
+    return struct.pack("!BBH", 0, 1 if ip.version == 4 else 2, port ^ MAGICCOOKIE >> 16) + raw
+
+
+def parse_xor_address(value: bytes, transaction: bytes) -> tuple[str, int]:
+    """Host and port of XOR-MAPPED-ADDRESS and its like. Raises `ProtocolViolation`."""
+    if len(value) != {1: 8, 2: 20}.get(value[1] if len(value) > 1 else 0):
+        raise ProtocolViolation("an address of no family, or not of its length", "RFC 8489 14.2")
+    raw = bytes(a ^ b for a, b in zip(value[4:], COOKIE + transaction, strict=False))
+    return str(ipaddress.ip_address(raw)), int.from_bytes(value[2:4], "big") ^ MAGIC_COOKIE >> 16
 
 
 def error_code(code: int, reason: str) -> bytes:

@@ -1,10 +1,10 @@
-"""The one UDP port of all peers: checks of ICE are told apart by the name that they carry, all else by its address."""
+"""The one UDP port of all peers: checks of ICE are told apart by the name that they carry, all else by what it came by."""
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable
 from typing import Protocol
 
 from anyio.lowlevel import checkpoint
@@ -12,17 +12,22 @@ from anyio.lowlevel import checkpoint
 from penstock.errors import ProtocolViolation
 from penstock.poller import Poller
 from penstock.publisher import Publisher, flush_all
-from penstock.udp import received, send_run
+from penstock.udp import received
 from penstock_webrtc.ice import Address
+from penstock_webrtc.route import Route, UdpRoute
 from penstock_webrtc.stun import Attribute, StunMessage
 
 
 class PortPeer(Protocol):
     """Who gets datagrams; what it raises ends the port, so that it raises nothing."""
 
-    def check(self, message: StunMessage, address: Address, now: int) -> None: ...
+    def check(self, message: StunMessage, route: Route, now: int) -> None: ...
 
-    def handshake(self, data: bytes, address: Address, now: int) -> None: ...
+    def handshake(self, data: bytes, now: int) -> None: ...
+
+    def lost(self, route: Route) -> None:
+        """A route leads nowhere any more."""
+        ...
 
     def media(self, data: bytes, now: int) -> Publisher | None:
         """Returns the publisher that has something to flush."""
@@ -37,7 +42,7 @@ class Port:
         self.number: int = sock.getsockname()[1]
         self.dropped = 0
         self._names: dict[bytes, PortPeer] = {}
-        self._addresses: dict[Address, PortPeer] = {}
+        self._keys: dict[Hashable, PortPeer] = {}
 
     def name(self, ufrag: str, peer: PortPeer) -> None:
         """Checks that are for `ufrag` are this peer's."""
@@ -46,17 +51,21 @@ class Port:
     def unname(self, ufrag: str) -> None:
         self._names.pop(ufrag.encode(), None)
 
-    def bind(self, address: Address, peer: PortPeer) -> None:
-        """A check that knew the password came from `address`."""
-        self._addresses[address] = peer
+    def bind(self, route: Route, peer: PortPeer) -> None:
+        """A check that knew the password came by `route`."""
+        self._keys[route.key] = peer
+        route.hold()
 
-    def unbind(self, address: Address, peer: PortPeer) -> None:
-        if self._addresses.get(address) is peer:
-            del self._addresses[address]
+    def unbind(self, route: Route, peer: PortPeer) -> None:
+        if self._keys.get(route.key) is peer:
+            del self._keys[route.key]
+            route.release()
 
-    def send(self, datagrams: Sequence[bytes], address: Address) -> None:
-        for data in datagrams:
-            send_run(self.sock, (data, len(data)), address)
+    def lose(self, route: Route) -> None:
+        """It leads nowhere any more."""
+        peer = self._keys.pop(route.key, None)
+        if peer is not None:
+            peer.lost(route)
 
     async def run(self, poller: Poller) -> None:
         """Read until cancelled; what a batch brought is flushed to the readers at its end."""
@@ -74,24 +83,25 @@ class Port:
                 touched[publisher] = None
         return touched
 
-    def receive(self, data: bytes, address: Address, now: int) -> Publisher | None:
-        """One datagram: what it is says its first byte (RFC 7983 7)."""
+    def receive(self, data: bytes, way: Address | Route, now: int) -> Publisher | None:
+        """One datagram, by UDP from an address or by another route: what it is says its first byte (RFC 7983 7)."""
+        key = way if isinstance(way, tuple) else way.key
         first = data[0] if data else 255
         if 128 <= first < 192:
-            peer = self._addresses.get(address)
+            peer = self._keys.get(key)
             if peer is not None:
                 return peer.media(data, now)
         elif 20 <= first < 64:
-            peer = self._addresses.get(address)
+            peer = self._keys.get(key)
             if peer is not None:
-                peer.handshake(data, address, now)
+                peer.handshake(data, now)
                 return None
-        elif first < 4 and self._check(data, address, now):
+        elif first < 4 and self._check(data, way, now):
             return None
         self.dropped += 1
         return None
 
-    def _check(self, data: bytes, address: Address, now: int) -> bool:
+    def _check(self, data: bytes, way: Address | Route, now: int) -> bool:
         try:
             message = StunMessage.parse(data)
         except ProtocolViolation:
@@ -101,5 +111,5 @@ class Port:
         peer = self._names.get(name)
         if peer is None:
             return False
-        peer.check(message, address, now)
+        peer.check(message, UdpRoute(self.sock, way) if isinstance(way, tuple) else way, now)
         return True

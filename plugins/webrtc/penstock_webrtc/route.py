@@ -1,0 +1,77 @@
+"""The ways to a peer: what its datagrams come by, and ours go."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from penstock.datagram import StampSink
+from penstock.ring import Unit
+from penstock.sink import Spawn
+from penstock.udp import runs, send_run
+from penstock_webrtc.ice import Address
+
+
+class Route(Protocol):
+    """One way; two are equal where they lead to the same place."""
+
+    @property
+    def sock(self) -> socket.socket: ...
+
+    @property
+    def address(self) -> Address:
+        """Where the peer is, as we see it."""
+        ...
+
+    @property
+    def key(self) -> Hashable:
+        """By what the port knows whose it is."""
+        ...
+
+    def send(self, datagrams: Sequence[bytes]) -> None: ...
+
+    def hold(self) -> None:
+        """A peer uses it from now on."""
+        ...
+
+    def release(self) -> None:
+        """The peer uses it no more."""
+        ...
+
+
+@frozen
+class UdpRoute:
+    """A peer's address at one of our UDP sockets."""
+
+    sock: socket.socket
+    address: Address
+
+    @property
+    def key(self) -> Hashable:
+        return self.address
+
+    def send(self, datagrams: Sequence[bytes]) -> None:
+        for run in runs(datagrams):
+            send_run(self.sock, run, self.address)
+
+    def hold(self) -> None:
+        """There is nothing to be kept."""
+
+    def release(self) -> None:
+        """There is nothing to be kept."""
+
+
+class RouteSink(StampSink):
+    """A peer's packets, by the route that it has chosen last."""
+
+    def __init__(
+        self, route: Route, stamp: Callable[[Sequence[Unit]], Sequence[bytes]], spawn: Spawn
+    ) -> None:
+        super().__init__(route.sock, route.address, stamp, spawn)
+        self.route = route
+
+    def send(self, datagrams: Sequence[bytes]) -> None:
+        self.route.send(datagrams)
