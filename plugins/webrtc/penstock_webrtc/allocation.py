@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from random import Random
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
@@ -33,6 +32,12 @@ class Client(Protocol):
         ...
 
 
+class Randomness(Protocol):
+    """As `random.Random` has it."""
+
+    def randbytes(self, n: int, /) -> bytes: ...
+
+
 C = TypeVar("C", bound=Client)
 Peer = tuple[str, int]
 """A host and a port, as the client names them."""
@@ -48,7 +53,7 @@ class Allocation(Generic[C]):
     relayed: Peer
     expires: float
     transaction: bytes
-    random: Random = field(repr=False)
+    random: Randomness = field(repr=False)
     answer: bytes = b""
     permissions: dict[str, float] = field(factory=dict[str, float])
     channels: dict[int, tuple[Peer, float]] = field(factory=dict[int, tuple[Peer, float]])

@@ -25,8 +25,17 @@ class WebrtcConfig:
     listen: str = option(":8000", "Address and UDP port of media, for all peers.", validator=is_listen)
     listen_tcp: str = option(
         ":8888",
-        "Address and port of media over TCP, for peers that UDP does not reach (ICE-TCP); empty: none.",
+        "Address and port for peers that UDP port does not reach: media over TCP (ICE-TCP), and TURN over TCP and UDP; "
+        "empty: neither.",
         validator=is_listen,
+    )
+    turn: bool = option(
+        True, "Whether webrtc.listen_tcp serves TURN; it relays to webrtc.listen, and to nothing else."
+    )
+    turn_secret: str = option(
+        "",
+        "Secret by which credentials for TURN are made (draft-uberti-behave-turn-rest), for who makes them elsewhere; "
+        "empty: a new one at each start.",
     )
     addresses: list[str] = option(  # noqa: RUF009
         [],

@@ -31,6 +31,11 @@ class Route(Protocol):
         """By what the port knows whose it is."""
         ...
 
+    @property
+    def proven(self) -> bool:
+        """Whether somebody is known to be there: over UDP anybody can write any address."""
+        ...
+
     def send(self, datagrams: Sequence[bytes]) -> None: ...
 
     def hold(self) -> None:
@@ -52,6 +57,10 @@ class UdpRoute:
     @property
     def key(self) -> Hashable:
         return self.address
+
+    @property
+    def proven(self) -> bool:
+        return False
 
     def send(self, datagrams: Sequence[bytes]) -> None:
         for run in runs(datagrams):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from random import SystemRandom
 
 import anyio
+from attrs import frozen
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -22,12 +25,17 @@ from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.dtls import Identity
 from penstock_webrtc.interfaces import local_addresses
 from penstock_webrtc.link import serve_link
+from penstock_webrtc.reach import Reach
+from penstock_webrtc.relay import Relay
 from penstock_webrtc.shared import Shared, share
+from penstock_webrtc.timed import TimedCredentials
 from penstock_webrtc.udp import Port
 
 VALID_DAYS = 3650
 """Peers know our certificate by its fingerprint, and do not look at its dates."""
 GOODBYE_SECONDS = 2.0
+SAME_TRIES = 5
+"""Ports that are tried where the system may choose one, which is to be free for TCP and for UDP."""
 
 
 def make_identity() -> Identity:
@@ -40,6 +48,38 @@ def make_identity() -> Identity:
         now + timedelta(days=VALID_DAYS)
     )
     return Identity.of(builder.sign(key, SHA256()), key)
+
+
+@frozen
+class _Second:
+    """What listens on ``webrtc.listen_tcp``: TCP, and UDP on the same port where TURN is served."""
+
+    listeners: Sequence[socket.socket]
+    datagrams: socket.socket | None
+    number: int
+    endpoints: Sequence[Endpoint]
+
+
+def _open_second(config: WebrtcConfig) -> _Second:
+    host, wanted = parse_listen(config.listen_tcp)
+    tries = 0
+    while True:
+        listeners = open_listener(host, wanted, what="WebRTC", key="webrtc.listen_tcp")
+        number = listeners[0].getsockname()[1]
+        endpoints = [Endpoint("webrtc-tcp", host or "", number, "tcp")]
+        datagrams = None
+        try:
+            if config.turn:
+                datagrams = open_udp(host, number, what="WebRTC", key="webrtc.listen_tcp")
+                endpoints.append(Endpoint("webrtc-turn", host or "", number, "udp"))
+        except UserError:
+            for listener in listeners:
+                listener.close()
+            tries += 1
+            if wanted or tries == SAME_TRIES:
+                raise
+            continue  # the system chose a port that somebody has for UDP
+        return _Second(listeners, datagrams, number, endpoints)
 
 
 class WebrtcService:
@@ -58,34 +98,36 @@ class WebrtcService:
             await anyio.sleep_forever()
         host, number = parse_listen(config.listen)
         addresses = await self._addresses(host)
-        sock = open_udp(host, number, what="WebRTC", key="webrtc.listen")
-        try:
+        with ExitStack() as stack:
+            sock = stack.enter_context(open_udp(host, number, what="WebRTC", key="webrtc.listen"))
             port = Port(sock)
             endpoints = [Endpoint("webrtc", host or "", port.number, "udp")]
-            listeners: Sequence[socket.socket] = ()
-            if config.listen_tcp:
-                host, number = parse_listen(config.listen_tcp)
-                listeners = open_listener(host, number, what="WebRTC", key="webrtc.listen_tcp")
-                number = listeners[0].getsockname()[1]
-                endpoints.append(Endpoint("webrtc-tcp", host or "", number, "tcp"))
-        except BaseException:
-            sock.close()
-            raise
-        shared = Shared(server, config, port, make_identity(), addresses, number if listeners else None)
-        try:
-            share(server, shared)
-            started(endpoints)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(port.run, server.poller)
-                tasks.start_soon(shared.watch)
-                if listeners:
-                    serve = partial(serve_link, server, port)
-                    tasks.start_soon(server.serve_tcp, listeners, "webrtc-tcp", serve)
-        finally:
-            share(server, None)
-            with anyio.CancelScope(shield=True):
-                await self._dismiss(shared)
-            sock.close()
+            second = _open_second(config) if config.listen_tcp else None
+            if second is not None:
+                for one in (*second.listeners, second.datagrams):
+                    stack.enter_context(one or nullcontext())
+                endpoints += second.endpoints
+            reach = Reach(addresses, port.number, second.number if second else None)
+            secret = config.turn_secret.encode() or SystemRandom().randbytes(32)
+            turn = TimedCredentials(secret) if second and second.datagrams else None
+            shared = Shared(server, config, port, make_identity(), reach, turn)
+            try:
+                share(server, shared)
+                started(endpoints)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(port.run, server.poller)
+                    tasks.start_soon(shared.watch)
+                    if second is not None:
+                        relay = Relay(port, reach, turn) if turn else None
+                        serve = partial(serve_link, server, port, relay)
+                        tasks.start_soon(server.serve_tcp, second.listeners, "webrtc-tcp", serve)
+                        if relay and second.datagrams:
+                            tasks.start_soon(relay.run, second.datagrams, server.poller)
+                            tasks.start_soon(relay.watch)
+            finally:
+                share(server, None)
+                with anyio.CancelScope(shield=True):
+                    await self._dismiss(shared)
 
     async def _addresses(self, host: str | None) -> Sequence[str]:
         """What candidates have: addresses, since browsers do not look names up."""

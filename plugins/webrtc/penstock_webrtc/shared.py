@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random, SystemRandom
 from weakref import WeakKeyDictionary
 
@@ -13,11 +13,12 @@ from attrs import define, field
 from penstock.errors import UserError
 from penstock.publisher import Publisher, flush_all
 from penstock.server import Server
-from penstock_webrtc.candidate import Candidate, host_candidates, passive_candidates
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.dtls import Identity
 from penstock_webrtc.ice import Credentials
+from penstock_webrtc.reach import Reach
 from penstock_webrtc.session import Peer
+from penstock_webrtc.timed import TimedCredentials
 from penstock_webrtc.udp import Port
 
 BUSY_SECONDS = 0.02
@@ -39,9 +40,9 @@ class Shared:
     config: WebrtcConfig
     port: Port
     identity: Identity
-    addresses: Sequence[str]
-    tcp_number: int | None
-    """The TCP port for media, where there is one."""
+    reach: Reach
+    turn: TimedCredentials | None
+    """By which peers are let in by our own TURN server, where there is one."""
     random: Random = field(factory=SystemRandom)
     peers: dict[str, Peer] = field(factory=dict[str, Peer])
     _waiting: dict[str, int] = field(factory=dict[str, int])
@@ -75,12 +76,15 @@ class Shared:
     def _text(self, size: int) -> str:
         return "".join(self.random.choices(_UFRAG, k=size))
 
-    def candidates(self, host: str) -> Sequence[Candidate]:
-        """Where a peer at `host` reaches us: what runs on this machine first of all over the loopback."""
-        own = ["127.0.0.1"] if host.removeprefix("::ffff:").startswith("127.") or host == "::1" else []
-        addresses = dict.fromkeys([*own, *self.addresses])
-        found = host_candidates(addresses, self.port.number)
-        return found if self.tcp_number is None else [*found, *passive_candidates(addresses, self.tcp_number)]
+    def ice_servers(self, host: str) -> list[tuple[str, str]]:
+        """What a peer at `host` is told of servers that it may use (RFC 9725 4.6): our own TURN server, and those configured."""
+        found: list[str] = []
+        if self.turn is not None:
+            name, password = self.turn.issue(time.time(), self._text(8))
+            secrets = f'username="{name}"; credential="{password}"; credential-type="password"'
+            found = [f'<{url}>; rel="ice-server"; {secrets}' for url in self.reach.turn_urls(host)]
+        found += [f'<{url}>; rel="ice-server"' for url in self.config.ice_servers]
+        return [("link", value) for value in found]
 
     async def watch(self) -> None:
         """Look after all peers, until cancelled: one task, as they are many."""

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from penstock.errors import ProtocolViolation
 
-MAGICCOOKIE = 0x2112A442
+MAGIC_COOKIE = 0x2112A442
 HEADER_SIZE = 20
 BINDING = 1
 MAX_ATTRIBUTES = 32
@@ -21,7 +21,7 @@ MAX_ATTRIBUTES = 32
 
 _HEADER = struct.Struct("!HHI12s")
 _ATTRIBUTE = struct.Struct("!HH")
-COOKIE = MAGICCOOKIE.to_bytes(4, "big")
+COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
 _FINGERPRINT_XOR = 0x5354554E
 _INTEGRITY_SIZE = 20
 _CLAUSE = "RFC 8489 5"
@@ -88,7 +88,7 @@ class StunMessage:
         if len(data) < HEADER_SIZE:
             raise ProtocolViolation("STUN message shorter than its header", _CLAUSE)
         kind, length, cookie, transaction = _HEADER.unpack_from(data)
-        if kind & 0xC000 or cookie != MAGICCOOKIE:
+        if kind & 0xC000 or cookie != MAGIC_COOKIE:
             raise ProtocolViolation("not a STUN message", _CLAUSE)
         if length % 4 or HEADER_SIZE + length != len(data):
             raise ProtocolViolation("the length of a STUN message is not that of its datagram", _CLAUSE)
@@ -148,7 +148,7 @@ class StunMessage:
         body = b"".join(_encode_attribute(number, value) for number, value in self.attributes)
         if key is None and self.integrity is not None:
             body += _encode_attribute(Attribute.MESSAGE_INTEGRITY, self.integrity)
-        data = _HEADER.pack(kind, len(body), MAGICCOOKIE, self.transaction) + body
+        data = _HEADER.pack(kind, len(body), MAGIC_COOKIE, self.transaction) + body
         if key is None:
             return data
         digest = hmac.digest(key, _with_length(data, len(data) + 4 + _INTEGRITY_SIZE), sha1)
@@ -185,7 +185,7 @@ def xor_address(host: str, port: int, transaction: bytes) -> bytes:
         ip = ip.ipv4_mapped
     mask = COOKIE + transaction
     raw = bytes(a ^ b for a, b in zip(ip.packed, mask, strict=False))
-    return struct.pack("!BBH", 0, 1 if ip.version == 4 else 2, port ^ MAGICCOOKIE >> 16) + raw
+    return struct.pack("!BBH", 0, 1 if ip.version == 4 else 2, port ^ MAGIC_COOKIE >> 16) + raw
 
 
 def parse_xor_address(value: bytes, transaction: bytes) -> tuple[str, int]:

@@ -7,13 +7,12 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import md5, sha1
-from random import Random
 from typing import Generic
 
 from attrs import frozen
 
 from penstock.errors import ProtocolViolation
-from penstock_webrtc.allocation import Allocation, C, Peer
+from penstock_webrtc.allocation import Allocation, C, Peer, Randomness
 from penstock_webrtc.stun import (
     BINDING,
     Attribute,
@@ -44,7 +43,8 @@ MAX_ANSWERED = 1024
 """Such addresses in a second."""
 
 _UDP = 17
-_FIRST_PORT, _LAST_PORT = 49_152, 65_535
+_FIRST_PORT = 49_152
+"""Of the 16,384 that clients expect (RFC 8656 7.2)."""
 _CHANNELS = range(0x4000, 0x5000)
 _FAMILIES = {b"\1": 4, b"\2": 6}
 
@@ -73,7 +73,7 @@ class TurnServer(Generic[C]):
     """
 
     def __init__(
-        self, credentials: TimedCredentials, places: Callable[[C], Sequence[Peer]], random: Random
+        self, credentials: TimedCredentials, places: Callable[[C], Sequence[Peer]], random: Randomness
     ) -> None:
         self.allocations: dict[C, Allocation[C]] = {}
         self._credentials = credentials
@@ -193,9 +193,10 @@ class TurnServer(Generic[C]):
     def _allocate(
         self, message: StunMessage, client: C, name: bytes, key: bytes, now: float, wall: float
     ) -> bytes:
-        self.handle_timeout(now)
         held = self.allocations.get(client)
-        if held is not None:
+        if held is not None and held.expires <= now:
+            self.forget(client)
+        elif held is not None:
             if held.transaction == message.transaction and held.name == name:
                 return held.answer  # RFC 8656 7.2: it was sent again
             raise _Refused(437, "Allocation Mismatch")
@@ -206,7 +207,10 @@ class TurnServer(Generic[C]):
             raise _Refused(400, "Bad Request")
         if transport[0] != _UDP:
             raise _Refused(442, "Unsupported Transport Protocol")
-        if message.get(Attribute.EVEN_PORT) is not None or message.get(Attribute.RESERVATION_TOKEN) is not None:
+        if (
+            message.get(Attribute.EVEN_PORT) is not None
+            or message.get(Attribute.RESERVATION_TOKEN) is not None
+        ):
             raise _Refused(508, "Insufficient Capacity")
         family = _FAMILIES.get((message.get(Attribute.REQUESTED_ADDRESS_FAMILY) or b"\1")[:1])
         host = next((h for h, _ in self._places(client) if ipaddress.ip_address(h).version == family), None)
@@ -234,16 +238,16 @@ class TurnServer(Generic[C]):
 
     def _free_port(self) -> int:
         """Of a relayed address, which nobody else ever sees; no other allocation has it."""
-        while (port := self._random.randint(_FIRST_PORT, _LAST_PORT)) in self._ports:
-            pass
+        port = _FIRST_PORT
+        while port in self._ports or port == _FIRST_PORT:
+            port = _FIRST_PORT | int.from_bytes(self._random.randbytes(2), "big")
         self._ports.add(port)
         return port
 
     def _change(self, message: StunMessage, client: C, name: bytes, key: bytes, now: float) -> bytes:
         """What is asked of an allocation that is there."""
-        self.handle_timeout(now)
         allocation = self.allocations.get(client)
-        if allocation is None:
+        if allocation is None or allocation.expires <= now:
             raise _Refused(437, "Allocation Mismatch")
         if allocation.name != name:
             raise _Refused(441, "Wrong Credentials")

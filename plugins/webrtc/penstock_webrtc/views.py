@@ -85,7 +85,7 @@ class Views:
             await request.respond(204, headers=[("etag", _etag(peer))])
             return
         peer.restart(shared.credentials(), fragment.credentials)
-        body = Fragment(peer.ice.local, tuple(shared.candidates(_host(request))), ended=True).build()
+        body = Fragment(peer.ice.local, tuple(shared.reach.candidates(_host(request))), ended=True).build()
         await request.respond(200, body, content_type=CONTENT_TYPE, headers=[("etag", _etag(peer))])
 
     async def end(self, request: Request) -> None:
@@ -134,10 +134,12 @@ class Views:
         token = shared.token()
         shared.peers[token] = peer
         self._server.spawn(partial(self._run, shared, token, peer, (waiting, release)))
-        answer = build_answer(offer, sections, local, shared.candidates(host), shared.random.getrandbits(62))
+        answer = build_answer(
+            offer, sections, local, shared.reach.candidates(host), shared.random.getrandbits(62)
+        )
         resource = f"{request.root}/{quote(path, safe='/')}/{what}/{token}"
         headers = [("location", resource), ("etag", _etag(peer)), ("accept-patch", CONTENT_TYPE)]
-        headers += [("link", f'<{url}>; rel="ice-server"') for url in self._config.ice_servers]
+        headers += shared.ice_servers(host)
         await request.respond(201, answer, content_type=SDP, headers=headers)
 
     async def _run(
