@@ -61,6 +61,13 @@ PUBLISHED = {
 }
 """What FFmpeg publishes, and how."""
 MIME = {"h264": "video/H264", "vp8": "video/VP8", "vp9": "video/VP9", "av1": "video/AV1"}
+WAYS = {
+    "udp": ("host udp", "prflx udp"),
+    "tcp": ("host tcp", "prflx tcp"),
+    "relay udp": ("relay udp",),
+    "relay tcp": ("relay tcp",),
+}
+"""How packets come to the browser, and what it calls that."""
 SECONDS = 3.0
 SETTLE = 0.5
 BEGIN_MS = 1000
@@ -182,6 +189,30 @@ def test_it_publishes_to_itself(codec: str, server: Penstock, page: Page) -> Non
     page.evaluate(
         "names => names.forEach((name) => Playing.all[name].pc.close())", [f"from-{codec}", f"to-{codec}"]
     )
+
+
+@pytest.mark.parametrize("way", ["tcp", "relay tcp"])
+def test_it_publishes_and_plays_where_udp_does_not_get_through(
+    way: str, server: Penstock, page: Page
+) -> None:
+    """Over TCP, and by the server's own TURN server; the other ways to play are tried beside each other."""
+    path, name = f"{origin(server)}/live/by-{way.replace(' ', '-')}", f"from {way}"
+    assert begin(page, "Publishing", name, f"{path}/whip", MIME["vp8"], TONE, way)["status"] == 201
+    until(page, "peer.pc.connectionState === 'connected'", name)
+    found = page.evaluate("name => wayOf(Playing.all[name].pc)", name)
+    assert found in (WAYS[way]), found
+    players = {f"{other} from {way}": kind for other, kind in WAYS.items()} if way == "tcp" else {}
+    for player in players or {"udp": ""}:
+        told = begin(
+            page, "Playing", player, f"{path}/whep", MIME["vp8"], player.removesuffix(f" from {way}")
+        )
+        assert told["status"] == 201, told
+    with server.explained():
+        seen = watched(page, list(players) or ["udp"])
+    for player, told in seen.items():
+        check(told)
+        assert told["stats"]["way"] in players.get(player, WAYS["udp"])
+    page.evaluate("names => names.forEach((name) => Playing.all[name].pc.close())", [name, *seen])
 
 
 @pytest.mark.parametrize("carrier", ["rtsp", "rtmp", "hls", "webrtc"])

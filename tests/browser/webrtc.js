@@ -1,7 +1,25 @@
 // A page that plays by WHEP and publishes by WHIP, as their own documents have it.
 "use strict";
 
-async function exchange(pc, url) {
+// The server's own TURN servers, as its answer to OPTIONS has them (RFC 9725 4.6), over one transport.
+async function turnServers(url, transport) {
+  const links = (await fetch(url, { method: "OPTIONS" })).headers.get("Link");
+  const found = [];
+  for (const [, urls, rest] of links.matchAll(/<([^>]*)>([^<]*)/g)) {
+    const value = (name) => new RegExp(`${name}="([^"]*)"`).exec(rest)[1];
+    if (urls.endsWith(`transport=${transport}`)) {
+      found.push({ urls, username: value("username"), credential: value("credential") });
+    }
+  }
+  return found;
+}
+
+// `way` is "udp", "tcp", where nothing comes through over UDP, or "relay udp" or "relay tcp", by TURN alone.
+async function exchange(pc, url, way = "udp") {
+  const [kind, transport] = way.split(" ");
+  if (kind === "relay") {
+    pc.setConfiguration({ iceServers: await turnServers(url, transport), iceTransportPolicy: "relay" });
+  }
   await pc.setLocalDescription();
   const begun = performance.now();
   const response = await fetch(url, {
@@ -9,7 +27,8 @@ async function exchange(pc, url) {
     headers: { "Content-Type": "application/sdp" },
     body: pc.localDescription.sdp,
   });
-  const sdp = await response.text();
+  let sdp = await response.text();
+  if (way === "tcp") sdp = sdp.replace(/a=candidate:\S+ 1 udp .*\r\n/g, "");
   const told = { status: response.status, sdp, begun };
   if (response.status === 201) {
     await pc.setRemoteDescription({ type: "answer", sdp });
@@ -19,9 +38,19 @@ async function exchange(pc, url) {
   return told;
 }
 
+// What the packets of a peer go by: the kind of its own candidate, and the protocol on the wire.
+async function wayOf(pc) {
+  const reports = await pc.getStats();
+  const transport = [...reports.values()].find((report) => report.type === "transport");
+  const own = reports.get(reports.get(transport.selectedCandidatePairId).localCandidateId);
+  return `${own.candidateType} ${own.relayProtocol ?? own.protocol}`;
+}
+window.wayOf = wayOf;
+
 // A peer that plays: `video` shows it, and what is heard goes into an analyser.
 class Playing {
-  constructor(name, codec) {
+  constructor(name, codec, way) {
+    this.way = way;
     this.pc = new RTCPeerConnection();
     this.stream = new MediaStream();
     this.video = document.createElement("video");
@@ -43,7 +72,7 @@ class Playing {
   }
 
   async play(url) {
-    this.told = await exchange(this.pc, url);
+    this.told = await exchange(this.pc, url, this.way);
     return this.told;
   }
 
@@ -61,7 +90,7 @@ class Playing {
   }
 
   async stats() {
-    const found = {};
+    const found = { way: await wayOf(this.pc) };
     for (const report of (await this.pc.getStats()).values()) {
       if (report.type === "inbound-rtp") found[report.kind] = { ...report };
       if (report.type === "transport") found.transport = { ...report };
@@ -74,7 +103,8 @@ window.Playing = Playing;
 
 // A peer that publishes: the picture of `picture.py`, drawn as it is sent, and a tone.
 class Publishing {
-  constructor(name, codec, tone) {
+  constructor(name, codec, tone, way) {
+    this.way = way;
     this.canvas = document.createElement("canvas");
     Object.assign(this.canvas, { width: LAYOUT.width, height: LAYOUT.height });
     this.context = this.canvas.getContext("2d", { alpha: false });
@@ -116,7 +146,7 @@ class Publishing {
   }
 
   async publish(url) {
-    this.told = await exchange(this.pc, url);
+    this.told = await exchange(this.pc, url, this.way);
     return this.told;
   }
 

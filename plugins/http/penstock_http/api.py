@@ -71,7 +71,8 @@ class Route:
     Where several routes match, the one with more fixed characters is taken, so that ``/{path}`` comes last. HEAD is
     answered by GET's handler, without a body. With `websocket` the route also takes WebSocket upgrades.
 
-    `at_once` may answer a plain GET before `handle` is asked: see `AtOnce`.
+    `at_once` may answer a plain GET before `handle` is asked: see `AtOnce`. `options` has the headers that OPTIONS is answered
+    with, besides those that say which methods there are, and to whom.
     """
 
     pattern: str
@@ -79,6 +80,7 @@ class Route:
     methods: tuple[str, ...] = ("GET",)
     websocket: bool = False
     at_once: AtOnce | None = None
+    options: Callable[[Request], Headers] | None = None
 
 
 @frozen

@@ -164,8 +164,11 @@ class HttpApp:
         methods = _methods(routes)
 
         async def options(request: AsgiRequest) -> None:
-            allow = [("allow", ", ".join(methods))]
-            await request.respond(204, headers=allow + self._cors.preflight(request.headers, methods))
+            headers = [("allow", ", ".join(methods)), *self._cors.preflight(request.headers, methods)]
+            told = {route.options for route in routes if route.options is not None}
+            for more in told if request.url_path != "*" else ():
+                headers += more(request)
+            await request.respond(204, headers=headers)
 
         return options
 

@@ -38,8 +38,14 @@ class WebrtcPlugin(Plugin):
     def http_routes(self, server: Server, config: WebrtcConfig) -> Iterable[Route]:
         views = Views(server, config)
         return [
-            *(Route(pattern.format("whip", "push"), views.whip, ("POST",)) for pattern in PATTERNS),
-            *(Route(pattern.format("whep", "play"), views.whep, ("POST",)) for pattern in PATTERNS),
+            *(
+                Route(pattern.format("whip", "push"), views.whip, ("POST",), options=views.options)
+                for pattern in PATTERNS
+            ),
+            *(
+                Route(pattern.format("whep", "play"), views.whep, ("POST",), options=views.options)
+                for pattern in PATTERNS
+            ),
             Route("/{path}", views.whip_by_direction, ("POST",)),
             *(Route(f"/{{path}}/{what}/{{session}}", views.change, ("PATCH",)) for what in ("whip", "whep")),
             *(Route(f"/{{path}}/{what}/{{session}}", views.end, ("DELETE",)) for what in ("whip", "whep")),

@@ -19,7 +19,7 @@ from penstock import (
     StreamPath,
 )
 from penstock.media import Kind
-from penstock_http.api import Request
+from penstock_http.api import Headers, Request
 from penstock_webrtc.answer import Section, build_answer
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.fragment import CONTENT_TYPE, Fragment
@@ -64,6 +64,10 @@ class Views:
         if request.query.get("direction") != "whip":
             raise NotFound("there is nothing to post here")
         await self.whip(request)
+
+    def options(self, request: Request) -> Headers:
+        """What is told before an offer is made, since browsers do not change their ICE servers later (RFC 9725 4.6)."""
+        return shared_of(self._server).ice_servers(_host(request))
 
     async def change(self, request: Request) -> None:
         """PATCH: candidates of the peer, which need not be known, or an ICE restart (RFC 9725 4.3)."""
