@@ -200,18 +200,15 @@ def test_it_publishes_and_plays_where_udp_does_not_get_through(
     assert begin(page, "Publishing", name, f"{path}/whip", MIME["vp8"], TONE, way)["status"] == 201
     until(page, "peer.pc.connectionState === 'connected'", name)
     found = page.evaluate("name => wayOf(Playing.all[name].pc)", name)
-    assert found in (WAYS[way]), found
-    players = {f"{other} from {way}": kind for other, kind in WAYS.items()} if way == "tcp" else {}
-    for player in players or {"udp": ""}:
-        told = begin(
-            page, "Playing", player, f"{path}/whep", MIME["vp8"], player.removesuffix(f" from {way}")
-        )
-        assert told["status"] == 201, told
+    assert found in WAYS[way]
+    players = {f"{other} from {way}": other for other in (WAYS if way == "tcp" else ["udp"])}
+    for player, other in players.items():
+        assert begin(page, "Playing", player, f"{path}/whep", MIME["vp8"], other)["status"] == 201
     with server.explained():
-        seen = watched(page, list(players) or ["udp"])
-    for player, told in seen.items():
-        check(told)
-        assert told["stats"]["way"] in players.get(player, WAYS["udp"])
+        seen = watched(page, list(players))
+    for player, other in players.items():
+        check(seen[player])
+        assert seen[player]["stats"]["way"] in WAYS[other]
     page.evaluate("names => names.forEach((name) => Playing.all[name].pc.close())", [name, *seen])
 
 

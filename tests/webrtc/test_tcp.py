@@ -12,7 +12,7 @@ from attrs import define, field
 
 from penstock_webrtc.candidate import Candidate
 from penstock_webrtc.framing import Unframer, frame
-from penstock_webrtc.link import MAX_WAITING
+from penstock_webrtc.tcp import MAX_WAITING
 from tests.webrtc.client import LIMIT, Client, Rig, rig
 from tests.webrtc.test_whep import INTER, KEY, PICTURE, frames, write
 

@@ -11,6 +11,7 @@ from penstock_formats.decimal import parse_decimal
 
 _CLAUSE = "RFC 8839 5.1"
 _HOST_PREFERENCE = 126
+_MAPPED_PREFERENCE = 100
 """RFC 8445 5.1.2.2."""
 _TCP_PREFERENCE = 90
 """RFC 6544 4.2: less than all candidates for UDP, since what is lost holds up all that follows."""
@@ -76,6 +77,22 @@ def host_candidates(addresses: Iterable[str], port: int) -> Sequence[Candidate]:
             "host",
         )
         for number, address in enumerate(addresses)
+    ]
+
+
+def mapped_candidates(places: Iterable[tuple[str, int]]) -> Sequence[Candidate]:
+    """A UDP candidate for each address and port that ours is behind (RFC 8445 5.1.1.1)."""
+    return [
+        Candidate(
+            f"m{number + 1}",
+            1,
+            "udp",
+            _MAPPED_PREFERENCE << 24 | 65535 - number << 8 | 255,
+            address,
+            port,
+            "srflx",
+        )
+        for number, (address, port) in enumerate(places)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from attrs import Attribute, frozen
@@ -9,6 +10,8 @@ from attrs import Attribute, frozen
 from penstock.hooks import option
 from penstock.settings import backlog_option, is_listen, start_option
 
+STUN_SERVER = re.compile(r"stun:(?:\[([0-9A-Fa-f:.]+)\]|([^:/?#\[\]\s]+))(?::(\d{1,5}))?")
+"""RFC 7064: host and port."""
 _SCHEMES = ("stun:", "stuns:", "turn:", "turns:")
 
 
@@ -16,6 +19,12 @@ def _are_servers(_instance: Any, _attribute: Attribute[Any], value: list[str]) -
     for url in value:
         if not url.startswith(_SCHEMES) or not url.isprintable() or any(c in url for c in ' <>"'):
             raise ValueError(f"must be addresses such as 'stun:stun.example.org:3478', not {url!r}")
+
+
+def _are_stun_servers(_instance: Any, _attribute: Attribute[Any], value: list[str]) -> None:
+    for uri in value:
+        if STUN_SERVER.fullmatch(uri) is None:
+            raise ValueError(f"must be addresses such as 'stun:stun.example.org:3478', not {uri!r}")
 
 
 @frozen
@@ -41,6 +50,12 @@ class WebrtcConfig:
         [],
         "Addresses or names at which peers reach webrtc.listen, such as the public address of a router that forwards "
         "its port; empty: those of this machine.",
+    )
+    stun_servers: list[str] = option(  # noqa: RUF009
+        [],
+        "STUN servers, such as stun:stun.example.org:3478, that tell under which public address webrtc.listen is reached; "
+        "asked every 20 s.",
+        validator=_are_stun_servers,
     )
     ice_servers: list[str] = option(  # noqa: RUF009
         [],

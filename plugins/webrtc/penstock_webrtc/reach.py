@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 
 from penstock_webrtc.allocation import Peer
-from penstock_webrtc.candidate import Candidate, host_candidates, passive_candidates
+from penstock_webrtc.candidate import Candidate, host_candidates, mapped_candidates, passive_candidates
 
 
 class Reach:
@@ -18,36 +18,41 @@ class Reach:
         self._tcp_port = tcp_port
         # Peers on this machine reach it over the loopback first of all.
         self._local = tuple(dict.fromkeys(["127.0.0.1", *self._addresses]))
-        self._places = {near: self._relayed_to(near) for near in (False, True)}
+        self._mapped: tuple[Peer, ...] = ()
+        self._places: dict[bool, Sequence[Peer]] = {}
+        self.learn(())
 
-    def addresses(self, host: str) -> Sequence[str]:
-        """Where a peer at `host` finds us."""
+    def learn(self, mapped: Iterable[Peer]) -> bool:
+        """Where the media port is reached from outside, as STUN servers say; whether that is news."""
+        before = self._mapped
+        own = dict.fromkeys(self._addresses, self._port)
+        self._mapped = tuple(place for place in mapped if own.get(place[0]) != place[1])
+        for near, addresses in ((False, self._addresses), (True, self._local)):
+            places = [(str(ipaddress.ip_address(address)), self._port) for address in addresses]
+            self._places[near] = tuple(dict.fromkeys([*places, *self._mapped]))
+        return self._mapped != before
+
+    def _own(self, host: str) -> Sequence[str]:
         return self._local if _is_near(host) else self._addresses
 
     def candidates(self, host: str) -> Sequence[Candidate]:
         """What an answer to a peer at `host` has, UDP first."""
-        found = host_candidates(self.addresses(host), self._port)
+        found = [*host_candidates(self._own(host), self._port), *mapped_candidates(self._mapped)]
         if self._tcp_port is None:
             return found
-        return [*found, *passive_candidates(self.addresses(host), self._tcp_port)]
+        # What forwards the one port is taken to forward the other as well.
+        addresses = dict.fromkeys([*self._own(host), *(address for address, _ in self._mapped)])
+        return [*found, *passive_candidates(addresses, self._tcp_port)]
 
     def places(self, host: str) -> Sequence[Peer]:
         """The addresses and ports of ours that a client of TURN at `host` may send to; there are no others."""
         return self._places[_is_near(host)]
 
-    def _relayed_to(self, near: bool) -> Sequence[Peer]:
-        found: list[Peer] = []
-        for address in self._local if near else self._addresses:
-            try:
-                found.append((str(ipaddress.ip_address(address)), self._port))
-            except ValueError:
-                continue  # `webrtc.listen` may have a name, which no client of TURN can ask for
-        return tuple(found)
-
     def turn_urls(self, host: str) -> Sequence[str]:
-        """TURN URIs (RFC 7065) of our first address of each family, over UDP and over TCP."""
+        """TURN URIs (RFC 7065), over UDP and over TCP: of one address of each family, that outside where there is one."""
         first: dict[bool, str] = {}
-        for address in self.addresses(host):
+        outside = () if _is_near(host) else self._mapped
+        for address in (*(address for address, _ in outside), *self._own(host)):
             first.setdefault(":" in address, f"[{address}]" if ":" in address else address)
         return [
             f"turn:{address}:{self._tcp_port}?transport={transport}"

@@ -24,10 +24,11 @@ from penstock.settings import parse_listen
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.dtls import Identity
 from penstock_webrtc.interfaces import local_addresses
-from penstock_webrtc.link import serve_link
+from penstock_webrtc.outside import watch_outside
 from penstock_webrtc.reach import Reach
 from penstock_webrtc.relay import Relay
 from penstock_webrtc.shared import Shared, share
+from penstock_webrtc.tcp import serve_link
 from penstock_webrtc.timed import TimedCredentials
 from penstock_webrtc.udp import Port
 
@@ -117,6 +118,8 @@ class WebrtcService:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(port.run, server.poller)
                     tasks.start_soon(shared.watch)
+                    if config.stun_servers:
+                        tasks.start_soon(watch_outside, server, port, reach, config.stun_servers)
                     if second is not None:
                         relay = Relay(port, reach, turn) if turn else None
                         serve = partial(serve_link, server, port, relay)
@@ -131,16 +134,17 @@ class WebrtcService:
 
     async def _addresses(self, host: str | None) -> Sequence[str]:
         """What candidates have: addresses, since browsers do not look names up."""
-        if not self._config.addresses:
-            return [host] if host and host not in ("0.0.0.0", "::") else local_addresses()
+        names, key = self._config.addresses, "webrtc.addresses"
+        if not names:
+            if not host or host in ("0.0.0.0", "::"):
+                return local_addresses()
+            names, key = [host], "webrtc.listen"
         found: list[str] = []
-        for name in self._config.addresses:
+        for name in names:
             try:
                 infos = await anyio.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
             except OSError as e:
-                raise UserError(
-                    f"webrtc.addresses: {name} cannot be found ({e.strerror}); correct it."
-                ) from None
+                raise UserError(f"{key}: {name} cannot be found ({e.strerror}); correct it.") from None
             found += [str(info[4][0]) for info in infos]
         return list(dict.fromkeys(found))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import md5, sha1
@@ -43,6 +44,7 @@ MAX_ANSWERED = 1024
 """Such addresses in a second."""
 
 _UDP = 17
+_NONCE = re.compile(rb"[0-9a-f]{24}")
 _FIRST_PORT = 49_152
 """Of the 16,384 that clients expect (RFC 8656 7.2)."""
 _CHANNELS = range(0x4000, 0x5000)
@@ -155,10 +157,9 @@ class TurnServer(Generic[C]):
         return stamp + hmac.digest(self._secret, stamp + place, sha1).hex()[:16].encode()
 
     def _fresh(self, nonce: bytes, client: C, now: float) -> bool:
-        try:
-            at = int(nonce[:8], 16)
-        except ValueError:
+        if _NONCE.fullmatch(nonce) is None:
             return False
+        at = int(nonce[:8], 16)
         return hmac.compare_digest(self._nonce(client, at), nonce) and at + NONCE_SECONDS > now
 
     def _may_answer(self, client: C, now: float) -> bool:
@@ -251,16 +252,15 @@ class TurnServer(Generic[C]):
             raise _Refused(437, "Allocation Mismatch")
         if allocation.name != name:
             raise _Refused(441, "Wrong Credentials")
-        match message.method:
-            case 4:
-                return self._refresh(message, allocation, key, now)
-            case 8:
-                self._create_permissions(message, allocation, now)
-            case 9:
-                self._bind_channel(message, allocation, now)
-            case _:
-                # RFC 6062 would have us connect to a peer.
-                raise _Refused(403, "Forbidden")
+        if message.method == REFRESH:
+            return self._refresh(message, allocation, key, now)
+        if message.method == CREATE_PERMISSION:
+            self._create_permissions(message, allocation, now)
+        elif message.method == CHANNEL_BIND:
+            self._bind_channel(message, allocation, now)
+        else:
+            # RFC 6062 would have us connect to a peer.
+            raise _Refused(403, "Forbidden")
         return _answer(message, (), key)
 
     def _refresh(self, message: StunMessage, allocation: Allocation[C], key: bytes, now: float) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from anyio.lowlevel import checkpoint
@@ -15,7 +15,7 @@ from penstock.publisher import Publisher, flush_all
 from penstock.udp import received
 from penstock_webrtc.ice import Address
 from penstock_webrtc.route import Route, UdpRoute
-from penstock_webrtc.stun import Attribute, StunMessage
+from penstock_webrtc.stun import Attribute, Kind, StunMessage
 
 
 class PortPeer(Protocol):
@@ -41,6 +41,8 @@ class Port:
         self.sock = sock
         self.number: int = sock.getsockname()[1]
         self.dropped = 0
+        self.answered: Callable[[StunMessage, Address], bool] | None = None
+        """Takes answers to what we have asked, and tells whether they are."""
         self._names: dict[bytes, PortPeer] = {}
         self._keys: dict[Hashable, PortPeer] = {}
 
@@ -106,6 +108,8 @@ class Port:
             message = StunMessage.parse(data)
         except ProtocolViolation:
             return False
+        if message.kind in (Kind.SUCCESS, Kind.ERROR):
+            return self.answered is not None and isinstance(way, tuple) and self.answered(message, way)
         # RFC 8445 7.2.2: the name of who is asked comes first.
         name = (message.get(Attribute.USERNAME) or b"").partition(b":")[0]
         peer = self._names.get(name)
