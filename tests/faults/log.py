@@ -44,7 +44,7 @@ def one_line(server: FaultServer, address: str) -> dict[str, Any]:
         time.sleep(0.02)
     assert len(found) == 1, f"more than one line of {address}: {found}"
     line = found[0]
-    assert line["protocol"].split("-")[0].rstrip("s") in ("rtmp", "rtsp", "srt", "http", "w"), line
+    assert line["protocol"].split("-")[0].rstrip("s") in ("rtmp", "rtsp", "srt", "http", "webrtc", "w"), line
     assert line["reason"], line
     return line
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from hashlib import md5
+from ipaddress import ip_address
 from random import Random
 
 from attrs import define, field
 
-from penstock_webrtc.stun import Attribute, Kind, StunMessage, parse_xor_address, xor_address
+from penstock_webrtc.stun import COOKIE, Attribute, Kind, StunMessage, parse_xor_address
 from penstock_webrtc.turn import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, SEND
 
 UDP = (int(Attribute.REQUESTED_TRANSPORT), b"\x11\0\0\0")
@@ -44,7 +45,7 @@ class TurnClient:
     def to_peers(self, method: int, *peers: Peer, more: tuple[tuple[int, bytes], ...] = ()) -> bytes:
         """A request that names peers."""
         transaction = self.random.randbytes(12)
-        every = [(int(Attribute.XOR_PEER_ADDRESS), xor_address(*peer, transaction)) for peer in peers]
+        every = [(int(Attribute.XOR_PEER_ADDRESS), address_of(peer, transaction)) for peer in peers]
         every += [*more, (Attribute.USERNAME, self.name.encode()), (Attribute.REALM, self.realm)]
         every += [(Attribute.NONCE, self.nonce)]
         return StunMessage(Kind.REQUEST, method, transaction, tuple(every)).encode(self.key)
@@ -65,10 +66,18 @@ class TurnClient:
     def send(self, peer: Peer, data: bytes) -> bytes:
         transaction = self.random.randbytes(12)
         every = (
-            (int(Attribute.XOR_PEER_ADDRESS), xor_address(*peer, transaction)),
+            (int(Attribute.XOR_PEER_ADDRESS), address_of(peer, transaction)),
             (int(Attribute.DATA), data),
         )
         return StunMessage(Kind.INDICATION, SEND, transaction, every).encode()
+
+
+def address_of(peer: Peer, transaction: bytes) -> bytes:
+    """XOR-PEER-ADDRESS as it is: an IPv4 address within IPv6 stays one of IPv6."""
+    ip = ip_address(peer[0])
+    port = (peer[1] ^ 0x2112).to_bytes(2, "big")
+    masked = bytes(a ^ b for a, b in zip(ip.packed, COOKIE + transaction, strict=False))
+    return bytes((0, 1 if ip.version == 4 else 2)) + port + masked
 
 
 def code(data: bytes) -> int:

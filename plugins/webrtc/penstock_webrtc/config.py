@@ -34,7 +34,7 @@ class WebrtcConfig:
     listen: str = option(":8000", "Address and UDP port of media, for all peers.", validator=is_listen)
     listen_tcp: str = option(
         ":8888",
-        "Address and port for peers that UDP port does not reach: media over TCP (ICE-TCP), and TURN over TCP and UDP; "
+        "Address and port for peers that do not reach webrtc.listen: media over TCP (ICE-TCP), and TURN over TCP and UDP; "
         "empty: neither.",
         validator=is_listen,
     )
