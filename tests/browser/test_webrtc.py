@@ -19,6 +19,7 @@ from tests.machine import alone
 from . import picture
 from .chromium import chromium
 from .play import GOPS, origin
+from .proxy import proxy
 from .publisher import TONE, publishing
 from .wall import watch_script
 
@@ -69,6 +70,7 @@ WAYS = {
 }
 """How packets come to the browser, and what it calls that."""
 SECONDS = 3.0
+OUTAGE = 5.0
 SETTLE = 0.5
 BEGIN_MS = 1000
 """From the offer to the first picture that is shown."""
@@ -210,6 +212,40 @@ def test_it_publishes_and_plays_where_udp_does_not_get_through(
         check(seen[player])
         assert seen[player]["stats"]["way"] in WAYS[other]
     page.evaluate("names => names.forEach((name) => Playing.all[name].pc.close())", [name, *seen])
+
+
+@pytest.mark.full
+def test_five_seconds_without_a_network(server: Penstock, page: Page) -> None:
+    """Who publishes and who plays go on in the sessions that they had (RFC 7675: consent lasts for 30 s)."""
+    path = f"{origin(server)}/live/outage"
+
+    def sessions() -> list[object]:
+        return [e.get("session") for e in server.log() if e.get("event") == "session closed"]
+
+    listening = [e for e in server.log() if (e.get("event"), e.get("what")) == ("listening", "webrtc")]
+    with proxy(int(str(listening[0]["port"]))) as network, server.explained():
+        way = f"via {network.port}"
+        assert begin(page, "Publishing", "cut off", f"{path}/whip", MIME["vp8"], TONE, way)["status"] == 201
+        until(page, "peer.pc.connectionState === 'connected'", "cut off")
+        for name, other in (("viewer", way), ("canary", "udp")):
+            assert begin(page, "Playing", name, f"{path}/whep", MIME["vp8"], other)["status"] == 201
+        check(watched(page, ["viewer"])["viewer"])
+        before = sessions()
+        network.up = False
+        page.wait_for_timeout(OUTAGE * 1000)
+        assert network.dropped > 100
+        shown = page.evaluate("() => Playing.all.viewer.watcher.frames.length")
+        network.up = True
+        began = time.monotonic()
+        page.wait_for_function(
+            "shown => Playing.all.viewer.watcher.frames.length > shown + 10", arg=shown, timeout=LIMIT * 1000
+        )
+        print(f"pictures again {time.monotonic() - began:.2f} s after the network")
+        seen = watched(page, ["viewer", "canary"])
+        for told in seen.values():
+            told["stats"]["video"]["packetsLost"] = 0  # of the time without a network
+            check(told)
+        assert sessions() == before
 
 
 @pytest.mark.parametrize("carrier", ["rtsp", "rtmp", "hls", "webrtc"])

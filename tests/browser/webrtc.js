@@ -14,7 +14,8 @@ async function turnServers(url, transport) {
   return found;
 }
 
-// `way` is "udp", "tcp", where nothing comes through over UDP, or "relay udp" or "relay tcp", by TURN alone.
+// `way` is "udp", "tcp", where nothing comes through over UDP, "relay udp" or "relay tcp", by TURN alone, or "via" and a
+// UDP port that stands for the server's.
 async function exchange(pc, url, way = "udp") {
   const [kind, transport] = way.split(" ");
   if (kind === "relay") {
@@ -28,6 +29,10 @@ async function exchange(pc, url, way = "udp") {
     body: pc.localDescription.sdp,
   });
   let sdp = await response.text();
+  if (kind === "via") {
+    sdp = sdp.replace(/a=candidate:\S+ 1 tcp .*\r\n/g, "");
+    sdp = sdp.replace(/(a=candidate:\S+ 1 udp \d+ \S+) \d+/g, `$1 ${transport}`);
+  }
   if (way === "tcp") sdp = sdp.replace(/a=candidate:\S+ 1 udp .*\r\n/g, "");
   const told = { status: response.status, sdp, begun };
   if (response.status === 201) {

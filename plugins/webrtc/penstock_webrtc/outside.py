@@ -10,6 +10,7 @@ from random import SystemRandom
 import anyio
 
 from penstock.errors import ProtocolViolation
+from penstock.net import format_address
 from penstock.server import Server
 from penstock_webrtc.config import STUN_SERVER
 from penstock_webrtc.ice import Address
@@ -32,7 +33,7 @@ async def watch_outside(server: Server, port: Port, reach: Reach, uris: Iterable
 
         def tell(mapping: Mapping = mapping) -> None:
             if reach.learn(mapping.mapped):
-                found = [f"{host}:{number}" for host, number in mapping.mapped]
+                found = ", ".join(format_address(place) for place in mapping.mapped)
                 server.plugins.limited_log("public addresses", protocol="webrtc", addresses=found or "none")
 
         def answered(message: StunMessage, address: Address, mapping: Mapping = mapping) -> bool:

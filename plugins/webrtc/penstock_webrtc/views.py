@@ -17,6 +17,7 @@ from penstock import (
     Server,
     Session,
     StreamPath,
+    UserError,
 )
 from penstock.media import Kind
 from penstock_http.api import Headers, Request
@@ -67,7 +68,10 @@ class Views:
 
     def options(self, request: Request) -> Headers:
         """What is told before an offer is made, since browsers do not change their ICE servers later (RFC 9725 4.6)."""
-        return shared_of(self._server).ice_servers(_host(request))
+        try:
+            return shared_of(self._server).ice_servers(_host(request))
+        except UserError:
+            return ()  # who makes an offer is told why
 
     async def change(self, request: Request) -> None:
         """PATCH: candidates of the peer, which need not be known, or an ICE restart (RFC 9725 4.3)."""
