@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 async def test_it_is_a_candidate() -> None:
     async with rig() as other:
         number = next(e.port for e in other.server.endpoints if e.what == "webrtc-turn")
-        config = {
+        config: dict[str, object] = {
             "addresses": ["192.0.2.1"],
             "stun_servers": ["stun:[::1]", f"stun:127.0.0.1:{number}"],
         }
