@@ -66,11 +66,11 @@ class Unframer:
 
 
 def _framing(held: bytearray) -> Framing | None:
-    if len(held) >= 8 and held[4:8] == COOKIE:
+    if held.startswith(COOKIE, 4):
         return Framing.TURN
     if len(held) < 10:
         return None
-    if held[6:10] == COOKIE:
+    if held.startswith(COOKIE, 6):
         return Framing.FRAMED
     raise ProtocolViolation("the connection does not begin with a STUN message", _CLAUSE)
 
