@@ -11,7 +11,7 @@ from attrs import frozen
 from penstock.datagram import StampSink
 from penstock.ring import Unit
 from penstock.sink import Spawn
-from penstock.udp import runs, send_run
+from penstock.udp import send_all
 from penstock_webrtc.ice import Address
 
 
@@ -63,8 +63,7 @@ class UdpRoute:
         return False
 
     def send(self, datagrams: Sequence[bytes]) -> None:
-        for run in runs(datagrams):
-            send_run(self.sock, run, self.address)
+        send_all(self.sock, datagrams, self.address)
 
     def hold(self) -> None:
         """There is nothing to be kept."""
@@ -81,6 +80,9 @@ class RouteSink(StampSink):
     ) -> None:
         super().__init__(route.sock, route.address, stamp, spawn)
         self.route = route
+
+    def emit(self, units: Sequence[Unit]) -> None:
+        self.route.send(self.stamp(units))
 
     def send(self, datagrams: Sequence[bytes]) -> None:
         self.route.send(datagrams)
