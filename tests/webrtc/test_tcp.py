@@ -118,7 +118,7 @@ async def test_it_goes_on_over_another_way_where_one_ends(served: Rig) -> None:
 async def test_who_does_not_read_loses_packets_and_nothing_waits_for_it(served: Rig) -> None:
     publisher, (picture,) = await served.publish("live/one", PICTURE)
     slow, canary = TcpClient(), TcpClient()
-    slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
     await playing(served, slow)
     await playing(served, canary)
     count = 1000
