@@ -343,3 +343,33 @@ async def test_what_a_player_had_is_given_back_at_its_end(state: str) -> None:
                     await anyio.sleep(0.01)
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("end", ["leaves", "says goodbye", "is wrong", "is wrong at first"])
+async def test_what_a_publisher_had_is_given_back_at_its_end(end: str) -> None:
+    """Nor do those wait for the collector that sent what RTSP does not have."""
+    async with serving() as server:
+        gc.collect()
+        gc.disable()
+        try:
+            async with talking(server, "live/recorded") as peer:
+                if end != "is wrong at first":
+                    await peer.ask("ANNOUNCE", "", "Content-Type: application/sdp", body=sdp(VIDEO))
+                    way = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record"
+                    await peer.ask("SETUP", "/trackID=0", way)
+                    assert (await peer.ask("RECORD")).status == 200
+                    await peer.send(0, rtp(1, 0, IDR, marker=True))
+                with anyio.fail_after(5):
+                    while not (sessions := [s for s in server.sessions if s.protocol == "rtsp"]):
+                        await anyio.sleep(0.01)
+                session = weakref.ref(sessions.pop())
+                if end == "says goodbye":
+                    await peer.ask("TEARDOWN")
+                elif end.startswith("is wrong"):
+                    await peer.tcp.send(b"FOO BAR\r\n\r\n")
+                    await peer.tcp.receive()
+            with anyio.fail_after(5):
+                while session() is not None:
+                    await anyio.sleep(0.01)
+        finally:
+            gc.enable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import copy
 
 from penstock.errors import ProtocolViolation
 from penstock_formats.decimal import parse_decimal
@@ -63,7 +64,8 @@ class MessageReader:
             return self._read()
         except ProtocolViolation as violation:
             violation.offset = self._offset
-            self._violation = violation
+            # Without what led to it, which has this in it: nobody would give that back.
+            self._violation = copy(violation)
             self._buffer.clear()
             raise
 

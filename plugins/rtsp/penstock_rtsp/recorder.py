@@ -119,3 +119,4 @@ class Recorder:
         if self.ingest is not None:
             self.ingest.finish(time.monotonic_ns())
             self.ingest.publisher.close(reason)
+            self.ingest.publisher.on_key_frame_request = None  # it has this recorder

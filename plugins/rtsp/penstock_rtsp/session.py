@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from penstock.errors import ProtocolViolation, leading
+from penstock.errors import ProtocolViolation
 from penstock.net import Connection, slices
 from penstock.session import Session
 from penstock_formats.rtp.ingest import Ingest
@@ -42,7 +42,8 @@ class RtspSession:
         self._receive = receive
         self._rtsp = ServerConnection(NAME)
         self._failure: Exception | None = None
-        self._failed = anyio.Event()
+        self._over = anyio.Event()
+        """Set where a publisher's session has failed or ended."""
         self._limit = shared.server.config.server.handshake_timeout
         self._begin_by = time.monotonic() + self._limit
         """Monotonic seconds by which the peer has to play or record."""
@@ -66,19 +67,26 @@ class RtspSession:
             self._goodbye()
             # They call each other: what a session had would wait for the collector, thousands at once.
             del self._methods
+            self._failure = None
 
     def _began(self) -> None:
         self._begin_by = math.inf
 
     async def _record(self) -> None:
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._tick)
-                tasks.start_soon(self._raise)
+        # What is cancelled, or raised through the group, would keep itself until the collector comes.
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._look_after, tasks.cancel_scope)
+            try:
                 await self._loop()
-                tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            raise leading(group) from None
+            except Exception as error:  # noqa: BLE001 - raised again below
+                self._fail(error)
+            finally:
+                self._over.set()
+        if self._failure is not None:
+            try:
+                raise self._failure
+            finally:
+                self._failure = None
 
     async def _loop(self) -> None:
         """Serve the peer until it leaves or begins to record."""
@@ -139,20 +147,27 @@ class RtspSession:
             self._session.kick(f"no sign of life for {limit} s")
 
     def _fail(self, error: Exception) -> None:
+        """End the session with what went wrong: at the shared ports, or in either of a publisher's tasks."""
         self._failure = self._failure or error
-        self._failed.set()
+        self._over.set()
 
-    async def _raise(self) -> None:
-        """End the session with what went wrong at the shared ports."""
-        await self._failed.wait()
+    async def _look_after(self, session: anyio.CancelScope) -> None:
+        """Look after a publisher until its `session`, which ends with what fails, is over."""
+        try:
+            with anyio.CancelScope(shield=True):  # `_over` ends it, as soon
+                await self._tick()
+        except Exception as error:  # noqa: BLE001 - raised again by who started this
+            self._fail(error)
         if self._failure is not None:
-            raise self._failure
+            session.cancel()
 
     async def _tick(self) -> None:
         """Reports to a publisher, and what its reorder buffers gave up waiting for."""
         reported = time.monotonic()
         while (ingest := self._ingest) is not None and not ingest.publisher.closed:
-            await anyio.sleep(TICK_SECONDS if self._channels.datagrams or not ingest.aligned else 1.0)
+            with anyio.move_on_after(TICK_SECONDS if self._channels.datagrams or not ingest.aligned else 1.0):
+                await self._over.wait()
+                return
             ingest.handle_timeout(time.monotonic_ns())
             await ingest.publisher.flush()
             if time.monotonic() - reported >= REPORT_SECONDS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from copy import copy
 
 from attrs import frozen
 
@@ -64,7 +65,8 @@ class TunnelReader:
         try:
             return self._read()
         except ProtocolViolation as violation:
-            self._violation = violation
+            # Without what led to it, which has this in it: nobody would give that back.
+            self._violation = copy(violation)
             raise
 
     def rest(self) -> bytes:

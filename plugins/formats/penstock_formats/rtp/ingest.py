@@ -244,6 +244,7 @@ class Ingest:
         for track in self.tracks:
             self.publisher.session.count("bad_packets", track.bad)
             self.publisher.session.count("lost_packets", track.lost)
+        self.tracks.clear()  # each has this, and what a publisher had would wait for the collector
 
     def _release(self, now: int) -> None:
         held = self._held
