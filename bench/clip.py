@@ -52,6 +52,17 @@ def write(path: Path, records: list[Record]) -> None:
             out.write(r.data)
 
 
+def read(path: Path) -> list[Record]:
+    data = path.read_bytes()
+    _, count, _ = _HEAD.unpack_from(data)
+    found, at = [], _HEAD.size
+    for _ in range(count):
+        moment, kind, flags, segment, size = _RECORD.unpack_from(data, at)
+        at += _RECORD.size + size
+        found.append(Record(moment, kind, flags, data[at - size : at], segment))
+    return found
+
+
 def encode(ffmpeg: str, path: Path) -> None:
     """2.0 Mbit/s of H.264 constrained baseline and 128 kbit/s of AAC, as an FLV file."""
     picture = f"testsrc2=size=1280x720:rate={FPS},noise=alls=12:allf=t"
@@ -104,6 +115,34 @@ def messages(data: bytes) -> list[Record]:
             sounds += 1
     frames.sort(key=lambda r: r.time)
     return configs + frames
+
+
+def with_opus() -> Path:
+    """The clip with Opus in packets of 20 ms in place of AAC, as Enhanced RTMP has it; ``opus.tags`` beside the others."""
+    target = prepare() / "opus.tags"
+    if target.exists():
+        return target
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+    except ImportError:
+        raise SystemExit("bench needs imageio-ffmpeg, whose FFmpeg writes Opus in FLV") from None
+    sound = BUILD / "opus.flv"
+    command = [get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-f", "lavfi"]
+    command += ["-i", "anoisesrc=r=48000:color=pink:amplitude=0.4", "-t", str(SECONDS + 1), "-ac", "2"]
+    subprocess.run([*command, "-c:a", "libopus", "-b:a", "96k", "-f", "flv", str(sound)], check=True)
+    pictures = messages((BUILD / f"clip-{SECONDS}.flv").read_bytes())
+    records = [r for r in pictures if r.kind == VIDEO]
+    sounds = 0
+    for kind, _, body in flv_tags(sound.read_bytes()):
+        # Enhanced RTMP: 9 in the upper half says that a FourCC follows; packet type 0 is the config, 1 a frame.
+        if kind == AUDIO and body[0] == 0x90:
+            records.insert(0, Record(0, AUDIO, CONFIG, body))
+        elif kind == AUDIO and body[0] == 0x91 and sounds < SECONDS * 50:
+            records.append(Record(sounds * 20, AUDIO, 0, body))
+            sounds += 1
+    configs = [r for r in records if r.flags & CONFIG]
+    write(target, configs + sorted((r for r in records if not r.flags & CONFIG), key=lambda r: r.time))
+    return target
 
 
 def rtmp_trace(records: list[Record]) -> list[Record]:

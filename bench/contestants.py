@@ -112,8 +112,8 @@ def ours_command(window: str, loop: str, rtmp: int, rtsp: int, http: int) -> lis
 
 
 @contextmanager
-def publish(url: str, folder: Path) -> Iterator[None]:
-    tags = clip.prepare() / "clip.tags"
+def publish(url: str, folder: Path, tags: Path | None = None) -> Iterator[None]:
+    tags = tags or clip.prepare() / "clip.tags"
     with Process([program("publisher"), str(tags), url], LOAD_CORE, folder / "publisher.log") as p:
         p.wait_for_text("publishing")
         yield

@@ -128,6 +128,8 @@ class Client:
             lines += [f"a=mid:{number}", f"a={self.direction}", "a=rtcp-mux", f"a=setup:{self.setup}"]
             lines += [f"a=ice-ufrag:{self.credentials.ufrag}", f"a=ice-pwd:{self.credentials.password}"]
             lines += [f"a=fingerprint:{name} {value.hex(':')}", f"a=rtpmap:{pt} {coding}"]
+            if coding.startswith("H264"):
+                lines += [f"a=fmtp:{pt} packetization-mode=1;profile-level-id=42e01f"]
             lines += [f"a=rtcp-fb:{pt} {what}" for what in self.feedback]
             lines += ["a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"]
             lines += ["a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid"]

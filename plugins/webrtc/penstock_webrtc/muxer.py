@@ -8,7 +8,7 @@ from attrs import define
 
 from penstock.errors import Closed
 from penstock.fixed_tracks import FixedTracks
-from penstock.media import Epoch, Event, Frame, Kind, Track, TrackAdded
+from penstock.media import Epoch, Event, Frame, Kind, Track, TrackAdded, to_ticks
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.rtp import RTP, Packetizer, SampledPacketizer
@@ -22,19 +22,26 @@ LATE = "the peer was told of the tracks that there were when it came"
 class PayloadUnit(Unit):
     """One frame as RTP payloads. `pts` is in ns, `ticks` are the RTP times of the payloads after the first one's."""
 
-    __slots__ = ("pts", "ticks")
+    __slots__ = ("_clock_rate", "_time", "pts", "ticks")
 
     def __init__(
-        self, frame: Frame, payloads: tuple[bytes, ...], ticks: tuple[int, ...], *, key: bool
+        self, frame: Frame, payloads: tuple[bytes, ...], ticks: tuple[int, ...], clock_rate: int, *, key: bool
     ) -> None:
         super().__init__(frame.track, payloads, frame.dts, key=key, video=frame.track.kind is Kind.VIDEO)
         self.pts = frame.pts
         self.ticks = ticks
+        self._clock_rate = clock_rate
+        self._time = to_ticks(frame.pts, clock_rate)
+
+    def ticks_of(self, pts: int) -> int:
+        """The RTP time of the frame where it is shown at `pts`, before a sender's own offset."""
+        return self._time if pts == self.pts else to_ticks(pts, self._clock_rate)
 
 
 @define
 class _Source:
     packetizer: Packetizer
+    clock_rate: int
     pts: int = 0
 
 
@@ -51,7 +58,9 @@ class PayloadMuxer:
             binding = registry.get(track.codec, RTP)
             if binding is None or track.config is None or track.kind is Kind.DATA:
                 continue
-            self._sources[track.id] = _Source(binding.packetizer(track, MAX_PAYLOAD))
+            self._sources[track.id] = _Source(
+                binding.packetizer(track, MAX_PAYLOAD), binding.describe(track).clock_rate
+            )
             carried.append(track)
             if self._leader < 0 and track.kind is Kind.VIDEO:
                 self._leader = track.id
@@ -89,7 +98,7 @@ class PayloadMuxer:
                 later.append(total)
             ticks = tuple(later)
         key = event.key and event.track.id == self._leader
-        return (PayloadUnit(event, tuple(payloads), ticks, key=key),)
+        return (PayloadUnit(event, tuple(payloads), ticks, source.clock_rate, key=key),)
 
     def _note(self, event: Event) -> None:
         self._fixed.note(event)

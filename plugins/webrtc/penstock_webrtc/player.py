@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from random import Random
 
 import anyio
-from attrs import define, field
 
 from penstock.feed import Reader
-from penstock.media import NS, Frame, Kind, Track, to_ticks
+from penstock.media import Frame, Kind, Track
 from penstock.publisher import Publisher
 from penstock.registry import INFO
 from penstock.ring import Unit
@@ -24,30 +22,23 @@ from penstock_formats.rtcp import (
     PictureLoss,
     RtcpPacket,
     SenderReport,
-    SourceDescription,
     encode_rtcp,
-    ns_to_ntp,
 )
 from penstock_formats.sdp import Direction
-from penstock_webrtc.answer import CNAME, Section, sources
+from penstock_webrtc.answer import Section, sources
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.muxer import PayloadMuxer, PayloadUnit
 from penstock_webrtc.negotiation import Played
-from penstock_webrtc.repair import build_repair
-from penstock_webrtc.retransmission import History, Sent
 from penstock_webrtc.route import Route, RouteSink
+from penstock_webrtc.sender import Sender
 from penstock_webrtc.srtp import Srtp
 
-REPORT_NS = NS
-"""Between two sender reports: browsers put sound and picture in step by them, and do not with what is older than some seconds."""
 PRESSED = 32
 """What came before the reader did is shown so many times faster: pictures up to now at once, and no delay that stays."""
 FEEDBACK = ("nack", "nack pli", "ccm fir")
 OBSERVED = 16
 """Frames that show whether pictures are reordered: encoders begin with that in their first group."""
 OBSERVE_SECONDS = 1.0
-
-_HEADER = struct.Struct("!BBHII")
 
 
 async def is_reordered(stream: Stream, track: Track) -> bool:
@@ -75,29 +66,6 @@ async def is_reordered(stream: Stream, track: Track) -> bool:
     return False
 
 
-@define(eq=False)
-class _Sender:
-    """One track on its way to this peer. Sequence numbers are unwrapped."""
-
-    played: Played
-    ssrc: int
-    repair_ssrc: int
-    sequence: int
-    repair_sequence: int
-    offset: int
-    history: History = field(factory=History)
-    packets: int = 0
-    octets: int = 0
-    reported: int | None = None
-
-    def report(self, stream: Stream, pts: int) -> bytes:
-        rtp_time = to_ticks(pts, self.played.format.clock_rate) + self.offset
-        report = SenderReport(
-            self.ssrc, ns_to_ntp(stream.clock.wall(pts)), rtp_time, self.packets, self.octets
-        )
-        return encode_rtcp([report, SourceDescription(((self.ssrc, ((1, CNAME.encode()),)),))])
-
-
 class Player:
     """What one peer plays of a stream."""
 
@@ -119,17 +87,10 @@ class Player:
         self._sink: RouteSink | None = None
         self._srtp: Srtp | None = None
         self._repeated = 0
+        bits = random.getrandbits
+        # RFC 3711 3.3.1: numbers begin in the lower half, so that a lost first packet does not hide that they wrapped.
         self._senders = {
-            p.track.id: _Sender(
-                p,
-                random.getrandbits(32),
-                random.getrandbits(32),
-                # RFC 3711 3.3.1: in the lower half, so that a lost first packet does not hide that the number wrapped.
-                random.getrandbits(15),
-                random.getrandbits(15),
-                random.getrandbits(32),
-            )
-            for p in played
+            p.track.id: Sender(p, bits(32), bits(32), bits(15), bits(15), bits(32)) for p in played
         }
         self._by_ssrc = {sender.ssrc: sender for sender in self._senders.values()}
 
@@ -212,80 +173,30 @@ class Player:
         if sender is not None and sender.played.track.kind is Kind.VIDEO:
             self._stream.request_key_frame(sender.played.track)
 
-    def _stamp(self, units: Sequence[Unit]) -> list[bytes]:
-        """The packets of this peer: header and encryption are its own, the payloads are everybody's."""
-        srtp, live = self._srtp, self._live
+    def _stamp(self, units: Sequence[Unit]) -> Sequence[bytes]:
+        """The packets of this peer."""
+        srtp, live, senders = self._srtp, self._live, self._senders
         found: list[bytes] = []
         if srtp is None:
             return found
-        protect, pack = srtp.protect, _HEADER.pack
         for unit in units:
-            if not isinstance(unit, PayloadUnit) or unit.of is None:
+            sender = senders.get(unit.of)  # type: ignore[arg-type] # of None there is none
+            if sender is None or not isinstance(unit, PayloadUnit):
                 continue
-            sender = self._senders.get(unit.of)
-            if sender is None:
-                continue
-            pts, payloads = unit.pts, unit.payloads
+            pts = unit.pts
             if pts < live:
-                if not unit.video:
-                    continue
-                pts = live - (live - pts) // PRESSED
-            fmt = sender.played.format
-            timestamp = to_ticks(pts, fmt.clock_rate) + sender.offset & 0xFFFFFFFF
-            number, ssrc, kind = sender.sequence, sender.ssrc, fmt.payload_type or 0
-            count = len(payloads)
-            marked = kind | 0x80 if sender.played.binding.marks_last else kind
-            sent = Sent(number, unit.time, timestamp, payloads, unit.ticks)
-            if unit.ticks:
-                times = [sent.timestamp_of(i) & 0xFFFFFFFF for i in range(count)]
-                packets = [
-                    protect(pack(0x80, kind, number + i & 0xFFFF, at, ssrc) + payload)
-                    for i, (at, payload) in enumerate(zip(times, payloads, strict=True))
-                ]
-            else:
-                # Here is the cost of each packet: as little as can be beside the encryption.
-                packets = [
-                    protect(pack(0x80, kind, n & 0xFFFF, timestamp, ssrc) + payload)
-                    for n, payload in enumerate(payloads[:-1], number)
-                ]
-                last = pack(0x80, marked, number + count - 1 & 0xFFFF, timestamp, ssrc)
-                packets.append(protect(last + payloads[-1]))
-            if sender.played.retransmission is None:
-                # RFC 7714 9.1: never the same number with other bytes, so that only what was sent can be sent again.
-                sent = Sent(number, unit.time, timestamp, packets)
-            sender.sequence = number + count
-            sender.packets += count
-            sender.octets += unit.size
-            sender.history.add(sent, unit.size)
-            found += packets
-            if unit.pts >= live and (sender.reported is None or unit.time - sender.reported >= REPORT_NS):
-                sender.reported = unit.time
-                found.append(srtp.protect_rtcp(sender.report(self._stream, pts)))
+                if unit.video:
+                    found += sender.stamp(srtp, unit, live - (live - pts) // PRESSED)
+                continue
+            found += sender.stamp(srtp, unit, pts)
+            if (report := sender.report(self._stream, unit)) is not None:
+                found.append(srtp.protect_rtcp(report))
         return found
 
-    def _repeat(self, sender: _Sender, nack: Nack, now: int) -> None:
+    def _repeat(self, sender: Sender, nack: Nack, now: int) -> None:
         """Send again what the peer has lost, as far as it is there."""
         if self._srtp is None or self._sink is None:
             return
-        played, found = sender.played, list[bytes]()
-        kind = played.retransmission
-        for sequence in nack.sequences():
-            place = sender.history.find(sequence, now)
-            if place is None:
-                continue
-            sent, index = place
-            if kind is None:
-                found.append(sent.payloads[index])
-                continue
-            marked = played.binding.marks_last and index == len(sent.payloads) - 1
-            header = _HEADER.pack(
-                0x80,
-                kind | 0x80 if marked else kind,
-                sender.repair_sequence & 0xFFFF,
-                sent.timestamp_of(index) & 0xFFFFFFFF,
-                sender.repair_ssrc,
-            )
-            sender.repair_sequence += 1
-            found.append(self._srtp.protect(header + build_repair(sent.first + index, sent.payloads[index])))
+        found = sender.repeat(self._srtp, nack, now)
         self._repeated += len(found)
         self._sink.send(found)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
-from penstock.media import NS
-
-HISTORY_NS = 3 * NS
-"""How long packets can be asked for: some round trips around the world."""
-HISTORY_PACKETS = 8192
-"""And how many: 3 s of 25 Mbit/s."""
+HISTORY_FRAMES = 128
+"""How many frames can be asked for: 2 s of 60 pictures a second, which are some round trips around the world."""
+MAX_REPEATED = 8192
+"""Packets of which is known when they were last sent again."""
 SHARE = 5
 """One byte in so many may be sent again: a path that loses more is not helped by more of the same."""
 ALLOWANCE = 128 << 10
@@ -21,61 +19,50 @@ ALLOWANCE = 128 << 10
 REPEAT_NS = 10_000_000
 """What was asked for twice within this was asked for before the first answer could be there."""
 
-
-@define(eq=False)
-class Sent:
-    """The packets of one frame: `payloads` belong to all readers, or are this reader's own packets, encrypted."""
-
-    first: int
-    time: int
-    timestamp: int
-    payloads: Sequence[bytes]
-    ticks: Sequence[int] = ()
-    """How much later than the first the others are, where they are samples."""
-
-    def timestamp_of(self, index: int) -> int:
-        return self.timestamp + self.ticks[index - 1] if index and self.ticks else self.timestamp
+Sent = tuple[int, int, Sequence[bytes], Sequence[int]]
+"""The packets of one frame: the number of the first, the RTP time, then payloads that belong to all readers (or this
+reader's own packets, encrypted), and how much later than the first the others are, where they are samples. A plain tuple,
+as one is made for each frame and reader."""
 
 
 @define(eq=False)
 class History:
     """What was sent of one track to one reader. Sequence numbers are unwrapped; times are monotonic ns."""
 
-    _sent: deque[Sent] = field(factory=lambda: deque[Sent]())
-    _packets: int = 0
+    _sent: deque[Sent] = field(factory=lambda: deque[Sent](maxlen=HISTORY_FRAMES))
+    append: Callable[[Sent], None] = field(init=False)
+    """It went out."""
     _allowance: float = ALLOWANCE
+    _octets: int = 0
     _repeated: dict[int, int] = field(factory=dict[int, int])
 
-    def add(self, sent: Sent, size: int) -> None:
-        """`size` bytes went out."""
-        entries = self._sent
-        entries.append(sent)
-        self._packets += len(sent.payloads)
-        while self._packets > HISTORY_PACKETS or sent.time - entries[0].time > HISTORY_NS:
-            if len(entries) == 1:
-                break
-            self._packets -= len(entries.popleft().payloads)
-        self._allowance = min(ALLOWANCE, self._allowance + size / SHARE)
+    def __attrs_post_init__(self) -> None:
+        self.append = self._sent.append
 
-    def find(self, sequence: int, now: int) -> tuple[Sent, int] | None:
-        """The frame that has the packet, and which of its packets it is; None where it is gone, or may not be given (again)."""
+    def find(self, sequence: int, now: int, octets: int) -> tuple[Sent, int] | None:
+        """The frame that has the packet, and which of its packets it is; None where it is gone, or may not be given (again).
+
+        `octets` are all that went out so far, by which what may be sent again grows.
+        """
         entries = self._sent
         if not entries:
             return None
-        last = entries[-1].first
+        last = entries[-1][0]
         number = last + ((sequence - last + 0x8000) & 0xFFFF) - 0x8000
-        at = bisect_right(entries, number, key=lambda sent: sent.first) - 1
+        at = bisect_right(entries, number, key=lambda sent: sent[0]) - 1
         if at < 0:
             return None
         sent = entries[at]
-        index = number - sent.first
-        if index >= len(sent.payloads) or now - self._repeated.get(number, -REPEAT_NS) < REPEAT_NS:
+        index, payloads = number - sent[0], sent[2]
+        if index >= len(payloads) or now - self._repeated.get(number, -REPEAT_NS) < REPEAT_NS:
             return None
-        size = len(sent.payloads[index])
+        self._allowance = min(ALLOWANCE, self._allowance + (octets - self._octets) / SHARE)
+        self._octets = octets
+        size = len(payloads[index])
         if size > self._allowance:
             return None
         self._allowance -= size
-        if len(self._repeated) >= HISTORY_PACKETS:
+        if len(self._repeated) >= MAX_REPEATED:
             self._repeated.clear()
         self._repeated[number] = now
         return sent, index

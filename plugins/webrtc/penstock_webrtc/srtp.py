@@ -1,13 +1,14 @@
-"""SRTP and SRTCP (RFC 3711, RFC 7714) through libsrtp: both directions of one peer."""
+"""SRTP and SRTCP (RFC 3711, RFC 7714) of one peer: through libsrtp, but for what is sent under AES-GCM."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pylibsrtp import Error, Policy, Session
 
 from penstock_webrtc.dtls import SrtpKeys
+from penstock_webrtc.gcm import HEADER, GcmSender
 
 MAX_PACKET = 1500
 """Bytes that the library takes; larger packets do not fit the path anyway."""
@@ -37,9 +38,26 @@ class Srtp:
         sending = Session(out)
         self._inward = Session(inward)
         self._sources: dict[bytes, None] = {}
+        self._gcm = GcmSender(keys.local) if "GCM" in keys.profile else None
         self.protect: Callable[[bytes], bytes] = sending.protect
-        """An RTP packet, encrypted. The same SSRC and sequence number is never to be given twice."""
+        """A whole RTP packet, encrypted; not for sources whose packets `seal` has."""
         self.protect_rtcp: Callable[[bytes], bytes] = sending.protect_rtcp
+
+    def seal(
+        self, ssrc: int, kinds: tuple[int, int], timestamp: int, payloads: Sequence[bytes], number: int
+    ) -> list[bytes]:
+        """RTP packets of one source that follow each other, encrypted.
+
+        `kinds` are the payload type, and that of the last packet with its marker; `number` is the first one's, unwrapped.
+        """
+        if self._gcm is not None:
+            return self._gcm.seal(ssrc, kinds, timestamp, payloads, number)
+        (kind, last), final = kinds, number + len(payloads) - 1
+        protect, pack = self.protect, HEADER.pack
+        return [
+            protect(pack(0x80, last if n == final else kind, n & 0xFFFF, timestamp, ssrc) + payload)
+            for n, payload in enumerate(payloads, number)
+        ]
 
     def unprotect(self, data: bytes) -> bytes | None:
         """The RTP packet that came in."""

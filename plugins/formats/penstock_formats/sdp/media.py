@@ -67,7 +67,8 @@ class MediaDescription:
             channels = f"/{fmt.channels}" if fmt.channels > 1 else ""
             lines.append(f"a=rtpmap:{fmt.payload_type} {fmt.encoding}/{fmt.clock_rate}{channels}")
             if fmt.fmtp:
-                parameters = "; ".join(f"{key}={value}" if value else key for key, value in fmt.fmtp.items())
+                # No space behind it, as browsers write them: there are peers (aiortc) that take it for a part of the next name.
+                parameters = ";".join(f"{key}={value}" if value else key for key, value in fmt.fmtp.items())
                 lines.append(f"a=fmtp:{fmt.payload_type} {parameters}")
         if self.direction is not None:
             lines.append(f"a={self.direction}")

@@ -1,0 +1,49 @@
+"""What we encrypt ourselves, libsrtp opens."""
+
+from __future__ import annotations
+
+import struct
+from random import Random
+
+import pytest
+
+from penstock_webrtc.dtls import SrtpKeys
+from penstock_webrtc.srtp import Srtp
+
+PROFILES = {"SRTP_AEAD_AES_128_GCM": 28, "SRTP_AEAD_AES_256_GCM": 44, "SRTP_AES128_CM_SHA1_80": 30}
+SSRC = 0xFEDCBA98
+
+
+def pair(profile: str) -> tuple[Srtp, Srtp]:
+    """Both ends of a session."""
+    size, random = PROFILES[profile], Random(profile)
+    ours, theirs = random.randbytes(size), random.randbytes(size)
+    return Srtp(SrtpKeys(profile, ours, theirs)), Srtp(SrtpKeys(profile, theirs, ours))
+
+
+def header(number: int, kind: int, ssrc: int = SSRC) -> bytes:
+    return struct.pack("!BBHII", 0x80, kind, number & 0xFFFF, 90_000, ssrc)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_peer_opens_what_is_sealed_over_the_wrap_and_with_gaps(profile: str) -> None:
+    sender, receiver = pair(profile)
+    for number in (0, 2, 32_000, 64_000, 65_534, 65_536, 65_538, 98_000, 130_000, 131_071, 131_073):
+        payloads = [Random(number + i).randbytes(4 + (number + i) % 1150) for i in range(2)]
+        for ssrc in (SSRC, 7):
+            first, last = sender.seal(ssrc, (96, 224), 90_000, payloads, number)
+            assert payloads[0] not in first
+            assert receiver.unprotect(first) == header(number, 96, ssrc) + payloads[0]
+            assert receiver.unprotect(last) == header(number + 1, 224, ssrc) + payloads[1]
+            assert receiver.unprotect(last) is None
+    flipped = bytearray(sender.seal(SSRC, (96, 224), 90_000, [b"abc"], 131_075)[0])
+    flipped[12] ^= 1
+    assert receiver.unprotect(bytes(flipped)) is None
+
+
+def test_a_number_is_not_given_twice() -> None:
+    sender, _ = pair("SRTP_AEAD_AES_128_GCM")
+    sender.seal(SSRC, (96, 96), 0, [b"one", b"two"], 9)
+    for number in (9, 10, 0):
+        with pytest.raises(ValueError, match="sealed before"):
+            sender.seal(SSRC, (96, 96), 0, [b"other"], number)
