@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 
 from bench.serve import serve
-from penstock_webrtc.route import RouteSink
+from penstock_webrtc.route import UdpRoute
 from penstock_webrtc.srtp import Srtp
 
 counters = {"encryption": 0, "sending": 0}
@@ -26,7 +26,7 @@ counters = {"encryption": 0, "sending": 0}
 
 
 def count() -> None:
-    clock, seal, send = time.perf_counter_ns, Srtp.seal, RouteSink.send
+    clock, seal, send = time.perf_counter_ns, Srtp.seal, UdpRoute.send
 
     def sealed(self: Srtp, *arguments: Any) -> list[bytes]:
         began = clock()
@@ -34,13 +34,13 @@ def count() -> None:
         counters["encryption"] += clock() - began
         return found
 
-    def sent(self: RouteSink, datagrams: Sequence[bytes]) -> None:
+    def sent(self: UdpRoute, datagrams: Sequence[bytes]) -> None:
         began = clock()
         send(self, datagrams)
         counters["sending"] += clock() - began
 
     Srtp.seal = sealed  # type: ignore[method-assign]
-    RouteSink.send = sent  # type: ignore[method-assign]
+    UdpRoute.send = sent  # type: ignore[method-assign]
 
 
 def tell(target: Path) -> None:
