@@ -66,6 +66,7 @@ def penstock(folder: Path) -> Generator[tuple[Process, int, int, Callable[[], di
         f"rtmp.listen=127.0.0.1:{rtmp}",
         f"http.listen=127.0.0.1:{port}",
         f"webrtc.listen=127.0.0.1:{media}",
+        "webrtc.listen_tcp=",
         "rtsp.enabled=false",
         "srt.enabled=false",
     ]
