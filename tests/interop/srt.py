@@ -68,7 +68,8 @@ def with_stream_id(program: str, url: str, publish: bool, *words: str) -> str:
 @frozen
 class FFmpegSrtPublisher(FFmpegPublisher):
     def unsent_sound(self, clip: Clip) -> int:
-        # libsrt forgets at its close what it has not sent yet: the last datagram, with a PES packet of sound.
+        # libsrt forgets at its close what it has not sent yet: the last datagrams, with a PES packet of sound. What is on the
+        # wire and what arrives is compared in test_srt_core.
         return UNSENT
 
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
