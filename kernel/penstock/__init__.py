@@ -7,6 +7,7 @@ async with penstock.Server(config) as server:
 
 from penstock.config import Config
 from penstock.datagram import DatagramSink, StampSink
+from penstock.derived import Derivation, DerivedTrack
 from penstock.errors import (
     AlreadyPublished,
     Closed,
@@ -71,6 +72,8 @@ __all__ = [
     "Cursor",
     "DatagramSink",
     "Denied",
+    "Derivation",
+    "DerivedTrack",
     "Endpoint",
     "Epoch",
     "Event",

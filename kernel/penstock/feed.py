@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -15,6 +15,7 @@ from penstock.muxer import Gathering, Muxer, Selective
 from penstock.ring import Bounds, Ring, Unit
 
 if TYPE_CHECKING:
+    from penstock.derived import DerivedTrack
     from penstock.lanes import Lane, ReaderSink
     from penstock.session import Session
     from penstock.stream import Stream
@@ -56,7 +57,7 @@ class Cursor:
     def tracks(self) -> list[Track]:
         """The feed's tracks with the config in force at the cursor."""
         found: list[Track] = []
-        for track in self._feed.stream.tracks:
+        for track in self._feed.tracks:
             unit = self.first(track.id)
             found.append(unit.track if unit is not None and unit.track is not None else track)
         return found
@@ -237,6 +238,11 @@ class Reader:
         self.ended(reason)
 
 
+def feed_key(muxer: Muxer, derived: Iterable[DerivedTrack]) -> Hashable:
+    """What readers share a feed by: equal bytes of the same tracks."""
+    return muxer.key, *(d.track.id for d in derived)
+
+
 def _nothing(_reason: str) -> None:
     pass
 
@@ -249,10 +255,19 @@ class Feed:
     """
 
     def __init__(
-        self, stream: Stream, muxer: Muxer, bounds: Bounds, max_backlog: float, window: float | None
+        self,
+        stream: Stream,
+        muxer: Muxer,
+        bounds: Bounds,
+        max_backlog: float,
+        window: float | None,
+        derived: tuple[DerivedTrack, ...] = (),
     ) -> None:
         self.stream = stream
         self.muxer = muxer
+        self.derived = derived
+        """Derived tracks that its readers get, which no other feed is told of."""
+        self.key = feed_key(muxer, derived)
         self.max_backlog = int(max_backlog * NS)
         self.ring = Ring(bounds, self.max_backlog)
         self.window = window
@@ -300,10 +315,15 @@ class Feed:
         return self.muxer.left_out if isinstance(self.muxer, Selective) else {}
 
     @property
+    def tracks(self) -> tuple[Track, ...]:
+        """The stream's, and the derived ones that its readers get."""
+        return (*self.stream.tracks, *(d.track for d in self.derived)) if self.derived else self.stream.tracks
+
+    @property
     def has_video(self) -> bool:
         """Whether its readers get pictures: those of sound alone have no key frame to wait for."""
         left_out = self._left_out
-        return any(t.kind is Kind.VIDEO and t.id not in left_out for t in self.stream.tracks)
+        return any(t.kind is Kind.VIDEO and t.id not in left_out for t in self.tracks)
 
     @property
     def due_at(self) -> int | None:

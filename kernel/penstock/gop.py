@@ -72,5 +72,10 @@ class GopCache:
         return tuple(self._frames)
 
     @property
+    def start(self) -> int | None:
+        """The dts of the oldest frame; None where there is none."""
+        return self._frames[0].dts if self._frames else None
+
+    @property
     def bytes(self) -> int:
         return self._bytes

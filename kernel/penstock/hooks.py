@@ -12,6 +12,7 @@ from attrs.validators import deep_iterable, in_, instance_of
 from penstock.registry import Registry
 
 if TYPE_CHECKING:
+    from penstock.derived import Derivation
     from penstock.media import Track
     from penstock.path import StreamPath
     from penstock.server import Server
@@ -105,6 +106,13 @@ class HookSpecs:
     @hookspec(firstresult=True)
     def asgi(self, server: Server, config: Any) -> Any:
         """An ASGI application with what the plugins offer over HTTP: what `Server.asgi` passes requests on to."""
+
+    @hookspec
+    def derive(self, track: Track, server: Server, config: Any) -> Iterable[Derivation]:  # type: ignore[empty-body]
+        """What it can make out of `track`, best first, for readers whose carrier cannot take that one.
+
+        Asked whenever such a reader comes: nothing runs, and no track is there, before a reader takes what is offered.
+        """
 
     @hookspec
     async def authorize(

@@ -48,7 +48,7 @@ class Track:
 
     A change of `config` makes a new `Track` value with the same `id`; `Frame.track` is the value in force
     at that frame. `clock_rate` is in Hz (90000 for video, the sample rate for audio). Tracks of one `group`
-    are alternatives, of which a reader picks one.
+    are alternatives, of which a reader picks one. `source` is the id of the track that a derived one is made of.
     """
 
     id: int
@@ -57,6 +57,7 @@ class Track:
     config: CodecConfig | None = None
     group: str | None = None
     language: str | None = None
+    source: int | None = None
 
     @property
     def kind(self) -> Kind:

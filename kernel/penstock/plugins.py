@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 import pluggy
@@ -34,6 +34,8 @@ AUTHORIZE_SECONDS = 10.0
 """How long one plugin may take to answer whether a peer may do something; who is later has denied."""
 
 Status = Literal["found", "loaded", "disabled", "failed"]
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("penstock")
 
@@ -254,6 +256,24 @@ class PluginSet:
     def implements(self, hook_name: str) -> bool:
         """Whether some plugin that is enabled implements a hook."""
         return bool(self._implementations(hook_name))
+
+    def gather(self, hook_name: str, kind: type[T], /, **arguments: Any) -> list[T]:
+        """What all implementations answer with, in order; who fails, or answers with something else, has nothing to offer."""
+        found: list[T] = []
+        for record, impl in self._implementations(hook_name):
+            try:
+                answer: Any = impl.function(*self._arguments(record, impl, arguments))
+                answers: list[Any] = list(answer or ())
+                wrong = next((type(a).__name__ for a in answers if not isinstance(a, kind)), None)
+                if wrong is not None:
+                    raise TypeError(f"answered with {wrong}, not {kind.__name__}")
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - what it may have offered is not there
+                self._note(record, hook_name, error)
+            else:
+                found += answers
+        return found
 
     def first(self, hook_name: str, /, **arguments: Any) -> Any:
         """The first answer that is not None, in order. Raises `Denied` where a plugin fails to answer."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import anyio
 import structlog
 from attrs import field, frozen
 
 from penstock.clock import StreamClock
+from penstock.derived import DerivedTracks, in_order
 from penstock.errors import Closed
-from penstock.feed import Feed, Reader
+from penstock.feed import Feed, Reader, feed_key
 from penstock.frames import Frames
 from penstock.gop import GopCache
+from penstock.host import StreamHost
 from penstock.media import (
     NS,
     Codec,
@@ -65,30 +67,6 @@ class StreamOptions:
     segments: SegmentBounds = field(factory=SegmentBounds)
 
 
-class StreamHost(Protocol):
-    """What a stream tells the server."""
-
-    def changed(self, hook: str, **arguments: object) -> None:
-        """A lifecycle notice."""
-        ...
-
-    def gone(self, stream: Stream) -> None:
-        """The stream has neither publisher nor anybody who waits for one."""
-        ...
-
-    def left_out(self, feed: Feed, track: Track, reason: str) -> None:
-        """The readers of `feed` do not get a track that was added while they read."""
-        ...
-
-    def awake(self) -> None:
-        """The event loop is awake: what may wait a moment is done now rather than in a wake-up of its own."""
-        ...
-
-    def late(self, feed: Feed) -> None:
-        """`feed` has something pending that no frame may come to flush."""
-        ...
-
-
 class Stream:
     """What is published under one path."""
 
@@ -109,13 +87,14 @@ class Stream:
         self.left_at = 0.0
         """Monotonic seconds at which the publisher left."""
         self._last_arrival = 0
-        self._host = host
+        self.host = host
         self._tracks: dict[int, Track] = {}
         self._next_id = 1
         self._cache = GopCache(options.bounds)
         self._feeds: dict[object, Feed] = {}
         self._queues: set[FrameQueue] = set()
         self._stores: dict[object, SegmentStore] = {}
+        self.derived = DerivedTracks(self)
         self._ready = anyio.Event()
         self._ended = anyio.Event()
         self._key_requests: dict[int, int] = {}
@@ -158,6 +137,16 @@ class Stream:
         return self._cache.bytes
 
     @property
+    def cached(self) -> tuple[Frame, ...]:
+        """What a reader begins with: see `GopCache`."""
+        return self._cache.frames
+
+    @property
+    def cached_from(self) -> int | None:
+        """The dts of the first of these."""
+        return self._cache.start
+
+    @property
     def is_ready(self) -> bool:
         """Every declared track has its config, or it was waited for long enough."""
         return self._ready.is_set()
@@ -169,20 +158,31 @@ class Stream:
     async def wait_ready(self) -> None:
         await self._ready.wait()
 
-    def feed(self, muxer: Muxer, max_backlog: float | None = None) -> Feed:
+    async def tracks_for(self, takes: Callable[[Track], bool]) -> tuple[Track, ...]:
+        """The tracks for a reader of whose carrier `takes` tells what it can have: where it takes none of a kind, and a
+        plugin makes one of it that it does take, that one stands in place of its source, and is being made.
+
+        Give what comes to the muxer, and to `feed`.
+        """
+        return await self.derived.chosen(self.tracks, takes)
+
+    def feed(self, muxer: Muxer, max_backlog: float | None = None, tracks: Iterable[Track] = ()) -> Feed:
         """The feed of `muxer`'s key, born by replaying the GOP cache where there is none.
 
         Its readers skip when they are `max_backlog` seconds behind, of which the first who asks decides; None is
-        what the server has for all.
+        what the server has for all. Of derived tracks, which `tracks_for` gave, it has those among `tracks`.
         """
-        feed = self._feeds.get(muxer.key)
+        derived = self.derived.of(tracks)
+        key = feed_key(muxer, derived)
+        feed = self._feeds.get(key)
         if feed is None:
             o = self.options
             backlog = o.max_backlog if max_backlog is None else max_backlog
-            feed = Feed(self, muxer, o.bounds, backlog, o.window)
-            for frame in self._cache.frames:
+            self._feeds[key] = feed = Feed(self, muxer, o.bounds, backlog, o.window, derived)
+            for made in derived:
+                made.start()
+            for frame in in_order(self._cache.frames, derived):
                 feed.push(frame)
-            self._feeds[muxer.key] = feed
         return feed
 
     def segments(self, format: SegmentFormat) -> SegmentStore:
@@ -205,7 +205,8 @@ class Stream:
         return tuple(self._stores.values())
 
     def drop_idle(self, now: float) -> None:
-        """Let go of segments that nobody has asked for in a while; `now` in monotonic seconds."""
+        """Let go of segments that nobody has asked for in a while, and of derived tracks; `now` in monotonic seconds."""
+        self.derived.stop_idle(now)
         for key, store in tuple(self._stores.items()):
             if store.is_idle(now):
                 del self._stores[key]
@@ -237,12 +238,12 @@ class Stream:
         """`queue` gets every event from now on."""
         self._queues.add(queue)
         if session is not None:
-            self._host.changed("reader_joined", stream=self, session=session)
+            self.host.changed("reader_joined", stream=self, session=session)
 
     def leave(self, queue: FrameQueue, session: Session | None) -> None:
         self._queues.discard(queue)
         if session is not None:
-            self._host.changed("reader_left", stream=self, session=session, reason="left")
+            self.host.changed("reader_left", stream=self, session=session, reason="left")
         self._unused()
 
     def request_key_frame(self, track: Track | None = None) -> None:
@@ -280,7 +281,7 @@ class Stream:
         self._key_requests.clear()
         if again:
             self.new_epoch()
-        self._host.changed("stream_published", stream=self)
+        self.host.changed("stream_published", stream=self)
 
     def new_epoch(self) -> None:
         """What follows is no continuation of what came before, though times go on."""
@@ -312,12 +313,16 @@ class Stream:
             if config is not None and track != old:
                 self._tell_change(track)
             return track
-        track = Track(self._next_id, codec, clock_rate, config, group, language)
-        self._next_id += 1
+        track = Track(self.new_id(), codec, clock_rate, config, group, language)
         self._tracks[track.id] = track
         self._send(TrackAdded(track))
-        self._host.changed("track_added", stream=self, track=track)
+        self.host.changed("track_added", stream=self, track=track)
         return track
+
+    def new_id(self) -> int:
+        """The id of a track that none had before."""
+        self._next_id += 1
+        return self._next_id - 1
 
     def change_track(self, track: Track) -> None:
         """A track has a new config, in force from its next frame on."""
@@ -327,7 +332,7 @@ class Stream:
 
     def _tell_change(self, track: Track) -> None:
         self._send(TrackChanged(track))
-        self._host.changed("track_changed", stream=self, track=track)
+        self.host.changed("track_changed", stream=self, track=track)
 
     def check_ready(self, publisher: Publisher | None) -> None:
         if (
@@ -371,8 +376,18 @@ class Stream:
         self._send(frame)
 
     def _send(self, event: Event) -> None:
+        self.send(event, self._feeds.values())
+        for queue in self._queues:
+            queue.put(event)
+        if self._stores:
+            self._send_stores(event)
+        if self.derived:
+            self.derived.put(event)
+
+    def send(self, event: Event, feeds: Iterable[Feed]) -> None:
+        """Mux one event for these feeds."""
         failed: list[tuple[Feed, str]] = []
-        for feed in self._feeds.values():
+        for feed in feeds:
             try:
                 feed.push(event)
             except Closed as e:
@@ -383,10 +398,6 @@ class Stream:
         for feed, reason in failed:
             self.drop(feed)
             feed.end(reason)
-        for queue in self._queues:
-            queue.put(event)
-        if self._stores:
-            self._send_stores(event)
 
     def _send_stores(self, event: Event) -> None:
         for key, store in tuple(self._stores.items()):
@@ -399,8 +410,8 @@ class Stream:
 
     def drop(self, feed: Feed) -> None:
         """`feed` is of no use: nothing more is muxed for it."""
-        if self._feeds.get(feed.muxer.key) is feed:
-            del self._feeds[feed.muxer.key]
+        if self._feeds.get(feed.key) is feed:
+            del self._feeds[feed.key]
 
     async def flush(self, *, rest: bool = False) -> bool:
         """Serve the feeds that are due. With `rest`, sleep through the window that every feed allows; whether it did."""
@@ -414,8 +425,8 @@ class Stream:
                 await feed.flush(now + TIMER_NS)
                 due = feed.due_at
             if due is not None:
-                self._host.late(feed)
-        self._host.awake()
+                self.host.late(feed)
+        self.host.awake()
         if rest:
             moment = feeds[0].rest_until if len(feeds) == 1 else min(feed.rest_until for feed in feeds)
             if moment > now:
@@ -435,8 +446,8 @@ class Stream:
         self._ready = anyio.Event()
         for feed in self._feeds.values():
             feed.release()
-            self._host.late(feed)
-        self._host.changed("stream_unpublished", stream=self, reason=reason)
+            self.host.late(feed)
+        self.host.changed("stream_unpublished", stream=self, reason=reason)
         # Without grace it ends all the same only when what has gathered is gone, at the server's next look at it.
         pending = any(feed.due_at is not None for feed in self._feeds.values())
         if not self.in_use or not (self.options.reconnect_grace or pending):
@@ -454,24 +465,25 @@ class Stream:
             queue.end()
         for store in self._stores.values():
             store.end(reason)
-        self._host.gone(self)
+        self.derived.stop()
+        self.host.gone(self)
 
     # -- what feeds tell ----------------------------------------------------
 
     def joined(self, feed: Feed, reader: Reader) -> None:
-        self._host.changed("reader_joined", stream=self, session=reader.session)
+        self.host.changed("reader_joined", stream=self, session=reader.session)
 
     def left_out(self, feed: Feed, track: Track, reason: str) -> None:
         """A feed does not carry a track that was added since its readers came."""
-        self._host.left_out(feed, track, reason)
+        self.host.left_out(feed, track, reason)
 
     def skipped(self, reader: Reader, frames: int) -> None:
-        self._host.changed("reader_skipped", stream=self, session=reader.session, frames=frames)
+        self.host.changed("reader_skipped", stream=self, session=reader.session, frames=frames)
 
     def left(self, feed: Feed, reader: Reader, reason: str) -> None:
         reader.session.count("skipped_frames", sum(reader.skipped.values()))
         if not feed.readers:
             self.drop(feed)
-        self._host.changed("reader_left", stream=self, session=reader.session, reason=reason)
+        self.host.changed("reader_left", stream=self, session=reader.session, reason=reason)
         if self.publisher is None and not self.in_use:
             self.end(reason)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from penstock.derived import Derivation
 from penstock.errors import AlreadyPublished, Denied, NotFound
 from penstock.feed import Feed
 from penstock.hooks import Action
@@ -52,7 +53,7 @@ class Streams:
     def drop_idle(self, now: float) -> None:
         """Let go of segments that nobody asks for any more; `now` in monotonic seconds."""
         for stream in (*self._streams.values(), *self._past.values()):
-            if stream.stores:
+            if stream.stores or stream.derived:
                 stream.drop_idle(now)
         self._past = {path: stream for path, stream in self._past.items() if stream.stores}
 
@@ -263,3 +264,9 @@ class Streams:
 
     def late(self, feed: Feed) -> None:
         self._server.late(feed)
+
+    def derivations(self, track: Track) -> Iterable[Derivation]:
+        return self._server.plugins.gather("derive", Derivation, track=track)
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._server.spawn(work)

@@ -20,7 +20,7 @@ from . import picture
 from .chromium import chromium
 from .play import GOPS, origin
 from .proxy import proxy
-from .publisher import TONE, publishing
+from .publisher import SOUND, TONE, publishing
 from .wall import watch_script
 
 HERE = Path(__file__).parent
@@ -55,12 +55,12 @@ AV1 = (
     "0",
 )
 PUBLISHED = {
-    "h264": ("rtmp", GOPS["2 s"]),
-    "vp8": ("rtsp", VP8),
-    "vp9": ("rtmp", VP9),
-    "av1": ("rtmp", AV1),
+    "h264": ("rtmp", GOPS["2 s"], SOUND),
+    "vp8": ("rtsp", VP8, OPUS),
+    "vp9": ("rtmp", VP9, OPUS),
+    "av1": ("rtmp", AV1, OPUS),
 }
-"""What FFmpeg publishes, and how."""
+"""What FFmpeg publishes, and how: of AAC, which browsers do not have in WebRTC, Opus is made."""
 MIME = {"h264": "video/H264", "vp8": "video/VP8", "vp9": "video/VP9", "av1": "video/AV1"}
 WAYS = {
     "udp": ("host udp", "prflx udp"),
@@ -149,9 +149,9 @@ def page(server: Penstock) -> Iterator[Page]:
 def played(server: Penstock, page: Page, work: Path) -> Iterator[dict[str, Told]]:
     """What the browser shows of FFmpeg's streams, all at once."""
     with ExitStack() as stack:
-        for codec, (carrier, options) in PUBLISHED.items():
+        for codec, (carrier, options, audio) in PUBLISHED.items():
             stack.enter_context(
-                publishing(server.endpoints.url(carrier, f"live/{codec}"), work, *options, audio=OPUS)
+                publishing(server.endpoints.url(carrier, f"live/{codec}"), work, *options, audio=audio)
             )
         for codec in PUBLISHED:
             live(server, f"live/{codec}")

@@ -110,6 +110,11 @@ class Host:
 
     def left_out(self, feed: Feed, track: Track, reason: str) -> None: ...
 
+    def derivations(self, track: Track) -> tuple[()]:
+        return ()
+
+    def spawn(self, work: object) -> None: ...
+
 
 @define
 class Source:

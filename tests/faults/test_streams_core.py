@@ -125,6 +125,11 @@ class Host:
 
     def left_out(self, feed: object, track: object, reason: str) -> None: ...
 
+    def derivations(self, track: object) -> tuple[()]:
+        return ()
+
+    def spawn(self, work: object) -> None: ...
+
 
 """Hours of frames need no loop, and no second one."""
 

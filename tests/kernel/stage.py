@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from attrs import define, field, frozen
 
+from penstock.derived import Derivation
 from penstock.feed import Feed
 from penstock.media import Codec, CodecConfig, Event, Frame, Kind, Track
 from penstock.path import StreamPath
@@ -72,6 +73,12 @@ class Host:
 
     def late(self, feed: Feed) -> None:
         self.late_feeds.append(feed)
+
+    def derivations(self, track: Track) -> Iterable[Derivation]:
+        return ()
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        raise AssertionError("nothing runs here")
 
     @property
     def hooks(self) -> list[str]:

@@ -487,7 +487,7 @@ def test_a_second_picture_begins_at_its_own_key_frames() -> None:
 def test_a_store_that_nobody_asks_for_is_dropped_and_its_stream_ends_without_a_publisher() -> None:
     host = Host()
     stream = stream_with(idle=10)
-    stream._host = host  # pyright: ignore[reportPrivateUsage]
+    stream.host = host  # pyright: ignore[reportPrivateUsage]
     store = store_of(stream)
     live = Live(stream)
     live.write(30)

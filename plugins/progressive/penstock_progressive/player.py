@@ -27,7 +27,11 @@ async def play(container: Container, request: Request) -> None:
     session = request.session(protocol(request, container))
     stream = await server.streams.open(session, request.values["path"], request.credentials)
     # RTMP's data messages are FLV's own: no other container misses them.
-    tracks = [t for t in stream.tracks if t.codec is not SCRIPT or container.name == "flv"]
+    tracks = [
+        t
+        for t in await stream.tracks_for(lambda t: not container.muxer(server.registry, [t]).left_out)
+        if t.codec is not SCRIPT or container.name == "flv"
+    ]
     muxer = container.muxer(server.registry, tracks)
     if muxer.left_out:
         session.info["left_out"] = dict(muxer.left_out)
@@ -54,7 +58,7 @@ async def play(container: Container, request: Request) -> None:
         sink = straight or SendSink(request.send, tasks.start_soon)
         tasks.start_soon(watch)
         try:
-            with stream.feed(carrier).attach(
+            with stream.feed(carrier, tracks=tracks).attach(
                 sink,
                 session,
                 preamble=carrier.preamble,

@@ -6,6 +6,7 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 import anyio
@@ -20,6 +21,7 @@ from penstock.session import Session
 from penstock.stream import Stream
 from penstock_formats.flv import FLV
 from penstock_formats.flv.ingest import Ingest
+from penstock_formats.flv.muxer import surely_takes
 from penstock_rtmp.capability import MULTITRACK
 from penstock_rtmp.chunk import Message
 from penstock_rtmp.client_connection import ClientConnection, Target
@@ -100,19 +102,20 @@ class RtmpScheme:
                     fourccs = frozenset(event.fourccs) or None
                     multitrack = bool(event.caps & MULTITRACK)
                 elif isinstance(event, Publishing) and reader is None:
-                    reader = self._attach(link, stream, session, fourccs, multitrack)
+                    reader = await self._attach(link, stream, session, fourccs, multitrack)
         finally:
             if reader is not None:
                 reader.detach()
             await link.close()
 
-    def _attach(
+    async def _attach(
         self, link: _Link, stream: Stream, session: Session, fourccs: frozenset[str] | None, multitrack: bool
     ) -> Reader:
         rtmp = link.rtmp
+        tracks = await stream.tracks_for(partial(surely_takes, self._server.registry, fourccs))
         muxer = RtmpMuxer(
             self._server.registry,
-            stream.tracks,
+            tracks,
             stream_id=rtmp.stream_id,
             chunk_size=rtmp.chunk_size,
             fourccs=fourccs,
@@ -123,7 +126,7 @@ class RtmpScheme:
             rtmp.send_metadata(muxer.metadata(cursor.tracks))
             return rtmp.data_to_send() + muxer.preamble(cursor)
 
-        feed = stream.feed(muxer, self._config.max_backlog_seconds)
+        feed = stream.feed(muxer, self._config.max_backlog_seconds, tracks)
         return feed.attach(link.connection.sink, session, preamble=preamble)
 
     async def _open(self, url: str, session: Session, *, publishing: bool) -> _Link:

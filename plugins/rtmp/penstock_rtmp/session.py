@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from urllib.parse import parse_qsl, unquote
 
 from attrs import define
@@ -16,6 +17,7 @@ from penstock.server import Server
 from penstock.session import Credentials, Session
 from penstock_formats.flv import FLV
 from penstock_formats.flv.ingest import Ingest
+from penstock_formats.flv.muxer import surely_takes
 from penstock_rtmp.capability import MULTITRACK
 from penstock_rtmp.chunk import Message
 from penstock_rtmp.config import RtmpConfig
@@ -150,7 +152,7 @@ class RtmpSession:
             case Play():
                 await self._play(event)
             case Pause():
-                self._pause(event)
+                await self._pause(event)
             case StreamClosed():
                 self._closed(event.stream_id)
             case _:
@@ -195,20 +197,21 @@ class RtmpSession:
             self._send()
             raise
         self._rtmp.accept_play(event.stream_id)
-        self._playing[event.stream_id] = _Playing(event, None)
-        self._attach(event)
+        self._playing[event.stream_id] = playing = _Playing(event, None)
+        await self._attach(playing)
 
-    def _attach(self, event: Play) -> None:
+    async def _attach(self, playing: _Playing) -> None:
         """Put the player's sink at its place: the replies that wait go out first, then what is true there."""
-        connect, path, stream_id = self._connect, self._session.path, event.stream_id
+        connect, path, stream_id = self._connect, self._session.path, playing.event.stream_id
         stream = self._server.streams.get(path) if path is not None else None
         if stream is None:
             raise PenstockError("the stream ended")
         announced = frozenset(connect.fourccs) if connect is not None and connect.fourccs else None
+        tracks = await stream.tracks_for(partial(surely_takes, self._server.registry, announced))
         multitrack = connect is not None and bool(connect.caps & MULTITRACK)
         muxer = RtmpMuxer(
             self._server.registry,
-            stream.tracks,
+            tracks,
             stream_id=stream_id,
             chunk_size=self._rtmp.chunk_size,
             fourccs=announced,
@@ -221,14 +224,14 @@ class RtmpSession:
         def preamble(cursor: Cursor) -> bytes:
             return self._rtmp.data_to_send() + muxer.preamble(cursor)
 
-        reader = stream.feed(muxer, self._config.max_backlog_seconds).attach(
+        reader = stream.feed(muxer, self._config.max_backlog_seconds, tracks).attach(
             self._connection.sink,
             self._session,
             preamble=preamble,
             start=self._config.start,
             on_end=lambda reason: self._ended(stream_id, reason),
         )
-        self._playing[stream_id].reader = reader
+        playing.reader = reader
 
     def _ended(self, stream_id: int, reason: str) -> None:
         """The stream is over, or the player's socket is: the first is said politely."""
@@ -238,7 +241,7 @@ class RtmpSession:
             self._send()
         self._session.kick(reason)
 
-    def _pause(self, event: Pause) -> None:
+    async def _pause(self, event: Pause) -> None:
         playing = self._playing.get(event.stream_id)
         if playing is None:
             return
@@ -246,7 +249,7 @@ class RtmpSession:
             playing.reader.detach("paused")
             playing.reader = None
         elif not event.paused and playing.reader is None:
-            self._attach(playing.event)
+            await self._attach(playing)
 
     def _closed(self, stream_id: int) -> None:
         publishing = self._publishing.pop(stream_id, None)

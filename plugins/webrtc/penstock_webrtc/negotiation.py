@@ -68,6 +68,11 @@ def choose_played(
     return found, left_out
 
 
+def takes(registry: Registry, offer: Offer, track: Track) -> bool:
+    """Whether the peer can have that track, apart from what else it gets."""
+    return _play(registry, [media for media in offer.media if media.receives], track)[0] is not None
+
+
 def _play(registry: Registry, free: Sequence[OfferedMedia], track: Track) -> tuple[Played | None, str]:
     binding = registry.get(track.codec, RTP)
     if binding is None:

@@ -75,6 +75,7 @@ class Player:
         config: WebrtcConfig,
         session: Session,
         stream: Stream,
+        tracks: Sequence[Track],
         played: Sequence[Played],
         random: Random,
     ) -> None:
@@ -82,6 +83,7 @@ class Player:
         self._config = config
         self._session = session
         self._stream = stream
+        self._tracks = tracks
         self._live = 0
         self._reader: Reader | None = None
         self._sink: RouteSink | None = None
@@ -119,8 +121,8 @@ class Player:
         """The peer can be sent to: it begins with what the stream has for it at once."""
         stream = self._stream
         self._srtp = srtp
-        muxer = PayloadMuxer(self._server.registry, stream.tracks)
-        feed = stream.feed(muxer, self._config.max_backlog_seconds)
+        muxer = PayloadMuxer(self._server.registry, self._tracks)
+        feed = stream.feed(muxer, self._config.max_backlog_seconds, self._tracks)
         self._live = stream.last_time
         self._sink = RouteSink(route, self._stamp, self._server.spawn)
         self._reader = feed.attach(self._sink, self._session, start=self._config.start)

@@ -25,7 +25,7 @@ from penstock_webrtc.answer import Section, build_answer
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.fragment import CONTENT_TYPE, Fragment
 from penstock_webrtc.muxer import REORDERED
-from penstock_webrtc.negotiation import choose_played, choose_recorded
+from penstock_webrtc.negotiation import choose_played, choose_recorded, takes
 from penstock_webrtc.offer import Offer
 from penstock_webrtc.player import Player, is_reordered
 from penstock_webrtc.recorder import Recorder
@@ -172,11 +172,12 @@ class Views:
 
     async def _play(self, session: Session, path: StreamPath, offer: Offer, request: Request) -> Made:
         stream = await self._server.streams.open(session, path, request.credentials)
-        played, left_out = choose_played(self._server.registry, offer, stream.tracks)
+        tracks = await stream.tracks_for(partial(takes, self._server.registry, offer))
+        played, left_out = choose_played(self._server.registry, offer, tracks)
         for chosen in played:
             if chosen.track.kind is Kind.VIDEO and await is_reordered(stream, chosen.track):
                 raise Unacceptable(f"{path}: {REORDERED}")
-        missing = {track.kind: left_out[track.id] for track in stream.tracks if track.id in left_out}
+        missing = {track.kind: left_out[track.id] for track in tracks if track.id in left_out}
         asked = {media.kind for media in offer.media if media.receives}
         kinds = {chosen.track.kind for chosen in played}
         if Kind.VIDEO in missing and Kind.VIDEO not in kinds and Kind.VIDEO in asked:
@@ -186,7 +187,8 @@ class Views:
         for track_id, reason in left_out.items():
             session.leave_out(track_id, reason)
             self._server.log_peer(session, "track left out", track=track_id, reason=reason)
-        player = Player(self._server, self._config, session, stream, played, shared_of(self._server).random)
+        random = shared_of(self._server).random
+        player = Player(self._server, self._config, session, stream, tracks, played, random)
         return player, player.sections()
 
     async def _record(self, session: Session, path: StreamPath, offer: Offer, request: Request) -> Made:

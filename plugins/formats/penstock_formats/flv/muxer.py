@@ -21,6 +21,15 @@ from penstock_formats.flv.script import SCRIPT, ScriptConfig
 MS = 1000
 
 
+def surely_takes(registry: Registry, fourccs: frozenset[str] | None, track: Track) -> bool:
+    """Whether a reader that announced `fourccs` knows that codec: one that announced nothing knows legacy FLV."""
+    binding = registry.get(track.codec, FLV)
+    if binding is None:
+        return False
+    known = fourccs or frozenset()
+    return binding.legacy_id is not None or binding.fourcc in known or "*" in known
+
+
 @define
 class _Slot:
     """One track's place in the messages: its codec as the reader knows it, and the config that was sent last."""
