@@ -1,0 +1,278 @@
+"""Derived tracks: made of the publisher's for readers that cannot have those, while somebody reads them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from attrs import define, field
+
+import penstock
+from penstock import (
+    Codec,
+    Derivation,
+    DerivedTrack,
+    Event,
+    Feed,
+    Frame,
+    Kind,
+    Plugin,
+    PluginSet,
+    Registry,
+    Track,
+    TrackRemoved,
+    Unit,
+    hookimpl,
+)
+from penstock import derived as module
+from tests.kernel.stage import AUDIO, VIDEO, Number, ms
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
+
+LOUD = Codec("test-loud", Kind.AUDIO)
+RATE = 1000
+
+Run = Callable[[DerivedTrack], Awaitable[None]]
+
+
+async def shout(track: DerivedTrack) -> None:
+    """Makes capitals of each frame."""
+    while events := await track.read():
+        for event in events:
+            if isinstance(event, Frame):
+                track.write((event.units[0].upper(),), pts=event.pts)
+        await track.flush()
+
+
+class Maker(Plugin):
+    """Offers to make LOUD of AUDIO by `run`."""
+
+    name = "maker"
+
+    def __init__(self, run: Run = shout) -> None:
+        self.runs = 0
+        self.stopped = 0
+        self._run = run
+
+    @hookimpl
+    def register(self, registry: Registry) -> None:
+        for codec in (VIDEO, AUDIO, LOUD):
+            registry.add(codec)
+
+    @hookimpl
+    def derive(self, track: Track) -> Iterable[Derivation]:
+        return [Derivation(LOUD, RATE, Number(7), self.make)] if track.codec is AUDIO else []
+
+    async def make(self, track: DerivedTrack) -> None:
+        self.runs += 1
+        try:
+            await self._run(track)
+        finally:
+            self.stopped += 1
+
+
+class Wrong(Plugin):
+    """Offers what is no offer."""
+
+    name = "wrong"
+
+    @hookimpl
+    def derive(self) -> Iterable[Derivation]:
+        return ["opus"]  # type: ignore[list-item]
+
+
+@define
+class Pad:
+    """A muxer that writes down what it gets of sound, and of tracks that go."""
+
+    key: str = "pad"
+    seen: list[str] = field(factory=list[str])
+
+    def mux(self, event: Event) -> Sequence[Unit]:
+        if isinstance(event, Frame) and event.track.kind is Kind.AUDIO:
+            self.seen.append(event.units[0].decode())
+        elif isinstance(event, TrackRemoved):
+            self.seen.append(f"without {event.track.codec.name}")
+        return ()
+
+    def config(self, track: Track, time: int) -> Unit | None:
+        return None
+
+
+class Stage:
+    """A server with a publisher of a picture and sound, every 40 ms."""
+
+    def __init__(self, server: penstock.Server, publisher: penstock.Publisher) -> None:
+        self.server = server
+        self.publisher = publisher
+        self.stream = publisher.stream
+        self.video = publisher.add_track(VIDEO, 90_000, Number())
+        self.audio = publisher.add_track(AUDIO, RATE, Number())
+        publisher.tracks_complete()
+        self.number = 0
+
+    def write(self, count: int) -> None:
+        for _ in range(count):
+            at, name = ms(40 * self.number), b"s%d" % self.number
+            self.publisher.write(self.video.id, (b"x",), pts=at, dts=at, key=self.number % 10 == 0)
+            self.publisher.write(self.audio.id, (name,), pts=at)
+            self.number += 1
+
+    async def loud(self, name: str = "pad") -> tuple[Feed, Pad, tuple[Track, ...]]:
+        """A reader's feed that has no AUDIO, but LOUD."""
+        tracks = await self.stream.tracks_for(lambda track: track.codec is not AUDIO)
+        pad = Pad(name)
+        return self.stream.feed(pad, tracks=tracks), pad, tracks
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        with anyio.fail_after(3):
+            while not done():
+                await anyio.sleep(0.001)
+
+
+@asynccontextmanager
+async def staged(*plugins: Plugin) -> AsyncGenerator[Stage]:
+    async with penstock.Server(plugins=PluginSet.discover(plugins, installed=False)) as server:
+        session = server.sessions.add("out", "here")
+        yield Stage(server, await server.streams.publish(session, "live/one"))
+
+
+async def test_it_is_made_once_for_all_who_cannot_have_the_source() -> None:
+    """From the key frame on, with which they begin; whoever can have the source is told of nothing."""
+    maker = Maker()
+    async with staged(Wrong(), maker) as stage:
+        stage.write(13)
+        plain = Pad("plain")
+        stage.stream.feed(plain)
+        feed, pad, tracks = await stage.loud()
+        assert [t.codec.name for t in tracks] == ["test-video", "test-loud"]
+        assert (tracks[1].source, tracks[1].config) == (stage.audio.id, Number(7))
+        assert pad.seen == ["s10", "S10", "s11", "S11", "s12", "S12"]
+        assert tracks[1] in feed.tracks
+        stage.write(2)
+        await stage.until(lambda: "S14" in pad.seen)
+        other, second, again = await stage.loud("other")
+        assert (maker.runs, again) == (1, tracks)
+        assert {"S10", "S14"} <= set(second.seen)
+        assert other is not feed
+        assert plain.seen == ["s10", "s11", "s12", "s13", "s14"]
+        assert stage.stream.tracks == (stage.video, stage.audio), "it is nobody's who did not ask"
+        assert stage.server.plugins.get("wrong").errors  # type: ignore[union-attr]
+
+
+async def test_who_can_have_the_source_or_has_another_sound_asks_for_none() -> None:
+    maker = Maker()
+    async with staged(maker) as stage:
+        stage.write(3)
+        assert await stage.stream.tracks_for(lambda _: True) == stage.stream.tracks
+        spoken = stage.publisher.add_track(LOUD, RATE, Number())
+        assert await stage.stream.tracks_for(lambda t: t.codec is not AUDIO) == stage.stream.tracks
+        assert spoken in stage.stream.tracks
+        nothing = await stage.stream.tracks_for(lambda t: t.kind is not Kind.AUDIO)
+        assert (nothing, maker.runs) == (stage.stream.tracks, 0)
+
+
+async def test_it_stops_after_its_last_reader_and_begins_again() -> None:
+    maker = Maker()
+    async with staged(maker) as stage:
+        stage.write(12)
+        feed, _, tracks = await stage.loud()
+        now = 1e9
+        stage.stream.drop_idle(now)
+        assert not maker.stopped, "it is being read"
+        stage.stream.drop(feed)
+        stage.stream.drop_idle(now + module.LINGER_SECONDS)
+        assert not maker.stopped, "its reader has only just left"
+        stage.stream.drop_idle(now + module.LINGER_SECONDS + 1)
+        await stage.until(lambda: maker.stopped == 1)
+        _, pad, again = await stage.loud()
+        assert (maker.runs, again) == (2, tracks)
+        assert "S11" in pad.seen
+        stage.publisher.close()
+        stage.stream.end("over")
+        await stage.until(lambda: maker.stopped == 2)
+
+
+async def test_one_that_fails_is_left_out_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream goes on all the while; who comes meanwhile is given the source, as if nobody offered anything."""
+    monkeypatch.setattr(module, "RESTART_SECONDS", (0.02,))
+    broken = True
+
+    async def clumsy(track: DerivedTrack) -> None:
+        if broken:
+            await track.read()
+            raise RuntimeError("clumsy")
+        await shout(track)
+
+    maker = Maker(clumsy)
+    async with staged(maker) as stage:
+        stage.write(3)
+        tracks = await stage.stream.tracks_for(lambda t: t.codec is not AUDIO)
+        assert tracks == stage.stream.tracks
+        broken = False
+        await stage.until(lambda: maker.runs >= 2)
+        _, pad, tracks = await stage.loud()
+        assert [t.codec.name for t in tracks] == ["test-video", "test-loud"]
+        stage.write(1)
+        await stage.until(lambda: "S3" in pad.seen)
+        assert not [d for d in stage.stream.derived if d.failed]
+
+
+async def test_one_that_ends_too_early_has_failed() -> None:
+    async def lazy(track: DerivedTrack) -> None:
+        await track.read()
+
+    async with staged(Maker(lazy)) as stage:
+        stage.write(3)
+        assert await stage.stream.tracks_for(lambda t: t.codec is not AUDIO) == stage.stream.tracks
+
+
+async def test_one_that_is_too_slow_misses_frames_and_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 5)
+    go = anyio.Event()
+
+    async def slow(track: DerivedTrack) -> None:
+        first = await track.read()
+        assert len(first) == 3
+        waiting = len(await track.read())
+        await go.wait()
+        assert waiting == 1
+        assert len(await track.read()) == 5
+        await anyio.sleep_forever()
+
+    async with staged(Maker(slow)) as stage:
+        stage.write(3)
+        await stage.loud()
+        stage.write(1)
+        await anyio.wait_all_tasks_blocked()
+        stage.write(20)
+        go.set()
+        await anyio.wait_all_tasks_blocked()
+        assert [d.failed for d in stage.stream.derived] == [""]
+        stage.publisher.close()
+        stage.stream.end("over")
+
+
+async def test_times_only_go_up_and_it_goes_with_its_source() -> None:
+    async def stutter(track: DerivedTrack) -> None:
+        while events := await track.read():
+            for event in events:
+                if isinstance(event, Frame):
+                    track.write((event.units[0].upper(),), pts=event.pts)
+                    track.write((b"late",), pts=event.pts - 1)
+            await track.flush()
+
+    async with staged(Maker(stutter)) as stage:
+        stage.write(2)
+        _, pad, _ = await stage.loud()
+        assert pad.seen == ["s0", "S0", "s1", "S1"]
+        stage.publisher.close("gone")
+        again = await stage.server.streams.publish(stage.server.sessions.add("out", "here"), "live/one")
+        again.add_track(VIDEO, 90_000, Number())
+        again.tracks_complete()
+        assert pad.seen[-2:] == ["without test-loud", "without test-audio"]
+        assert not list(stage.stream.derived)
