@@ -142,7 +142,7 @@ class DerivedTrack:
         if self._scope is None:
             self._scope = anyio.CancelScope()
             self._caught_up = anyio.Event()
-            self._failures, self.failed = 0, ""
+            self._last, self._failures, self.failed = 0, 0, ""
             self._stream.host.spawn(partial(self._run, self._scope))
 
     def stop(self) -> None:

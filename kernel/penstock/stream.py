@@ -178,11 +178,12 @@ class Stream:
         if feed is None:
             o = self.options
             backlog = o.max_backlog if max_backlog is None else max_backlog
-            self._feeds[key] = feed = Feed(self, muxer, o.bounds, backlog, o.window, derived)
+            feed = Feed(self, muxer, o.bounds, backlog, o.window, derived)
             for made in derived:
                 made.start()
             for frame in in_order(self._cache.frames, derived):
                 feed.push(frame)
+            self._feeds[key] = feed
         return feed
 
     def segments(self, format: SegmentFormat) -> SegmentStore:

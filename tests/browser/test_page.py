@@ -16,7 +16,7 @@ from tests.page.test_pages import HOSTILE
 
 from .chromium import chromium
 from .play import GOPS, origin
-from .publisher import publishing
+from .publisher import SEED, publishing
 from .wall import watch_script
 
 LIMIT = 20_000
@@ -25,7 +25,7 @@ LIMIT = 20_000
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium() as running:
+    with chromium("--allow-loopback-in-peer-connection") as running:
         yield running
 
 
@@ -80,8 +80,14 @@ def plays(page: Page, mode: str) -> None:
 
 
 def test_it_plays_by_itself_and_says_how(page: Page, live: str) -> None:
+    """By WebRTC, with a delay that a talk can do with; its sound was AAC."""
     page.goto(live)
-    plays(page, "Low-latency HLS")
+    plays(page, "WebRTC")
+    told = page.evaluate("penstock.run.engine.pc.getStats().then((all) => [...all.values()])")
+    assert {t["kind"] for t in told if t["type"] == "inbound-rtp" and t["bytesReceived"] > 1000} == {
+        "audio",
+        "video",
+    }
     expect(page.locator("#s-size")).to_have_text("320×180", timeout=LIMIT)
     expect(page.locator("#s-video")).to_have_text("H.264")
     expect(page.locator("#s-audio")).to_have_text("AAC 48 kHz stereo")
@@ -94,7 +100,7 @@ def test_it_plays_by_itself_and_says_how(page: Page, live: str) -> None:
 
 
 def test_what_it_says_of_the_delay_is_what_the_picture_says(page: Page, live: str) -> None:
-    for mode in ("ll", "flv", "hls"):
+    for mode in ("rtc", "ll", "flv", "hls"):
         page.goto(f"{live}?mode={mode}")
         until(page, "window.penstock?.monitor.started")
         page.evaluate(watch_script() + "; window.watcher = new Watcher(document.querySelector('video'))")
@@ -109,7 +115,7 @@ def test_what_it_says_of_the_delay_is_what_the_picture_says(page: Page, live: st
 
 def test_each_way_can_be_chosen_and_is_remembered(page: Page, live: str) -> None:
     page.goto(live)
-    for label in ("FLV", "FLV over WebSocket", "Low-latency HLS"):
+    for label in ("FLV", "FLV over WebSocket", "Low-latency HLS", "WebRTC"):
         page.locator("#modes label").get_by_text(label, exact=True).click()
         plays(page, label)
         page.reload()
@@ -119,11 +125,25 @@ def test_each_way_can_be_chosen_and_is_remembered(page: Page, live: str) -> None
         plays(page, label)
 
 
+@pytest.mark.parametrize("gop", [("-g", "25"), pytest.param((), marks=pytest.mark.full)])
+def test_pictures_that_webrtc_shows_in_the_wrong_order_are_played_by_hls(
+    gop: tuple[str, ...], page: Page, server: Penstock, work: Path
+) -> None:
+    """The seed's own command, in which x264 chooses B-frames; with key frames each second it is the sooner seen."""
+    with publishing(server.endpoints.url("rtmp", "live/seed"), work, *SEED, *gop):
+        page.goto(f"{origin(server)}/live/seed")
+        plays(page, "Low-latency HLS")
+        expect(page.locator("#note")).to_contain_text(
+            "WebRTC did not work: live/seed: its pictures are reordered"
+        )
+
+
 def test_what_fails_is_said_and_the_next_way_plays(page: Page, live: str) -> None:
     def refuse(route: Route) -> None:
         route.fulfill(status=503, body="no")
 
     page.route("**/*.m3u8*", refuse)
+    page.route("**/whep", refuse)
     page.goto(f"{live}?mode=ll")
     plays(page, "FLV")
     expect(page.locator("#note")).to_contain_text("Low-latency HLS did not work: the server answers 503")
@@ -132,6 +152,7 @@ def test_what_fails_is_said_and_the_next_way_plays(page: Page, live: str) -> Non
 def test_what_a_browser_cannot_decode_is_said_in_words(page: Page, live: str) -> None:
     junk = "#EXTM3U\n#EXT-X-TARGETDURATION:what\n"
     page.route("**/*.m3u8*", lambda route: route.fulfill(body=junk), times=1)
+    page.route("**/whep", lambda route: route.fulfill(status=503))
     page.goto(f"{live}?mode=native")
     plays(page, "Low-latency HLS")
     expect(page.locator("#note")).to_contain_text(

@@ -12,6 +12,7 @@ EXAMPLE = "/live/stream"
 PLAYED = {
     "hls": {"ll": ".m3u8?variant=ll", "hls": ".m3u8?variant=fmp4"},
     "progressive": {"flv": ".flv"},
+    "webrtc": {"whep": "/whep"},
 }
 """What follows the stream's path where the page plays it, by the plugin that serves it and the page's word for it."""
 

@@ -1,9 +1,11 @@
 // The ways to play a stream, the best first, and which of them this browser has for these tracks.
 import { flv, hls, mediaSource, native } from "./engines.js";
+import { plays, supported, whep } from "./whep.js";
 
 const IN_FLV = new Set(["h264", "h265", "av1", "aac", "mp3", "opus"]); // that mpegts.js takes
 
 export const MODES = [
+  { id: "rtc", media: "whep", label: "WebRTC", engine: whep, options: {}, patience: 5 },
   { id: "ll", media: "ll", label: "Low-latency HLS", engine: hls, options: { lowLatency: true }, patience: 15 },
   { id: "flv", media: "flv", label: "FLV", engine: flv, options: { socket: false }, patience: 15 },
   { id: "ws", media: "flv", label: "FLV over WebSocket", engine: flv, options: { socket: true }, patience: 15 },
@@ -29,8 +31,13 @@ export function obstacle(mode, tracks) {
     const video = document.createElement("video");
     return video.canPlayType("application/vnd.apple.mpegurl") ? "" : "this browser does not play HLS by itself";
   }
-  if (!mediaSource) return "this browser has no Media Source Extensions";
   const shown = tracks.filter((track) => track.kind !== "data");
+  if (mode.engine === whep) {
+    if (!supported) return "this browser has no WebRTC";
+    const odd = shown.filter((track) => !plays(track));
+    return odd.length ? `it cannot play ${odd.map((track) => track.name).join(" and ")}` : "";
+  }
+  if (!mediaSource) return "this browser has no Media Source Extensions";
   const played = mode.engine === flv ? playedAsFlv(shown) : shown.filter(decodes);
   const without = (kind) => shown.some((t) => t.kind === kind) && !played.some((t) => t.kind === kind);
   // hls.js refuses a variant of which it cannot play a part.

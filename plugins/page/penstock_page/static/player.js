@@ -111,7 +111,9 @@ async function play() {
     ended: () => current() && (mine.ended = true),
   };
   try {
-    const options = { ...mode.options, tracks: playedAsFlv(info.stream?.tracks ?? []) };
+    const tracks = info.stream?.tracks ?? [];
+    const kinds = ["video", "audio"].filter((kind) => tracks.some((track) => track.kind === kind));
+    const options = { ...mode.options, tracks: playedAsFlv(tracks), kinds };
     const engine = await mode.engine(video, state.media[mode.media], report, options);
     if (!current()) return engine.stop();
     mine.engine = engine;
