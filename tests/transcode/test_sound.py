@@ -120,7 +120,7 @@ def transcoded(registry: Registry, track: Track, coded: Coded, target: str) -> t
     assert binding is not None
     made: Coded = []
     for data, time in coded:
-        made += [(c.data, c.pts) for c in sound.push([Frame(track, time, time, (data,))])]
+        made += [(c.data, c.pts) for c in sound.transcode([Frame(track, time, time, (data,))])]
     return Track(2, codec, encoding.rate, encoding.config(binding, 1)), made
 
 

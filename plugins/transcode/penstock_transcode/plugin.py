@@ -59,7 +59,7 @@ async def _make(server: Server, encoding: Encoding, channels: int, track: Derive
     sound = Sound(server.registry, encoding, channels)
     while events := await track.read():
         frames = [event for event in events if isinstance(event, Frame)]
-        for coded in await run_sync(sound.push, frames, limiter=limit):
+        for coded in await run_sync(sound.transcode, frames, limiter=limit):
             track.write((coded.data,), pts=coded.pts, duration=coded.duration)
         await track.flush()
 

@@ -80,13 +80,13 @@ class Sound:
         self._given = 0
         """Samples that were given to the encoder."""
 
-    def push(self, frames: Iterable[Frame]) -> list[Coded]:
+    def transcode(self, frames: Iterable[Frame]) -> list[Coded]:
         """What comes out by these frames of the source."""
         found: list[Coded] = []
         for frame in frames:
             if frame.track.config != self._config:
                 self._configure(frame.track)
-            for decoded in self._decode(frame):
+            for decoded in self._played(frame):
                 for resampled in self._resample(decoded, frame.pts):
                     resampled.pts = self._given
                     self._given += resampled.samples
@@ -108,7 +108,7 @@ class Sound:
             decoder.extradata = extradata
         self._decoder = decoder
 
-    def _decode(self, frame: Frame) -> list[AudioFrame]:
+    def _played(self, frame: Frame) -> list[AudioFrame]:
         if self._decoder is None or self._binding is None:
             return []
         try:
