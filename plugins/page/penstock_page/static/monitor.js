@@ -33,11 +33,14 @@ export class Monitor {
   /** To be called about twice a second. */
   look() {
     const now = performance.now();
-    if (this.#video.currentTime !== this.#position) {
-      this.#position = this.#video.currentTime;
+    const frames = this.#video.getVideoPlaybackQuality().totalVideoFrames;
+    // WebRTC's time goes on without pictures.
+    const position = this.#video.srcObject && this.#video.videoWidth ? frames : this.#video.currentTime;
+    if (position !== this.#position) {
+      this.#position = position;
       this.#moved = now;
     }
-    this.#frames.push([now, this.#video.getVideoPlaybackQuality().totalVideoFrames]);
+    this.#frames.push([now, frames]);
     while (now - this.#frames[0][0] > WINDOW_MS) this.#frames.shift();
   }
 
