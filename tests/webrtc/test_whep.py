@@ -299,11 +299,14 @@ class TestRefusals:
         response = await served.post("/live/one/whep", Client(("H264/90000",)).offer())
         assert (response.status_code, "H265" in response.text) == (406, True)
 
-    async def test_sound_that_browsers_do_not_play_is_left_out(self, served: Rig) -> None:
+    async def test_sound_that_browsers_do_not_play_is_made_anew_or_left_out(self, served: Rig) -> None:
         await served.publish("live/one", PICTURE, (AAC, 48_000, AacConfig.lc(48_000, 2)))
+        assert "opus/48000/2" in (await served.post("/live/one/whep", Client().offer())).text
+        assert not [s for s in served.server.sessions if "left_out" in s.info]
+        await served.server.disable("transcode")
         assert (await served.post("/live/one/whep", Client().offer())).status_code == 201
-        (session,) = [s for s in served.server.sessions if s.protocol == "webrtc"]
-        assert "MPEG4-GENERIC" in str(session.info["left_out"])
+        (reasons,) = [s.info["left_out"] for s in served.server.sessions if "left_out" in s.info]
+        assert "MPEG4-GENERIC" in str(reasons)
 
     async def test_who_does_not_connect_is_gone_and_there_are_only_so_many(self, served: Rig) -> None:
         await served.publish("live/one", PICTURE)

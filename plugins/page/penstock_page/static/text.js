@@ -29,5 +29,6 @@ export function tracks(list) {
 }
 
 export function seconds(value) {
+  if (value > 0 && value < 0.1) return `${Math.ceil(value * 1000)} ms`;
   return `${value.toFixed(value < 9.95 ? 1 : 0)} s`;
 }
