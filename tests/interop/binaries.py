@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from functools import cache
 from typing import Any
 
@@ -21,6 +23,8 @@ PACKAGES = {
     "gst-launch-1.0": "gstreamer1.0-tools and gstreamer1.0-plugins-{base,good,bad,ugly}",
     "gst-rtspclientsink": "gstreamer1.0-rtsp",
     "gst-rtsp-server": "gir1.2-gst-rtsp-server-1.0 and python3-gi",
+    "gst-webrtc": "gstreamer1.0-nice, gir1.2-gst-plugins-bad-1.0 and python3-gi",
+    "aiortc": "aiortc (from PyPI)",
     "cvlc": "vlc-bin and vlc-plugin-base",
     "ffprobe": "ffmpeg",
     "tshark": "tshark",
@@ -50,11 +54,15 @@ def find(name: str) -> str | None:
             nginx = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
             return nginx if nginx and os.path.exists(NGINX_RTMP) else None
         case "gst-rtsp-server":
-            probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
-            found = shutil.which(SYSTEM_PYTHON)
-            if found and subprocess.run([found, "-c", probe], capture_output=True, check=False).returncode:
-                return None
-            return found
+            return _system_python("import gi; gi.require_version('GstRtspServer', '1.0')")
+        case "gst-webrtc":
+            return _system_python(
+                "import gi; gi.require_version('GstWebRTC', '1.0'); gi.require_version('Gst', '1.0')\n"
+                "from gi.repository import Gst, GstWebRTC; Gst.init()\n"
+                "assert Gst.ElementFactory.make('webrtcbin') and Gst.ElementFactory.make('nicesrc')"
+            )
+        case "aiortc":
+            return sys.executable if importlib.util.find_spec("aiortc") else None
         case "gst-rtspclientsink":
             folder = "/usr/lib/{}/gstreamer-1.0/libgstrtspclientsink.so"
             arches = ("x86_64-linux-gnu", "aarch64-linux-gnu")
@@ -62,6 +70,14 @@ def find(name: str) -> str | None:
             return shutil.which("gst-launch-1.0") if there else None
         case _:
             return shutil.which(name)
+
+
+def _system_python(probe: str) -> str | None:
+    """Debian's Python, where `probe` runs in it."""
+    found = shutil.which(SYSTEM_PYTHON)
+    if found and subprocess.run([found, "-c", probe], capture_output=True, check=False).returncode:
+        return None
+    return found
 
 
 def missing(*names: str) -> str | None:

@@ -35,6 +35,7 @@ class Rules:
     from_key: bool = True
     """Whether the first picture is a key frame: who joins a multicast group gets what is being sent."""
     least: int = 20
+    sound_within_ms: float = AUDIO_JOIN_MS
 
 
 @frozen
@@ -263,9 +264,9 @@ def _check_join(published: FrameList, tracks: list[TrackReport], rules: Rules, p
     else:
         sound = published.audio.frames[audio.joined].pts or 0
     late = (sound - key) / MS
-    if late > AUDIO_JOIN_MS:
+    if late > rules.sound_within_ms:
         problems.append(
-            f"sound begins {late:.0f} ms after the joining key frame, at most {AUDIO_JOIN_MS:.0f} may be"
+            f"sound begins {late:.0f} ms after the joining key frame, at most {rules.sound_within_ms:.0f} may be"
         )
 
 

@@ -37,7 +37,7 @@ class Srtp:
         inward.window_size = WINDOW
         sending = Session(out)
         self._inward = Session(inward)
-        self._sources: dict[bytes, None] = {}
+        self._sources: dict[bytes, int] = {}
         self._gcm = GcmSender(keys.local) if "GCM" in keys.profile else None
         self.protect: Callable[[bytes], bytes] = sending.protect
         """A whole RTP packet, encrypted; not for sources whose packets `seal` has."""
@@ -74,10 +74,12 @@ class Srtp:
             found = work(data)
         except Error:
             return None
-        if ssrc not in self._sources:
-            self._sources[ssrc] = None
-            if len(self._sources) > MAX_SOURCES:
-                oldest = next(iter(self._sources))
-                del self._sources[oldest]
-                self._inward.remove_stream(int.from_bytes(oldest, "big"))
+        sources = self._sources
+        if ssrc not in sources and len(sources) == MAX_SOURCES:
+            # The one with the fewest packets goes, so that a flood of new ones does not drive out those that carry media:
+            # how often their numbers have wrapped would be forgotten with them.
+            least = min(sources, key=sources.__getitem__)
+            del sources[least]
+            self._inward.remove_stream(int.from_bytes(least, "big"))
+        sources[ssrc] = sources.get(ssrc, 0) + 1
         return found
