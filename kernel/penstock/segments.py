@@ -48,6 +48,8 @@ class SegmentStore:
         self.format = format
         self.bounds = bounds
         self.renditions: dict[str, Rendition] = {}
+        self._heirs: dict[str, str] = {}
+        """The names under which renditions go on whose tracks are others now, by those that the format has for them."""
         self.left_out: dict[int, str] = {}
         self._told: dict[int, str] = {}
         """What the log has of it."""
@@ -219,6 +221,7 @@ class SegmentStore:
         registry = self.stream.registry
         known = [track for track in self._tracks.values() if track.config is not None]
         groups, left_out = self.format.group(registry, known)
+        groups = self._inherited(groups)
         gone = {name: r for name, r in self.renditions.items() if name not in groups}
         for name, tracks in groups.items():
             rendition = self.renditions.get(name)
@@ -247,6 +250,25 @@ class SegmentStore:
         self._tell()
         self._by_track = {t.id: r for r in self.renditions.values() for t in r.tracks}
         self._choose_lead()
+
+    def _inherited(self, groups: dict[str, list[Track]]) -> dict[str, list[Track]]:
+        """Groups under the names that players know: where a track comes as another of its codec goes, as sound of another
+        rate does with the next publisher, their rendition goes on.
+        """
+        self._heirs = {
+            name: heir for name, heir in self._heirs.items() if name in groups and heir not in groups
+        }
+        gone = {n: r for n, r in self.renditions.items() if n not in groups and n not in self._heirs.values()}
+        for name, tracks in groups.items():
+            known = self.renditions.get(name)
+            if name in self._heirs or (known is not None and known.segments):
+                continue
+            codecs = [track.codec for track in tracks]
+            heir = next((n for n, r in gone.items() if [t.codec for t in r.tracks] == codecs), None)
+            if heir is not None:
+                self._heirs[name] = heir
+                del gone[heir]
+        return {self._heirs.get(name, name): tracks for name, tracks in groups.items()}
 
     def _writer(self, tracks: list[Track], left_out: dict[int, str]) -> SegmentWriter | None:
         try:

@@ -175,14 +175,14 @@ class DashRoutes:
         if resource.kind == "init":
             answer = _init(asked, rendition, resource)
         else:
-            number = _number(rendition, to_ns(resource.time, _rate(rendition)))
+            number = _number(rendition, resource.time)
             missing = None if number is None else rendition.missing(number, 0)
             if missing is not None:
                 return Hold(partial(rendition.when, missing), _patience(rendition), _NO_SEGMENT)
             segment = None if number is None else rendition.get(number)
             if segment is None or segment.gap or not segment.complete:
                 return None
-            answer = _answer(asked, segment.data, _type(rendition), _caching(rendition, segment, resource))
+            answer = _answer(asked, segment.data, _type(rendition), _caching(segment, resource))
         if answer is not None:
             viewer.sent += len(answer.body)
         return answer
@@ -206,7 +206,7 @@ class DashRoutes:
             await self._answer(request, viewer, init)
             return
         segment = await self._segment(rendition, resource.time)
-        caching = _caching(rendition, segment, resource)
+        caching = _caching(segment, resource)
         if segment.complete:
             await self._answer(request, viewer, _answer(request, segment.data, _type(rendition), caching))
         else:
@@ -217,7 +217,7 @@ class DashRoutes:
 
         Where the one that is being made ends is a guess in descriptions, so that the start of the next one is, too.
         """
-        number = _number(rendition, to_ns(ticks, _rate(rendition)))
+        number = _number(rendition, ticks)
         if number is None:
             if rendition.ended:
                 # FFmpeg does not know that a presentation can end, and asks again at once.
@@ -278,9 +278,9 @@ def _type(rendition: Rendition) -> str:
     return "video/mp4" if rendition.kind is Kind.VIDEO else "audio/mp4"
 
 
-def _caching(rendition: Rendition, segment: Segment, resource: Resource) -> str:
+def _caching(segment: Segment, resource: Resource) -> str:
     """Of what was asked for by the time at which it starts, or by another."""
-    return KEEP if to_ticks(segment.time, _rate(rendition)) == resource.time else "no-store"
+    return KEEP if _ticks(segment) == resource.time else "no-store"
 
 
 def _patience(rendition: Rendition) -> float:
@@ -288,9 +288,13 @@ def _patience(rendition: Rendition) -> float:
     return 2 * rendition.store.target / NS
 
 
-def _number(rendition: Rendition, time: int) -> int | None:
-    """The number of the segment that starts at `time` (in ns), give or take a frame, or else is the first after it."""
+def _number(rendition: Rendition, ticks: int) -> int | None:
+    """The number of the segment that starts at `ticks`, give or take a frame, or else is the first after it."""
     segments, slack = [s for s in rendition.segments if not s.gap], rendition.frame_interval
+    for segment in segments:
+        if _ticks(segment) == ticks:
+            return segment.number
+    time = to_ns(ticks, rendition.tracks[0].clock_rate)
     if not segments or time < segments[0].time - slack:
         return None
     for segment in segments:
@@ -301,9 +305,9 @@ def _number(rendition: Rendition, time: int) -> int | None:
     return None if too_late else last.number + 1
 
 
-def _rate(rendition: Rendition) -> int:
-    """Ticks a second in its timeline."""
-    return rendition.tracks[0].clock_rate
+def _ticks(segment: Segment) -> int:
+    """When it starts, in its own timeline: sound may have had another rate."""
+    return to_ticks(segment.time, segment.init.tracks[0].clock_rate)
 
 
 def _path(asked: Asked) -> StreamPath:
