@@ -11,44 +11,21 @@ import argparse
 import contextlib
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
+from bench.bad_link import HOST, ROOT, TUNNETEM, bad_link, within
 from bench.srt_peer import PAYLOAD, numbered
 
-ROOT = Path(__file__).parents[1]
-TUNNETEM = Path(os.environ.get("PENSTOCK_TUNNETEM", ROOT.parent / "shared" / "tools" / "tunnetem.py"))
 CASES = [(40, 120, 1, 0), (40, 120, 5, 0), (40, 120, 10, 0), (100, 400, 10, 0), (100, 400, 20, 0),
          (40, 120, 5, 5), (100, 400, 10, 10)]  # fmt: skip
 PAIRS = [("libsrt", "libsrt"), ("ours", "libsrt"), ("libsrt", "ours"), ("ours", "ours")]
-HOST, PORT = "10.99.0.1", 9710
-
-
-@contextlib.contextmanager
-def bad_link(rtt: int, loss: float, burst: int, seed: int) -> Iterator[None]:
-    """The namespaces nmA (10.99.0.1) and nmB, with that between them."""
-    command = [sys.executable, str(TUNNETEM), "--delay", str(rtt / 2), "--loss", str(loss / 100)]
-    process = subprocess.Popen(
-        [*command, "--burst", str(burst), "--seed", str(seed)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def within(namespace: str, *command: str) -> list[str]:
-    return ["ip", "netns", "exec", namespace, *command]
+PORT = 9710
 
 
 def peer(*arguments: str) -> list[str]:
@@ -88,7 +65,7 @@ def retransmitted(file: Path) -> int:
 def play(sender: str, receiver: str, case: tuple[int, ...], a: argparse.Namespace) -> str:
     rtt, latency, loss, burst = case
     sent = int(a.seconds * a.mbps * 1e6 / 8 / PAYLOAD)
-    with tempfile.TemporaryDirectory() as name, bad_link(rtt, loss, burst, a.seed):
+    with tempfile.TemporaryDirectory() as name, bad_link(rtt=rtt, loss=loss, burst=burst, seed=a.seed):
         out, stats = Path(name) / "out", Path(name) / "stats.csv"
         uri = f"srt://{HOST}:{PORT}?latency={latency}"
         common = ["--latency", str(latency), "--mbps", str(a.mbps), "--seconds", str(a.seconds)]

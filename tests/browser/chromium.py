@@ -29,11 +29,11 @@ PACKAGES = {
 
 
 @contextmanager
-def chromium(*arguments: str) -> Generator[Browser]:
-    """A browser of one's own."""
+def chromium(*arguments: str, executable: str | None = None) -> Generator[Browser]:
+    """A browser of one's own; `executable` is a program that starts it elsewhere, such as in a network namespace."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=path_of("chromium"), args=[*ARGUMENTS, *arguments]
+            executable_path=executable or path_of("chromium"), args=[*ARGUMENTS, *arguments]
         )
         try:
             yield browser

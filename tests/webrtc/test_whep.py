@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from random import Random
 
 import anyio
 import pytest
@@ -26,6 +27,7 @@ from penstock_formats.rtcp import (
     ntp_to_ns,
 )
 from penstock_webrtc.ice import Credentials
+from penstock_webrtc.retransmission import History
 from penstock_webrtc.stun import Attribute, Kind
 from penstock_webrtc.transport import Transport
 from tests.webrtc.client import Client, Rig, rig
@@ -140,6 +142,52 @@ async def test_what_is_lost_is_sent_again_once(served: Rig, rtx: bool) -> None:
     else:
         # Never other bytes under the same number: with GCM that gives the key away.
         assert client.raw[len(raw) :] == [raw[1]]
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_over_a_bad_link_nothing_is_missing_unless_nothing_is_sent_again(
+    again: bool, served: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One packet in ten is lost either way; what is missing is asked for each 11 ms."""
+
+    def nothing(_history: History, _sequence: int, _now: int, _octets: int) -> None:
+        return None
+
+    if not again:
+        monkeypatch.setattr(History, "find", nothing)
+    publisher, (picture,) = await served.publish("live/one", PICTURE)
+    client, random = Client(("VP8/90000",)), Random(7)
+    await playing(served, client)
+    await write(publisher, picture, KEY, 0)
+    await client.until(lambda: client.of(96))
+    first = client.of(96)[0]
+    kept: set[int] = set()
+    frames_sent = 120
+
+    async def ask() -> None:
+        await anyio.sleep(0.011)
+        taken = len(client.packets)
+        while client.receive():
+            pass
+        for packet in client.packets[taken:]:
+            number = (
+                packet.sequence if packet.payload_type == 96 else int.from_bytes(packet.payload[:2], "big")
+            )
+            if random.random() > 0.1:
+                kept.add(number)
+        asked = [n for n in range(first.sequence + 3, max(kept, default=0)) if n not in kept]
+        if asked and random.random() > 0.1:
+            client.send_rtcp(Nack.of(1, first.ssrc, asked))
+
+    for number in range(1, frames_sent + 1):
+        await write(publisher, picture, INTER[:400], number / 25)
+        if number % 4 == 0:
+            await ask()
+    for _ in range(10):
+        await ask()
+    missing = set(range(first.sequence + 3, max(kept))) - kept
+    assert bool(missing) is not again, missing
+    assert max(kept) > first.sequence + frames_sent - 10
 
 
 async def test_it_asks_the_publisher_for_a_key_frame(served: Rig) -> None:

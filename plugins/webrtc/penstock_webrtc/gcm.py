@@ -27,7 +27,13 @@ class GcmSender:
         self._next: dict[int, int] = {}
 
     def seal(
-        self, ssrc: int, kinds: tuple[int, int], timestamp: int, payloads: Sequence[bytes], number: int
+        self,
+        ssrc: int,
+        kinds: tuple[int, int],
+        timestamp: int,
+        payloads: Sequence[bytes],
+        number: int,
+        extension: bytes = b"",
     ) -> list[bytes]:
         """As `Srtp.seal`."""
         if number < self._next.get(ssrc, 0):
@@ -37,8 +43,9 @@ class GcmSender:
         # RFC 7714 8.1: the vector is the salt with the SSRC, the count of wraps and the sequence number mixed in.
         encrypt, base = self._encrypt, self._salt ^ ssrc << 48
         (kind, last), final, pack = kinds, end - 1, HEADER.pack
+        first = 0x90 if extension else 0x80
         return [
-            (header := pack(0x80, last if n == final else kind, n & 0xFFFF, timestamp, ssrc))
+            (header := pack(first, last if n == final else kind, n & 0xFFFF, timestamp, ssrc) + extension)
             + encrypt((base ^ n).to_bytes(12, "big"), payload, header)
             for n, payload in enumerate(payloads, number)
         ]

@@ -8,12 +8,17 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
+from penstock.media import NS
+
 HISTORY_FRAMES = 128
 """How many frames can be asked for: 2 s of 60 pictures a second, which are some round trips around the world."""
 MAX_REPEATED = 8192
 """Packets of which is known when they were last sent again."""
-SHARE = 5
-"""One byte in so many may be sent again: a path that loses more is not helped by more of the same."""
+SHARE = 2
+"""One byte in so many may be sent again. Losses alone need much less, but browsers also ask for what only came out of order:
+with 2 ms of jitter for every fourth packet, as was seen."""
+FLOOR = 32 << 10
+"""Bytes a second that may be sent again whatever the stream's own rate, which may be a few packets a second."""
 ALLOWANCE = 128 << 10
 """Bytes of retransmissions that may be saved up for a burst: a large key frame."""
 REPEAT_NS = 10_000_000
@@ -34,10 +39,16 @@ class History:
     """It went out."""
     _allowance: float = ALLOWANCE
     _octets: int = 0
+    _asked: int | None = None
     _repeated: dict[int, int] = field(factory=dict[int, int])
 
     def __attrs_post_init__(self) -> None:
         self.append = self._sent.append
+
+    @property
+    def newest(self) -> int:
+        """The RTP time of what went out last."""
+        return self._sent[-1][1]
 
     def find(self, sequence: int, now: int, octets: int) -> tuple[Sent, int] | None:
         """The frame that has the packet, and which of its packets it is; None where it is gone, or may not be given (again).
@@ -56,8 +67,10 @@ class History:
         index, payloads = number - sent[0], sent[2]
         if index >= len(payloads) or now - self._repeated.get(number, -REPEAT_NS) < REPEAT_NS:
             return None
-        self._allowance = min(ALLOWANCE, self._allowance + (octets - self._octets) / SHARE)
-        self._octets = octets
+        since = now - self._asked if self._asked is not None else 0
+        more = (octets - self._octets) / SHARE + since * FLOOR / NS
+        self._allowance = min(ALLOWANCE, self._allowance + more)
+        self._octets, self._asked = octets, now
         size = len(payloads[index])
         if size > self._allowance:
             return None

@@ -12,12 +12,16 @@ from penstock_formats.rtcp import Nack, SenderReport, SourceDescription, encode_
 from penstock_webrtc.answer import CNAME
 from penstock_webrtc.muxer import PayloadUnit
 from penstock_webrtc.negotiation import Played
+from penstock_webrtc.playout import Playout
 from penstock_webrtc.repair import build_repair
 from penstock_webrtc.retransmission import History, Sent
 from penstock_webrtc.srtp import Srtp
 
 REPORT_NS = NS
 """Between two sender reports: browsers put sound and picture in step by them, and do not with what is older than some seconds."""
+
+FRAME_NS = NS // 25
+"""How long a picture is taken to be on its way to becoming the newest one."""
 
 _MARKER = 0x80
 
@@ -32,9 +36,11 @@ class Sender:
     sequence: int
     repair_sequence: int
     offset: int
+    playout: Playout | None = None
     history: History = field(factory=History)
     packets: int = 0
     octets: int = 0
+    _time: int = 0
     _reported: int | None = None
     _repair: int | None = field(init=False)
     _kinds: tuple[int, int] = field(init=False)
@@ -54,8 +60,10 @@ class Sender:
                 at = timestamp + later & 0xFFFFFFFF
                 packets += srtp.seal(self.ssrc, self._kinds, at, payloads[n : n + 1], number + n)
         else:
-            packets = srtp.seal(self.ssrc, self._kinds, timestamp, payloads, number)
+            extension = self.playout.extension(unit.time) if self.playout is not None else b""
+            packets = srtp.seal(self.ssrc, self._kinds, timestamp, payloads, number, extension)
         count = len(packets)
+        self._time = unit.time
         self.sequence = number + count
         self.packets += count
         self.octets += unit.size
@@ -81,7 +89,15 @@ class Sender:
             place = self.history.find(sequence, now, self.octets)
             if place is not None:
                 found.append(self._again(srtp, *place))
+                if self.playout is not None:
+                    self._shown_later(self.playout, place[0][1])
         return found
+
+    def _shown_later(self, playout: Playout, timestamp: int) -> None:
+        """A frame of that RTP time was repeated: it is as old as what went out since, and as what is due next."""
+        ticks = (self.history.newest - timestamp) & 0xFFFFFFFF
+        age = ticks * NS // self.played.format.clock_rate + FRAME_NS
+        playout.repeated(age, self._time)
 
     def _again(self, srtp: Srtp, sent: Sent, index: int) -> bytes:
         first, timestamp, payloads, ticks = sent

@@ -44,18 +44,28 @@ class Srtp:
         self.protect_rtcp: Callable[[bytes], bytes] = sending.protect_rtcp
 
     def seal(
-        self, ssrc: int, kinds: tuple[int, int], timestamp: int, payloads: Sequence[bytes], number: int
+        self,
+        ssrc: int,
+        kinds: tuple[int, int],
+        timestamp: int,
+        payloads: Sequence[bytes],
+        number: int,
+        extension: bytes = b"",
     ) -> list[bytes]:
         """RTP packets of one source that follow each other, encrypted.
 
-        `kinds` are the payload type, and that of the last packet with its marker; `number` is the first one's, unwrapped.
+        `kinds` are the payload type, and that of the last packet with its marker; `number` is the first one's, unwrapped;
+        `extension` is what all of them have between header and payload.
         """
         if self._gcm is not None:
-            return self._gcm.seal(ssrc, kinds, timestamp, payloads, number)
+            return self._gcm.seal(ssrc, kinds, timestamp, payloads, number, extension)
         (kind, last), final = kinds, number + len(payloads) - 1
         protect, pack = self.protect, HEADER.pack
+        first = 0x90 if extension else 0x80
         return [
-            protect(pack(0x80, last if n == final else kind, n & 0xFFFF, timestamp, ssrc) + payload)
+            protect(
+                pack(first, last if n == final else kind, n & 0xFFFF, timestamp, ssrc) + extension + payload
+            )
             for n, payload in enumerate(payloads, number)
         ]
 
