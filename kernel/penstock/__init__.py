@@ -5,6 +5,7 @@ async with penstock.Server(config) as server:
     async for event in stream.read(): ...
 """
 
+from penstock.alternatives import Alternatives
 from penstock.config import Config
 from penstock.datagram import DatagramSink, StampSink
 from penstock.derived import Derivation, DerivedTrack
@@ -59,6 +60,7 @@ __all__ = [
     "NS",
     "Action",
     "AlreadyPublished",
+    "Alternatives",
     "AudioInfo",
     "ByteSink",
     "Capability",

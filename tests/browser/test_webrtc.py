@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -286,6 +287,28 @@ def _pitch(samples: bytes) -> float:
     values = memoryview(samples).cast("h")
     ups = [i for i in range(1, len(values)) if values[i - 1] < 0 <= values[i]]
     return 48_000 * (len(ups) - 1) / (ups[-1] - ups[0])
+
+
+def test_of_simulcast_each_reader_gets_one_layer(server: Penstock, page: Page, work: Path) -> None:
+    """Chromium sends 320x180 and 640x360: who does not choose gets the larger, and nobody gets both."""
+    path = f"{origin(server)}/live/layers"
+    more = (MIME["h264"], TONE, "udp", 2, {"q": 2, "f": 1})
+    told = begin(page, "Publishing", "layers", f"{path}/whip", *more)
+    assert told["status"] == 201, told
+    assert "a=simulcast:recv q;f" in told["sdp"]
+    live(server, "live/layers")
+    with server.explained():
+        assert begin(page, "Playing", "layered", f"{path}/whep")["status"] == 201
+        check(watched(page, ["layered"])["layered"])
+        assert page.evaluate("Playing.all.layered.video.videoWidth") == 640
+        for carrier in ("rtsp", "rtmp"):
+            argv = [path_of("ffmpeg-new"), "-i", server.endpoints.url(carrier, "live/layers")]
+            argv += ["-t", "0.2", "-f", "null", "-"]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+            found = done.stderr.partition("Stream mapping")[0]
+            assert len(re.findall(r"Stream #0:\d+.*: Video", found)) == 1, (carrier, done.stderr)
+            assert re.search(r"Video: h264.* 640x360", found), (carrier, done.stderr)
+    page.evaluate("names => names.forEach((name) => Playing.all[name].pc.close())", ["layers", "layered"])
 
 
 def test_ffmpeg_publishes_by_whip(server: Penstock, page: Page, work: Path) -> None:

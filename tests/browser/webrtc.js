@@ -106,13 +106,15 @@ class Playing {
 Playing.all = {};
 window.Playing = Playing;
 
-// A peer that publishes: the picture of `picture.py`, drawn as it is sent, and a tone.
+// A peer that publishes: the picture of `picture.py`, drawn as it is sent and `scale` times larger, and a tone. It sends it
+// once for each of `layers`, which are RTP stream ids and by how much each is smaller.
 class Publishing {
-  constructor(name, codec, tone, way) {
+  constructor(name, codec, tone, way, scale = 1, layers = null) {
     this.way = way;
     this.canvas = document.createElement("canvas");
-    Object.assign(this.canvas, { width: LAYOUT.width, height: LAYOUT.height });
+    Object.assign(this.canvas, { width: LAYOUT.width * scale, height: LAYOUT.height * scale });
     this.context = this.canvas.getContext("2d", { alpha: false });
+    this.context.scale(scale, scale);
     this.number = 0;
     this.timer = setInterval(() => this.draw(), 40);
     this.draw();
@@ -125,7 +127,10 @@ class Publishing {
     this.pc = new RTCPeerConnection();
     const [picture] = this.canvas.captureStream(25).getTracks();
     const [tones] = microphone.stream.getTracks();
-    const sender = this.pc.addTransceiver(picture, { direction: "sendonly", sendEncodings: [{ maxBitrate: 1500000 }] });
+    const sendEncodings = layers
+      ? Object.entries(layers).map(([rid, scaleResolutionDownBy]) => ({ rid, scaleResolutionDownBy }))
+      : [{ maxBitrate: 1500000 }];
+    const sender = this.pc.addTransceiver(picture, { direction: "sendonly", sendEncodings });
     const { codecs } = RTCRtpSender.getCapabilities("video");
     sender.setCodecPreferences(codecs.filter((c) => c.mimeType === codec || c.mimeType === "video/rtx"));
     this.pc.addTransceiver(tones, { direction: "sendonly" });

@@ -15,7 +15,7 @@ from penstock_codecs.opus import OPUS, OpusConfig
 from penstock_codecs.vp9.header import VP9, Vp9Config
 from penstock_formats.sdp import Direction, SessionDescription
 from penstock_formats.transport_cc import MAX_STATUSES, REFERENCE_NS, TICK_NS, Arrivals, TransportFeedback
-from penstock_webrtc.answer import Section, build_answer, sources
+from penstock_webrtc.answer import Section, build_answer, simulcast, sources
 from penstock_webrtc.candidate import host_candidates, passive_candidates
 from penstock_webrtc.fragment import Fragment
 from penstock_webrtc.ice import MAX_WAYS, Credentials, IceLite
@@ -147,7 +147,7 @@ def parse_offer(data: bytes) -> object:
             r.retransmission,
             Direction.RECVONLY,
             ("nack",),
-            (("x", str(r.media.extension("urn:x"))),),
+            (("x", str(r.media.extension("urn:x"))), *simulcast(r.media.layers)),
         )
         for r in recorded
     }
@@ -182,6 +182,11 @@ OFFERS = [
     FFMPEG.replace(b"a=mid:0", b"a=mid:0\r\na=rtcp-fb:* nack\r\na=extmap:1/sendonly urn:x"),
     FFMPEG.replace(b"a=mid:0", b"a=mid:0" + b"\r\na=extmap:1 urn:x" * 65),
     FFMPEG.replace(b"a=sendonly", b"a=recvonly").replace(b"H264/90000", b"VP9/90000"),
+    FFMPEG.replace(
+        b"a=mid:0",
+        b"a=mid:0\r\na=rid:q send\r\na=rid:f send pt=96\r\na=rid:r recv\r\na=simulcast:recv r send q,x;~f;n",
+    ),
+    FFMPEG.replace(b"a=mid:0", b"a=mid:0\r\na=rid:q send\r\na=rid:-- send\r\na=simulcast:send q;--"),
     b"v=0\r\n",
 ]
 

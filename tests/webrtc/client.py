@@ -96,6 +96,7 @@ class Client:
     direction: str = "recvonly"
     setup: str = "actpass"
     rtx: bool = True
+    layers: tuple[str, ...] = ()
     feedback: tuple[str, ...] = ("nack", "nack pli", "ccm fir", "transport-cc")
     identity: Identity = field(factory=make_identity)
     credentials: Credentials = field(
@@ -133,6 +134,11 @@ class Client:
             lines += [f"a=rtcp-fb:{pt} {what}" for what in self.feedback]
             lines += ["a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"]
             lines += ["a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid"]
+            if self.layers and not sound:
+                lines += ["a=extmap:5 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"]
+                lines += ["a=extmap:6 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"]
+                lines += [f"a=rid:{layer} send" for layer in self.layers]
+                lines += [f"a=simulcast:send {';'.join(self.layers)}"]
             if self.rtx and not sound:
                 lines += [f"a=rtpmap:{pt + 1} rtx/90000", f"a=fmtp:{pt + 1} apt={pt}"]
         return "".join(f"{line}\r\n" for line in lines).encode()

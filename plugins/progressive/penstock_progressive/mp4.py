@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+from penstock.alternatives import Alternatives
 from penstock.errors import Closed
 from penstock.feed import Cursor
 from penstock.fixed_tracks import FixedTracks
@@ -26,7 +27,11 @@ class Mp4Muxer:
 
     def __init__(self, registry: Registry, tracks: Iterable[Track]) -> None:
         self._registry = registry
-        self._muxer = FragmentMuxer(registry, tracks)
+        tracks = tuple(tracks)
+        alternatives = Alternatives(registry, tracks)
+        reasons = {track.id: alternatives.reason(track) for track in tracks}
+        self._muxer = FragmentMuxer(registry, (track for track in tracks if not reasons[track.id]))
+        self._muxer.left_out.update((id, reason) for id, reason in reasons.items() if reason)
         self._picture = next((track.id for track in self._muxer.tracks if track.kind is Kind.VIDEO), None)
         self._ids = frozenset(track.id for track in self._muxer.tracks)
         self._fixed = FixedTracks(self._muxer.tracks)

@@ -55,6 +55,7 @@ class Offered:
     binding: RtpBinding
     codec: Codec
     config: CodecConfig | None
+    group: str | None = None
 
 
 def offered(registry: Registry, description: SessionDescription) -> tuple[list[Offered], list[str]]:

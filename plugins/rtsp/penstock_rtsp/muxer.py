@@ -8,6 +8,7 @@ from random import Random
 
 from attrs import define
 
+from penstock.alternatives import Alternatives
 from penstock.clock import StreamClock
 from penstock.errors import ProtocolViolation
 from penstock.feed import Cursor
@@ -52,17 +53,21 @@ class _Sender:
 
 
 def formats(
-    registry: Registry, tracks: Iterable[Track]
+    registry: Registry, tracks: Iterable[Track], chosen: Container[int] = ()
 ) -> tuple[dict[int, tuple[RtpFormat, int]], dict[int, str]]:
     """For each track that RTP carries its format and payload type, and for the others the reason."""
     found: dict[int, tuple[RtpFormat, int]] = {}
     left_out: dict[int, str] = {}
     number = FIRST_DYNAMIC
+    tracks = tuple(tracks)
+    alternatives = Alternatives(registry, tracks, chosen)
     for track in tracks:
         binding = registry.get(track.codec, RTP)
         if binding is None:
             if track.kind is not Kind.DATA:
                 left_out[track.id] = f"RTP cannot carry {track.codec.name}"
+        elif reason := alternatives.reason(track):
+            left_out[track.id] = reason
         elif track.config is None:
             left_out[track.id] = "its config never came"
         elif number > 127:
@@ -104,7 +109,7 @@ class RtpMuxer:
         self.left_out: dict[int, str] = {}
         """Tracks that were not chosen or came too late, and why their readers do not get them."""
         # Of all of them, as payload types are numbered in the description.
-        described, _ = formats(registry, tracks)
+        described, _ = formats(registry, tracks, chosen or ())
         for track in tracks:
             if chosen is not None and track.id not in chosen:
                 self.left_out[track.id] = "it was not asked for"

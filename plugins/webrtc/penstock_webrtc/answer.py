@@ -42,6 +42,13 @@ def sources(ssrc: int, retransmission: int | None, kind: str) -> Attributes:
     ]
 
 
+def simulcast(layers: Sequence[str]) -> Attributes:
+    """That all `layers` are taken (RFC 8853 5.3)."""
+    if not layers:
+        return []
+    return [*(("rid", f"{layer} recv") for layer in layers), ("simulcast", f"recv {';'.join(layers)}")]
+
+
 def build_answer(
     offer: Offer,
     sections: Mapping[str, Section],

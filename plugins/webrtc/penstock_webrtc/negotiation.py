@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
+from penstock.alternatives import Alternatives
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind, Track
 from penstock.registry import Registry
@@ -37,6 +38,13 @@ class Recorded:
     binding: RtpBinding
     codec: Codec
     config: CodecConfig | None
+    layer: str | None = None
+    """Of simulcast (RFC 8853): the RTP stream id of one of its layers."""
+
+    @property
+    def group(self) -> str | None:
+        """What its layers are alternatives in."""
+        return None if self.layer is None else f"simulcast {self.media.mid}"
 
     @property
     def retransmission(self) -> int | None:
@@ -50,12 +58,13 @@ def choose_played(
     free = [media for media in offer.media if media.receives]
     found: list[Played] = []
     left_out: dict[int, str] = {}
-    groups: set[str] = set()
+    tracks = tuple(tracks)
+    alternatives = Alternatives(registry, tracks)
     for track in tracks:
         if track.kind is Kind.DATA:
             continue
-        if track.group is not None and track.group in groups:
-            left_out[track.id] = "another of its group is played"
+        if reason := alternatives.reason(track):
+            left_out[track.id] = reason
             continue
         played, reason = _play(registry, free, track)
         if played is None:
@@ -63,8 +72,6 @@ def choose_played(
             continue
         free.remove(played.media)
         found.append(played)
-        if track.group is not None:
-            groups.add(track.group)
     return found, left_out
 
 
@@ -109,14 +116,17 @@ def _fit(binding: RtpBinding, offered: RtpFormat, described: RtpFormat, track: T
 
 
 def choose_recorded(registry: Registry, offer: Offer) -> tuple[list[Recorded], list[str]]:
-    """The first coding that somebody here reads of each section that sends, and why other sections are left out."""
+    """The first coding that somebody here reads of each section that sends, once for each of its layers, and why other
+    sections are left out.
+    """
     found: list[Recorded] = []
     left_out: list[str] = []
     for media in offer.media:
         if not media.sends:
             continue
         try:
-            found.append(Recorded(media, *first_readable(registry, media.formats, "a coding of it")))
+            what = first_readable(registry, media.formats, "a coding of it")
+            found += [Recorded(media, *what, layer) for layer in media.layers or (None,)]
         except ProtocolViolation as e:
             left_out.append(f"{media.kind}: {e}")
     return found, left_out

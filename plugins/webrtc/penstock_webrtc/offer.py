@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from attrs import frozen
 
 from penstock.errors import ProtocolViolation
@@ -14,6 +16,11 @@ MAX_EXTENSIONS = 64
 MAX_FEEDBACK = 512
 """Lines of one media section: browsers send up to 20 extensions and 60 kinds of feedback."""
 
+MAX_LAYERS = 4
+"""Of one simulcast: browsers send three."""
+
+# RFC 8852 3.3, and no longer than a header extension of one byte takes.
+_RID = re.compile(r"[A-Za-z0-9]{1,16}")
 _RECEIVES = (Direction.SENDRECV, Direction.RECVONLY)
 _SENDS = (Direction.SENDRECV, Direction.SENDONLY)
 
@@ -27,6 +34,8 @@ class OfferedMedia:
     direction: Direction
     feedback: tuple[tuple[int | None, str], ...]
     extensions: tuple[tuple[str, int], ...]
+    layers: tuple[str, ...] = ()
+    """The RTP stream ids of its simulcast, as it sends them (RFC 8853)."""
 
     @property
     def kind(self) -> str:
@@ -127,7 +136,23 @@ def _read(session: SessionDescription, section: MediaDescription, number: str) -
         section.direction or session.direction or Direction.SENDRECV,
         tuple(feedback),
         tuple(extensions),
+        _layers(section),
     )
+
+
+def _layers(section: MediaDescription) -> tuple[str, ...]:
+    """Of ``a=simulcast`` the first alternative of each layer that is sent, as far as ``a=rid`` declares it."""
+    rids = {
+        value.split(" ")[0]
+        for key, value in section.attributes
+        if key == "rid" and value and value.split(" ")[1:2] == ["send"]
+    }
+    words = (section.attribute("simulcast") or "").split()
+    sent = next((b for a, b in zip(words[::2], words[1::2], strict=False) if a == "send"), "")
+    # RFC 8853 5.1: ";" between layers, "," between alternatives of one, "~" before what is paused at first.
+    layers = dict.fromkeys(layer.split(",")[0].removeprefix("~") for layer in sent.split(";"))
+    known = tuple(layer for layer in layers if layer in rids and _RID.fullmatch(layer))
+    return known[:MAX_LAYERS] if len(known) > 1 else ()
 
 
 def _refused(media: OfferedMedia) -> OfferedMedia:

@@ -7,6 +7,7 @@ from random import Random
 
 import anyio
 
+from penstock.alternatives import Alternatives
 from penstock.feed import Reader
 from penstock.media import Frame, Kind, Track
 from penstock.publisher import Publisher
@@ -25,10 +26,11 @@ from penstock_formats.rtcp import (
     encode_rtcp,
 )
 from penstock_formats.sdp import Direction
-from penstock_webrtc.answer import Section, sources
+from penstock_webrtc.answer import Attributes, Section, sources
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.muxer import PayloadMuxer, PayloadUnit
 from penstock_webrtc.negotiation import Played
+from penstock_webrtc.playout import EXTENSION, Playout
 from penstock_webrtc.route import Route, RouteSink
 from penstock_webrtc.sender import Sender
 from penstock_webrtc.srtp import Srtp
@@ -66,6 +68,16 @@ async def is_reordered(stream: Stream, track: Track) -> bool:
     return False
 
 
+def _playout(played: Played) -> Playout | None:
+    number = played.media.extension(EXTENSION) if played.track.kind is Kind.VIDEO else None
+    return Playout(number) if number is not None else None
+
+
+def _extensions(sender: Sender) -> Attributes:
+    """The header extensions that our packets may have."""
+    return [("extmap", f"{sender.playout.number} {EXTENSION}")] if sender.playout is not None else []
+
+
 class Player:
     """What one peer plays of a stream."""
 
@@ -92,7 +104,8 @@ class Player:
         bits = random.getrandbits
         # RFC 3711 3.3.1: numbers begin in the lower half, so that a lost first packet does not hide that they wrapped.
         self._senders = {
-            p.track.id: Sender(p, bits(32), bits(32), bits(15), bits(15), bits(32)) for p in played
+            p.track.id: Sender(p, bits(32), bits(32), bits(15), bits(15), bits(32), _playout(p))
+            for p in played
         }
         self._by_ssrc = {sender.ssrc: sender for sender in self._senders.values()}
 
@@ -112,7 +125,7 @@ class Player:
                 p.retransmission,
                 Direction.SENDONLY,
                 FEEDBACK,
-                tuple(sources(sender.ssrc, repair, str(p.track.kind))),
+                (*_extensions(sender), *sources(sender.ssrc, repair, str(p.track.kind))),
                 sprop,
             )
         return found
@@ -121,8 +134,11 @@ class Player:
         """The peer can be sent to: it begins with what the stream has for it at once."""
         stream = self._stream
         self._srtp = srtp
-        muxer = PayloadMuxer(self._server.registry, self._tracks)
-        feed = stream.feed(muxer, self._config.max_backlog_seconds, self._tracks)
+        # One layer of simulcast: at the key frames of another it could not begin.
+        layers = Alternatives(self._server.registry, self._tracks, self._senders)
+        tracks = [track for track in self._tracks if not layers.reason(track)]
+        muxer = PayloadMuxer(self._server.registry, tracks)
+        feed = stream.feed(muxer, self._config.max_backlog_seconds, tracks)
         self._live = stream.last_time
         self._sink = RouteSink(route, self._stamp, self._server.spawn)
         self._reader = feed.attach(self._sink, self._session, start=self._config.start)

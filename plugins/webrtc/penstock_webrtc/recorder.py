@@ -27,7 +27,7 @@ from penstock_formats.rtp.ingest import Ingest, TrackIngest
 from penstock_formats.rtp.packet import RtpPacket, extension_elements
 from penstock_formats.sdp import Direction
 from penstock_formats.transport_cc import EXTENSION, Arrivals
-from penstock_webrtc.answer import Section
+from penstock_webrtc.answer import Section, simulcast
 from penstock_webrtc.missing import Missing
 from penstock_webrtc.negotiation import Recorded
 from penstock_webrtc.repair import parse_repair
@@ -41,6 +41,9 @@ FEEDBACK_NS = 50_000_000
 REPORT_NS = NS
 FEEDBACK = ("nack", "nack pli", "ccm fir", "transport-cc")
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
+RID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+REPAIRED_RID = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
+"""RFC 8852 3: which layer a packet is of, and which one it repeats."""
 
 
 @define(eq=False)
@@ -77,14 +80,23 @@ class Recorder:
         # With BUNDLE an id is the same extension in all sections (RFC 9143 9).
         self._numbered = next((n for r in recorded if (n := r.media.extension(EXTENSION))), None)
         self._named = next((n for r in recorded if (n := r.media.extension(MID))), None)
+        self._layered = {n for uri in (RID, REPAIRED_RID) for r in recorded if (n := r.media.extension(uri))}
 
     def sections(self) -> dict[str, Section]:
         """What the answer says of each section."""
         found: dict[str, Section] = {}
         for r in self._recorded:
-            used = [(r.media.extension(uri), uri) for uri in (EXTENSION, MID)]
+            uris = (EXTENSION, MID) if r.layer is None else (EXTENSION, MID, RID, REPAIRED_RID)
+            used = [(r.media.extension(uri), uri) for uri in uris]
             extensions = tuple(("extmap", f"{number} {uri}") for number, uri in used if number is not None)
-            found[r.media.mid] = Section(r.format, r.retransmission, Direction.RECVONLY, FEEDBACK, extensions)
+            layers = r.media.layers if r.layer is not None else ()
+            found[r.media.mid] = Section(
+                r.format,
+                r.retransmission,
+                Direction.RECVONLY,
+                FEEDBACK,
+                (*extensions, *simulcast(layers)),
+            )
         return found
 
     def connected(self, srtp: Srtp, route: Route) -> None:
@@ -111,11 +123,11 @@ class Recorder:
             return None
         try:
             packet = RtpPacket.parse(data)
-            named = self._extensions(packet, now)
+            named, layer = self._extensions(packet, now)
         except ProtocolViolation:
             self._bad += 1
             return None
-        receiver = self._sources.get(packet.ssrc) or self._learn(packet, named)
+        receiver = self._sources.get(packet.ssrc) or self._learn(packet, named, layer)
         if receiver is None:
             self._bad += 1
             return None
@@ -133,22 +145,26 @@ class Recorder:
             receiver.track.repaired(original, now)
         return ingest.publisher
 
-    def _extensions(self, packet: RtpPacket, now: int) -> bytes | None:
-        """Note a packet's number in the whole transport; returns the name of its section, where it has that."""
-        named = None
+    def _extensions(self, packet: RtpPacket, now: int) -> tuple[bytes | None, bytes | None]:
+        """Note a packet's number in the whole transport; returns the names of its section and layer, where it has them."""
+        named = layer = None
         if packet.extension is not None:
             for number, value in extension_elements(packet.extension):
                 if number == self._numbered and len(value) == 2:
                     self._arrivals.add(int.from_bytes(value, "big"), now)
                 elif number == self._named:
                     named = value
-        return named
+                elif number in self._layered:
+                    layer = value
+        return named, layer
 
-    def _learn(self, packet: RtpPacket, named: bytes | None) -> _Receiver | None:
-        """Whose an SSRC is (RFC 9143 9.2): by the name that its first packets have, or by its payload type."""
+    def _learn(self, packet: RtpPacket, named: bytes | None, layer: bytes | None) -> _Receiver | None:
+        """Whose an SSRC is (RFC 9143 9.2): by the names that its first packets have, or by its payload type."""
         kind = packet.payload_type
         for receiver in self._receivers:
             r = receiver.recorded
+            if r.layer is not None and r.layer.encode() != layer:
+                continue
             if kind in (r.format.payload_type, r.retransmission) and named in (None, r.media.mid.encode()):
                 self._sources[packet.ssrc] = receiver
                 while len(self._sources) > MAX_SOURCES:

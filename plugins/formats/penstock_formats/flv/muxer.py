@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
+from penstock.alternatives import Alternatives
 from penstock.feed import Cursor
 from penstock.fixed_tracks import FixedTracks
 from penstock.media import CodecConfig, Event, Frame, Kind, Track, TrackAdded, TrackChanged, to_ticks
@@ -70,6 +71,8 @@ class FlvMuxer:
         self._time = 0
         self.left_out: dict[int, str] = {}
         self._fixed = FixedTracks(())
+        tracks = tuple(tracks)
+        self._alternatives = Alternatives(registry, tracks)
         for track in tracks:
             self._add(track)
 
@@ -103,7 +106,7 @@ class FlvMuxer:
             pass
         elif binding is None:
             reason = f"{self.carrier} cannot carry {track.codec.name}"
-        else:
+        elif not (reason := self._alternatives.reason(track)):
             number = sum(1 for s in self._slots.values() if s is not None and s.kind is track.kind)
             codec = self._codec(binding, number)
             if codec is None:

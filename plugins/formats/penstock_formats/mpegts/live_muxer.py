@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+from penstock.alternatives import Alternatives
 from penstock.feed import Cursor
 from penstock.media import NS, Event, Frame, Kind, Track, TrackAdded, TrackChanged, TrackRemoved
 from penstock.registry import Registry
@@ -35,6 +36,8 @@ class LiveMuxer:
         self._pictures: list[int] = []
         """The ids of the tracks of video: viewers start where the first of them has a key frame."""
         self._sound: dict[int, list[Frame]] = {}
+        tracks = tuple(tracks)
+        self._alternatives = Alternatives(registry, tracks)
         for track in tracks:
             self._add(track)
 
@@ -51,6 +54,9 @@ class LiveMuxer:
         return self._muxer.kinds
 
     def _add(self, track: Track) -> None:
+        if reason := self._alternatives.reason(track):
+            self._muxer.left_out[track.id] = reason
+            return
         self._muxer.add(track)
         if track.kind is Kind.VIDEO and track.id not in self._pictures and track.id not in self.left_out:
             self._pictures.append(track.id)

@@ -35,7 +35,7 @@ HELD_BYTES = 8 << 20
 
 
 class Announced(Protocol):
-    """A track as its sender describes it; `config` is None where it comes in band."""
+    """A track as its sender describes it; `config` is None where it comes in band, `group` is what it is an alternative in."""
 
     @property
     def format(self) -> RtpFormat: ...
@@ -45,6 +45,8 @@ class Announced(Protocol):
     def codec(self) -> Codec: ...
     @property
     def config(self) -> CodecConfig | None: ...
+    @property
+    def group(self) -> str | None: ...
 
 
 class TrackIngest:
@@ -212,7 +214,7 @@ class Ingest:
             if offer.codec.kind is Kind.AUDIO and info is not None and offer.config is not None:
                 described = info.describe(offer.config)
                 rate = described.sample_rate if isinstance(described, AudioInfo) else rate
-            track = publisher.add_track(offer.codec, rate, offer.config)
+            track = publisher.add_track(offer.codec, rate, offer.config, group=offer.group)
             clock = self._alignment.add(offer.format.clock_rate)
             reorder = ReorderBuffer(max_delay=delay) if delay is not None else None
             self.tracks.append(TrackIngest(self, offer, track, clock, reorder))
