@@ -18,6 +18,7 @@ LEAST_BOUND = 1.0
 """Seconds without a picture that are allowed in any case: ten times the 100 ms that are promised, because the
 machine of the tests has others to serve too."""
 TIMES_BASELINE = 10
+READERS = ("rtmp", "rtsp", "udp", "webrtc")
 UDP_LOST = 2
 """Datagrams that the kernel may drop on loopback while the canary is not scheduled."""
 
@@ -43,7 +44,7 @@ class Canary:
     baseline: dict[str, Seen] = field(factory=dict[str, Seen])
 
     def mark(self) -> dict[str, Seen]:
-        """What each reader (``rtmp``, ``rtsp``, ``udp``) has seen since the last mark."""
+        """What each reader (``rtmp``, ``rtsp``, ``udp``, ``webrtc``) has seen since the last mark."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -61,7 +62,7 @@ class Canary:
         for name, one in seen.items():
             if one.error:
                 found.append(f"{name}: {one.error}")
-            if one.missing > (UDP_LOST if name == "udp" else 0):
+            if one.missing > (UDP_LOST if name in ("udp", "webrtc") else 0):
                 found.append(f"{name}: {one.missing} pictures missing")
             if one.again:
                 found.append(f"{name}: {one.again} pictures twice")
@@ -73,12 +74,12 @@ class Canary:
 
 
 @contextmanager
-def canary(rtmp: int, rtsp: int, server: int, work: Path) -> Generator[Canary]:
-    """Start the canary at the two ports of the process `server`, and measure what it sees while nothing disturbs it."""
+def canary(rtmp: int, rtsp: int, http: int, server: int, work: Path) -> Generator[Canary]:
+    """Start the canary at the ports of the process `server`, and measure what it sees while nothing disturbs it."""
     errors = work / "canary.log"
     with errors.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.canary_program", str(rtmp), str(rtsp), str(server)],
+            [sys.executable, "-m", "tests.faults.canary_program", *map(str, (rtmp, rtsp, http, server))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -107,7 +108,7 @@ def _wait_until_it_sings(bird: Canary) -> None:
     deadline = time.monotonic() + START_LIMIT
     heard: set[str] = set()
     seen: dict[str, Seen] = {}
-    while len(heard) < 3:
+    while len(heard) < len(READERS):
         if time.monotonic() > deadline:
             raise RuntimeError(f"the canary sees nothing: {seen}")
         time.sleep(0.1)

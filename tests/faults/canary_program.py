@@ -1,6 +1,7 @@
-"""The canary, as a program: RTMP_PORT RTSP_PORT SERVER_PID.
+"""The canary, as a program: RTMP_PORT RTSP_PORT HTTP_PORT SERVER_PID.
 
-One publisher and one reader for each of RTMP, RTSP over TCP and RTSP over UDP, 25 numbered pictures a second each.
+One publisher and one reader for each of RTMP, RTSP over TCP and RTSP over UDP, 25 numbered pictures a second each; what
+is published over RTMP is read over WebRTC as well.
 A line ``mark`` on stdin is answered with what each reader has seen since the last mark, as one line of JSON.
 It is a process of its own, so that what the tests do between two marks does not hold it up. Time in which the server or
 the canary could have run, but the machine gave its processors to others, is nobody's fault and no part of delays and gaps.
@@ -17,8 +18,11 @@ import struct
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import closing
+from http.client import HTTPConnection as HttpConnection
 from typing import Any
 
+import anyio
 from attrs import define, field
 
 from penstock.errors import leading
@@ -31,10 +35,12 @@ from penstock_rtmp.handshake import RANDOM_SIZE
 from penstock_rtsp.message import InterleavedFrame
 from penstock_rtsp.requester import Described, Failed, Prepared, Requester, Started, TransportRefused
 from penstock_rtsp.transport import Lower, Mode, Transport
+from tests.webrtc.client import Client
 
 RATE = 25
 KEY_EACH = 25
 VIDEO_CLOCK = 90_000
+CHECK_SECONDS = 5.0
 SPS = bytes.fromhex("6764000cacd941419f9f011000000300100000030320f1429960")
 PPS = bytes.fromhex("68ef839cb0")
 AVCC = b"\x01" + SPS[1:4] + b"\xff\xe1" + struct.pack(">H", len(SPS)) + SPS + b"\x01\x00\x05" + PPS
@@ -310,6 +316,39 @@ async def read_rtsp(port: int, name: str, board: Board, *, udp: bool) -> None:
         await client.read(board)
 
 
+async def read_webrtc(port: int, board: Board) -> None:
+    client = Client(("H264/90000",))
+
+    def offer() -> bytes | None:
+        with closing(HttpConnection("127.0.0.1", port, timeout=CHECK_SECONDS)) as asked:
+            asked.request("POST", "/canary/rtmp/whep", client.offer(), {"content-type": "application/sdp"})
+            response = asked.getresponse()
+            body = response.read()
+        # It is let in once the publisher is there.
+        return body if response.status == 201 else None
+
+    with closing(client.sock):
+        while (answer := await asyncio.to_thread(offer)) is None:
+            await asyncio.sleep(0.05)
+        client.take(answer)
+        await client.connect()
+        check_at = 0.0
+        while True:
+            if time.monotonic() >= check_at:
+                check_at = time.monotonic() + CHECK_SECONDS
+                client.send(client.check())
+            with anyio.move_on_after(CHECK_SECONDS):
+                await anyio.wait_readable(client.sock)
+            while client.receive():
+                pass
+            for packet in client.packets:
+                board.see(packet.payload)
+            client.packets.clear()
+            client.raw.clear()
+            if client.dtls is not None and client.dtls.failure:
+                raise ConnectionError(client.dtls.failure)
+
+
 async def guarded(board: Board, work: Coroutine[Any, Any, None]) -> None:
     """Run one client; its end is what the tests want to know of."""
     try:
@@ -320,10 +359,11 @@ async def guarded(board: Board, work: Coroutine[Any, Any, None]) -> None:
     board.error = board.error or error
 
 
-async def main(rtmp: int, rtsp: int, server: int) -> None:
+async def main(rtmp: int, rtsp: int, http: int, server: int) -> None:
     clock = Clock(server)
-    boards = {name: Board(clock) for name in ("rtmp", "rtsp", "udp")}
+    boards = {name: Board(clock) for name in ("rtmp", "rtsp", "udp", "webrtc")}
     clients = [(boards["rtmp"], publish_rtmp(rtmp, clock)), (boards["rtmp"], read_rtmp(rtmp, boards["rtmp"]))]
+    clients.append((boards["webrtc"], read_webrtc(http, boards["webrtc"])))
     for name in ("rtsp", "udp"):
         board, udp = boards[name], name == "udp"
         clients.append((board, publish_rtsp(rtsp, name, clock, udp=udp)))
@@ -337,4 +377,4 @@ async def main(rtmp: int, rtsp: int, server: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*map(int, sys.argv[1:4])))
+    asyncio.run(main(*map(int, sys.argv[1:5])))

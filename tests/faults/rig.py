@@ -72,7 +72,7 @@ def rig(work: Path, *settings: str, config: str = "", program: tuple[str, ...] =
     """A server with a canary in it."""
     with (
         fault_server(work, *settings, config=config, program=program) as server,
-        canary(server.rtmp, server.rtsp, server.pid, work) as bird,
+        canary(server.rtmp, server.rtsp, server.ports["http"], server.pid, work) as bird,
     ):
         with Peer(server.ports["http"]) as first:
             # Its libraries open a file at the first request, and keep it.

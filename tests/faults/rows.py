@@ -110,6 +110,18 @@ ROWS = {
     "M2": "program tables that cannot be",
     "M3": "lengths and times of PES packets",
     "M4": "pictures without end, half of all packets lost",
+    "W1": "messages of STUN that are none",
+    "W2": "checks without the password",
+    "W3": "storms of roles and nominations",
+    "W4": "DTLS before a check has passed",
+    "W5": "fragments of handshakes",
+    "W6": "lost flights, odd certificates and alerts",
+    "W7": "another certificate, and data that is not encrypted",
+    "W8": "packets that SRTP does not open",
+    "W9": "datagrams of no range",
+    "W10": "SCTP",
+    "W11": "offers, patches and deletions that are refused, offers without end",
+    "W12": "data channels",
     "H1": "path tricks",
     "H2": "names that are markup",
     "H3": "blocked reloads of playlists",
@@ -126,10 +138,7 @@ ROWS = {
     "X4": "readers that never read, storms of joins",
 }
 
-WITHOUT = {
-    "P8": "feedback that WebRTC asks for; RTSP answers none of it, and P7 has it as RTCP that is ignored",
-    "P9": "feedback that WebRTC asks for; RTSP answers none of it, and P7 has it as RTCP that is ignored",
-}
+WITHOUT: dict[str, str] = {}
 """Rows without a test, and why."""
 
 _PART = re.compile(r"([A-Z])(\d+)(?:_to_([A-Z])(\d+))?_")

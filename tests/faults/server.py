@@ -50,7 +50,7 @@ SETTINGS = (
 
 @define
 class FaultServer:
-    """A running penstock. `ports` are by what listens there: rtmp, rtsp, rtp, rtcp, http, rtmps, rtsps, https."""
+    """A running penstock. `ports` are by what listens there: rtmp, rtsp, rtp, rtcp, http, webrtc, rtmps, rtsps, https."""
 
     child: Child
     ports: dict[str, int]
@@ -144,7 +144,7 @@ def fault_server(
         argv += ["--set", setting]
     child = Child.start("penstock", argv, work / "penstock.log")
     try:
-        wanted = {"rtmp", "rtsp", "rtp", "rtcp", "srt", "http"}
+        wanted = {"rtmp", "rtsp", "rtp", "rtcp", "srt", "http", "webrtc"}
         if any(setting.startswith("server.certificate") for setting in settings):
             wanted |= {"rtmps", "rtsps", "https"}
         yield FaultServer(child, _ports(child, wanted))
