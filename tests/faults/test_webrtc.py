@@ -370,7 +370,8 @@ def test_W6_handshakes_with_a_byte_changed_and_alerts_twice(faults: Rig, broadca
             assert flight
             for data in flight:
                 wrong = bytearray(data)
-                wrong[noise.randrange(13, len(wrong))] ^= 1 << noise.randrange(8)
+                # In the first message itself, behind the headers of record and message.
+                wrong[noise.randrange(25, 13 + int.from_bytes(data[11:13], "big"))] ^= 1 << noise.randrange(8)
                 client.send(bytes(wrong))
         # Nobody says more: a change that only the encryption shows is as good as a loss, and would be made good.
         deadline = time.monotonic() + 5
