@@ -19,6 +19,7 @@ from penstock_formats.sdp import SessionDescription
 from penstock_webrtc.candidate import Candidate
 from penstock_webrtc.dtls import Dtls, Identity
 from penstock_webrtc.ice import Credentials
+from penstock_webrtc.playout import EXTENSION
 from penstock_webrtc.server import make_identity
 from penstock_webrtc.srtp import Srtp
 from penstock_webrtc.stun import BINDING, Attribute, Kind, StunMessage
@@ -97,6 +98,7 @@ class Client:
     setup: str = "actpass"
     rtx: bool = True
     layers: tuple[str, ...] = ()
+    playout: bool = False
     feedback: tuple[str, ...] = ("nack", "nack pli", "ccm fir", "transport-cc")
     identity: Identity = field(factory=make_identity)
     credentials: Credentials = field(
@@ -134,6 +136,8 @@ class Client:
             lines += [f"a=rtcp-fb:{pt} {what}" for what in self.feedback]
             lines += ["a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"]
             lines += ["a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid"]
+            if self.playout and not sound:
+                lines += [f"a=extmap:7 {EXTENSION}"]
             if self.layers and not sound:
                 lines += ["a=extmap:5 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"]
                 lines += ["a=extmap:6 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"]

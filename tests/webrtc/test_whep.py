@@ -26,7 +26,9 @@ from penstock_formats.rtcp import (
     SenderReport,
     ntp_to_ns,
 )
+from penstock_formats.rtp.packet import extension_elements
 from penstock_webrtc.ice import Credentials
+from penstock_webrtc.playout import EXTENSION
 from penstock_webrtc.retransmission import History
 from penstock_webrtc.stun import Attribute, Kind
 from penstock_webrtc.transport import Transport
@@ -188,6 +190,30 @@ async def test_over_a_bad_link_nothing_is_missing_unless_nothing_is_sent_again(
     missing = set(range(first.sequence + 3, max(kept))) - kept
     assert bool(missing) is not again, missing
     assert max(kept) > first.sequence + frames_sent - 10
+
+
+async def test_who_lost_a_picture_is_told_to_show_them_later(served: Rig) -> None:
+    publisher, (picture,) = await served.publish("live/one", PICTURE)
+    client = Client(("VP8/90000",), playout=True)
+    await playing(served, client)
+    assert client.answer is not None
+    extensions = [value for key, value in client.answer.media[0].attributes if key == "extmap"]
+    assert extensions == [f"7 {EXTENSION}"]
+    await write(publisher, picture, KEY, 0)
+    await write(publisher, picture, INTER, 0.04)
+    await client.until(lambda: len(client.of(96)) == 4)
+    assert {p.extension for p in client.of(96)} == {None}
+    lost = client.of(96)[0]
+    client.send_rtcp(Nack.of(1, lost.ssrc, [lost.sequence]))
+    await client.until(lambda: client.of(97))
+    await write(publisher, picture, INTER, 0.08)
+    await client.until(lambda: len(frames(client)) == 3)
+    (extension,) = {p.extension for p in client.of(96)[4:]}
+    assert extension is not None
+    ((number, value),) = extension_elements(extension)
+    # It is one picture behind the newest, and a picture takes 40 ms to become that.
+    assert (number, int.from_bytes(value, "big") >> 12) == (7, 9)
+    assert frames(client) == [KEY, INTER, INTER]
 
 
 async def test_it_asks_the_publisher_for_a_key_frame(served: Rig) -> None:
