@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from penstock.errors import ProtocolViolation
-from penstock.media import Track
+from penstock.media import Codec, Kind, Track
 from penstock.registry import Registry
 from penstock_codecs import aac, av1, g711, h264, opus, vp8, vp9
 from penstock_codecs.aac import AAC, AacConfig
@@ -122,6 +122,8 @@ TRACKS = [
     Track(5, AAC, 44_100, AacConfig.lc(44_100, 2)),
     Track(6, OPUS, 48_000),
     Track(7, OPUS, 48_000, OpusConfig.simple(6)),
+    Track(8, Codec("vorbis", Kind.AUDIO), 48_000),
+    Track(9, Codec("klv", Kind.DATA), 90_000),
 ]
 
 
