@@ -59,7 +59,7 @@ def test_build() -> None:
         "a=control:*",
         "m=audio 0 RTP/AVP 97",
         "a=rtpmap:97 OPUS/48000/2",
-        "a=fmtp:97 sprop-stereo=1; 0-15",
+        "a=fmtp:97 sprop-stereo=1;0-15",
         "a=sendonly",
         "a=control:trackID=1",
         "",
