@@ -470,8 +470,8 @@ class Server:
                 if now - publisher.last_arrival > (limit - check) * 1e9:
                     publisher.session.kick(f"the publisher sent nothing for {limit:g} s")
                     publisher.close("the publisher fell silent")
-            elif time.monotonic() - stream.left_at > stream.options.reconnect_grace:
-                stream.end(stream.end_reason)
+            else:
+                stream.end_if_left(time.monotonic())
 
 
 __all__ = ["Handler", "Publisher", "Server", "UserError"]

@@ -450,9 +450,18 @@ class Stream:
             self.host.late(feed)
         self.host.changed("stream_unpublished", stream=self, reason=reason)
         # Without grace it ends all the same only when what has gathered is gone, at the server's next look at it.
-        pending = any(feed.due_at is not None for feed in self._feeds.values())
-        if not self.in_use or not (self.options.reconnect_grace or pending):
+        if not self.in_use or not (self.options.reconnect_grace or self._pending):
             self.end(reason)
+
+    @property
+    def _pending(self) -> bool:
+        """Whether something that was published has not gone out."""
+        return any(feed.due_at is not None for feed in self._feeds.values())
+
+    def end_if_left(self, now: float) -> None:
+        """End where readers have waited long enough for a new publisher; `now` in monotonic seconds."""
+        if self.publisher is None and now - self.left_at > self.options.reconnect_grace and not self._pending:
+            self.end(self.end_reason)
 
     def end(self, reason: str) -> None:
         """The stream is over: every reader is told."""
