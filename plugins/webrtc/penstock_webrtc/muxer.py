@@ -8,7 +8,7 @@ from attrs import define
 
 from penstock.errors import Closed
 from penstock.fixed_tracks import FixedTracks
-from penstock.media import Epoch, Event, Frame, Kind, Track, TrackAdded, to_ticks
+from penstock.media import NS, Epoch, Event, Frame, Kind, Track, TrackAdded, to_ticks
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.rtp import RTP, Packetizer, SampledPacketizer
@@ -16,6 +16,8 @@ from penstock_formats.rtp import RTP, Packetizer, SampledPacketizer
 MAX_PAYLOAD = 1160
 """Bytes of an RTP payload: with all headers, the tag and what a retransmission adds 1250 over IPv6, which every path takes."""
 REORDERED = "its pictures are reordered (B-frames), which browsers show in the wrong order"
+STEP_NS = 2 * NS
+"""A second picture behind the one before it within so long is reordering; a single one is a source whose clock was set."""
 LATE = "the peer was told of the tracks that there were when it came"
 
 
@@ -43,6 +45,8 @@ class _Source:
     packetizer: Packetizer
     clock_rate: int
     pts: int = 0
+    stepped: int | None = None
+    """The dts of the last picture that was to be shown before the one that it came after."""
 
 
 class PayloadMuxer:
@@ -83,7 +87,9 @@ class PayloadMuxer:
             return ()
         video = event.track.kind is Kind.VIDEO
         if video and event.pts < source.pts:
-            raise Closed(REORDERED)
+            if source.stepped is not None and event.dts - source.stepped < STEP_NS:
+                raise Closed(REORDERED)
+            source.stepped = event.dts
         source.pts = event.pts
         payloads = source.packetizer.packetize(event)
         if not payloads:
