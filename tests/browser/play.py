@@ -40,7 +40,10 @@ def origin(server: Penstock) -> str:
 
 @contextmanager
 def served(work: Path) -> Generator[Penstock]:
-    with penstock(work, "http.listen=127.0.0.1:0", "http.listen_tls=") as server, server.explained():
+    with (
+        penstock(work, "http.listen=127.0.0.1:0", "http.listen_tls=", "transcode.enabled=true") as server,
+        server.explained(),
+    ):
         yield server
 
 

@@ -35,8 +35,9 @@ SETTINGS = (
     "webrtc.listen=127.0.0.1:0",
     "webrtc.listen_tcp=127.0.0.1:0",
     "http.listen_tls=127.0.0.1:0",
+    "transcode.enabled=false",
 )
-"""Ports that the system chooses; the server reports them as it does to any user."""
+"""Ports that the system chooses, which the server reports as it does to any user; and frames as they were published."""
 
 
 @define

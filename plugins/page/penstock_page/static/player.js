@@ -112,7 +112,8 @@ async function play() {
   };
   try {
     const tracks = info.stream?.tracks ?? [];
-    const kinds = ["video", "audio"].filter((kind) => tracks.some((track) => track.kind === kind));
+    // Of a stream that has just begun, the tracks may not be known yet.
+    const kinds = ["video", "audio"].filter((kind) => !tracks.length || tracks.some((track) => track.kind === kind));
     const options = { ...mode.options, tracks: playedAsFlv(tracks), kinds };
     const engine = await mode.engine(video, state.media[mode.media], report, options);
     if (!current()) return engine.stop();
