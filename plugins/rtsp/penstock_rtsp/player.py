@@ -126,10 +126,11 @@ class Player:
                 told.report_soon()
             if sink is connection.sink:
                 return data + b"".join(reports.values())
-            control(data)
+            # Before the reply, after which live555 (VLC) reads media first: without a report it gives them times of its own.
             for track_id, report in reports.items():
                 sock, address = to[track_id, 1]
                 send_run(sock, (report, len(report)), address)
+            control(data)
             return b""
 
         self._reader = feed.attach(
