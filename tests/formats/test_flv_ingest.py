@@ -11,6 +11,7 @@ from penstock import PluginSet
 from penstock.path import StreamPath
 from penstock.stream import Stream, StreamOptions
 from penstock_codecs import g711, h264, mp3
+from penstock_formats.flv.clock import TagClock
 from penstock_formats.flv.ingest import Ingest
 from penstock_formats.flv.packet import TagType
 from tests.faults.canary_program import AVCC
@@ -56,3 +57,18 @@ def test_the_first_frame_has_the_last_word() -> None:
     ingest.media(TagType.AUDIO, 40, b"\x2e" + mono)
     (sound,) = [t for t in stream.tracks if t.kind == "audio"]
     assert getattr(sound.config, "channels", 0) == 1
+
+
+@pytest.mark.parametrize("wrap", [1 << 31, 1 << 32])
+def test_times_go_on_where_they_wrap(wrap: int) -> None:
+    """FFmpeg leaves out the highest bit, as FLV has its timestamps signed; others use all 32."""
+    clock = TagClock()
+    times = [wrap - 80, wrap - 40, wrap, wrap + 40, wrap + 20, wrap + 80]
+    found = [clock.unwrap(time % wrap) for time in times]
+    assert [time - found[0] for time in found] == [0, 40, 80, 120, 100, 160]
+    assert [clock.unwrap(time % wrap) - found[0] for time in (wrap + 9_000, wrap + 18_000)] == [9_080, 18_080]
+
+
+def test_a_source_that_begins_anew_is_no_wrap() -> None:
+    clock = TagClock()
+    assert [clock.unwrap(time) for time in (90_000_000, 0, 40)] == [90_000_000, 0, 40]

@@ -73,7 +73,7 @@ def test_it_is_offered_in_sdp(start: Any, dial: Any) -> None:
             answer += peer.recv(65536)
     assert b"m=video 0 RTP/AVP 96" in answer
     assert b"a=rtpmap:96 X-FLIPBOOK/90000\r\n" in answer
-    assert b"a=fmtp:96 width=640; height=360" in answer
+    assert b"a=fmtp:96 width=640;height=360" in answer
 
 
 @pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])

@@ -7,7 +7,6 @@ from typing import Any
 
 from attrs import define
 
-from penstock.clock import Unwrapper
 from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind, Track
 from penstock.publisher import MAX_TRACKS, TrackWriter
@@ -15,6 +14,7 @@ from penstock.registry import INFO, AudioInfo
 from penstock.server import Server
 from penstock_formats.amf import amf0
 from penstock_formats.flv.binding import FLV, FlvBinding
+from penstock_formats.flv.clock import TagClock
 from penstock_formats.flv.packet import AudioPacket, PacketType, TagType, VideoPacket
 from penstock_formats.flv.script import SCRIPT, ScriptConfig
 from penstock_formats.flv.tag import parse_audio, parse_video
@@ -42,7 +42,7 @@ class Ingest:
         self._publisher = publisher
         self._server = server
         self._registry = registry = server.registry
-        self._clock = Unwrapper(32)
+        self._clock = TagClock()
         self._inputs: dict[tuple[Kind, int], _Input] = {}
         self._expected: set[Kind] | None = None
         self._script: Track | None = None
@@ -98,7 +98,7 @@ class Ingest:
         self._publisher.write(self._script.id, (amf0.encode(name, *values),), pts=time)
 
     def media(self, type: int, timestamp: int, body: bytes) -> None:
-        """One audio or video tag; `timestamp` in ms wraps at 2**32. Raises `ProtocolViolation` for what can't be read."""
+        """One audio or video tag; `timestamp` in ms wraps. Raises `ProtocolViolation` for what can't be read."""
         time = self._clock.unwrap(timestamp) * MS_NS
         if type == TagType.VIDEO:
             for video in parse_video(body):
