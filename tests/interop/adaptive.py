@@ -34,7 +34,8 @@ class GstAdaptivePlayer(GstPlayer):
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         caps = ";".join(GST_CAPS[codec] for codec in clip.codecs)
         words = [self.source, f"uri={url}", f"caps={caps}", "name=d"]
-        for kind, codec in zip(("video", "audio"), clip.codecs, strict=True):
+        kinds = [kind for kind, options in (("video", clip.video), ("audio", clip.audio)) if options]
+        for kind, codec in zip(kinds, clip.codecs, strict=True):
             # uridecodebin3 has its pads before their caps are known.
             words += [f"d.{kind}_0" if self.source == "uridecodebin3" else "d.", "!"]
             words += [*GST_PARSE.get(codec, "identity").split(), "!"]

@@ -11,6 +11,7 @@ import datetime
 import itertools
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from . import clients, dash, hls, progressive, srt, tables
 from .binaries import missing
 from .clients import Player
 from .clips import CLIPS
+from .compare import Report
 from .crossing import Crossing, Endpoints, Outcome, cross
 from .server import penstock
 
@@ -107,10 +109,12 @@ def run_one(endpoints: Endpoints, crossing: Crossing, work: Path) -> list[Outcom
     outcomes: list[Outcome] = []
     for at in range(0, len(crossing.players), PLAYERS_AT_ONCE):
         players = crossing.players[at : at + PLAYERS_AT_ONCE]
-        folder = work / f"{crossing.name}-{at}"
-        outcomes += cross(
-            endpoints, crossing.publisher, crossing.clip, players, f"live/{crossing.name}-{at}", folder
-        )
+        path, folder = f"live/{crossing.name}-{at}", work / f"{crossing.name}-{at}"
+        try:
+            outcomes += cross(endpoints, crossing.publisher, crossing.clip, players, path, folder)
+        except Exception:  # noqa: BLE001 - what one left behind could not be read: the others go on
+            unread = Report((traceback.format_exc(),), ())
+            outcomes += [Outcome(player, unread, "") for player in players]
     return outcomes
 
 
