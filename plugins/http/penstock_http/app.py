@@ -20,7 +20,7 @@ from penstock import (
     UserError,
 )
 from penstock.errors import leading
-from penstock_http.api import Message, Route
+from penstock_http.api import Headers, Message, Route
 from penstock_http.config import HttpConfig
 from penstock_http.cors import Cors, RawHeaders
 from penstock_http.forwarded import Proxies
@@ -165,7 +165,7 @@ class HttpApp:
 
         async def options(request: AsgiRequest) -> None:
             headers = [("allow", ", ".join(methods)), *self._cors.preflight(request.headers, methods)]
-            told = {route.options for route in routes if route.options is not None}
+            told: set[Callable[[Any], Headers]] = {r.options for r in routes if r.options is not None}
             for more in told if request.url_path != "*" else ():
                 headers += more(request)
             await request.respond(204, headers=headers)
@@ -207,7 +207,8 @@ class HttpApp:
 
     async def _watched(self, request: AsgiRequest, handle: Callable[[Any], Awaitable[None]]) -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(request.watch)
+            # Once it reads: a handler that read beside it would have what comes in another order.
+            await tasks.start(request.watch)
             await handle(request)
             tasks.cancel_scope.cancel()
 
@@ -217,7 +218,7 @@ class HttpApp:
             if request.state == FRESH:
                 if error is None and request.peer is not None and request.peer.broken:
                     error = request.ending
-                elif error is None and request.scope.cancel_called:
+                elif error is None and (request.scope.cancel_called or request.reason):
                     # Kicked, or the server stops; where the peer left nobody hears it.
                     await request.respond(503, f"{request.reason}\n".encode(), headers=[("retry-after", "1")])
                 elif error is None:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.abc import TaskStatus
 
 from penstock import Closed, Credentials, PenstockError, ProtocolViolation, Server, Session
 from penstock.net import format_address
@@ -345,10 +346,11 @@ class AsgiRequest:
         """Take a WebSocket's first message, which says only that it is there."""
         await self._receive()
 
-    async def watch(self) -> None:
+    async def watch(self, *, task_status: TaskStatus[None]) -> None:
         """Read ahead, for ASGI servers that tell of a peer's leaving only to those who ask for what it sends."""
         to, inbox = anyio.create_memory_object_stream[Message](1)
         receive, self._receive = self._receive, inbox.receive
+        task_status.started()
         with to, inbox:
             while True:
                 message = await receive()
