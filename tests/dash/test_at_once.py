@@ -56,3 +56,13 @@ async def test_the_segment_that_comes_next_is_waited_for() -> None:
             assert not found
             stream.write(50)
         assert b" 200 OK" in found[0]
+
+
+async def test_vlc_is_told_of_whole_segments_alone() -> None:
+    """Of an entry whose length changes it leaves out what follows."""
+    async with live() as (server, stream):
+        await watching(server, stream, 4)
+        for agent, low in (("VLC/3.0.24 LibVLC/3.0.24", False), ("Lavf/59.27.100", True)):
+            (answer,) = await answers(server, [get("/live/one.mpd", more=f"User-Agent: {agent}\r\n")])
+            assert (b"availabilityTimeOffset" in answer) is low
+            assert b"\r\nvary: user-agent" in answer.lower()

@@ -72,7 +72,7 @@ class Presentation:
         self.start = _zero(stream, now) // MS * MS
         """Wall time of the stream's time 0, in ns since 1970."""
         self._eras: list[_Era] = []
-        self._written: tuple[_State, str, bytes] | None = None
+        self._written: dict[bool, tuple[_State, str, bytes]] = {}
 
     @property
     def id(self) -> int:
@@ -84,10 +84,10 @@ class Presentation:
     ) -> bytes:
         """The MPD of what is there, with `QUERY` and `CLOCK` in it; files are in `folder`, itself it is at `location`."""
         state = _state(store)
-        known = self._written
+        known = self._written.get(config.low_latency)
         if known is None or known[:2] != (state, location):
             known = state, location, self._mpd(store, config, folder, location, now).write()
-            self._written = known
+            self._written[config.low_latency] = known
         return known[2]
 
     def expected(self, rendition: Rendition) -> int:

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from xml.sax.saxutils import escape
 
 import anyio
+from attrs import evolve
 
 from penstock import (
     NS,
@@ -62,6 +63,7 @@ class DashRoutes:
     def __init__(self, server: Server, config: DashConfig) -> None:
         self._server = server
         self._config = config
+        self._plain = evolve(config, low_latency=False)
         self.viewers = Viewers(server, "dash", config.viewer_timeout, config.max_viewers)
         self._presentations: WeakKeyDictionary[Stream, Presentation] = WeakKeyDictionary()
 
@@ -83,7 +85,7 @@ class DashRoutes:
         if found is None:
             return None
         viewer, store, presentation = found
-        segments = self._enough
+        segments = _enough(self._config_for(asked))
         if store.lead is None or not all(r.is_ready(segments) for r in store.renditions.values()):
             return None
         answer = self._described(asked, viewer, store, presentation)
@@ -94,7 +96,7 @@ class DashRoutes:
         path = _path(request)
         viewer = await self.viewers.admit(request, path)
         store = await self._store(viewer, path)
-        await self._ready(store)
+        await self._ready(store, _enough(self._config_for(request)))
         presentation = self._presentations.get(store.stream)
         if presentation is None:
             presentation = self._presentations[store.stream] = Presentation(store.stream, time.time_ns())
@@ -106,12 +108,12 @@ class DashRoutes:
         name = quote(_path(asked).rpartition("/")[2], safe="")
         # With ./ since a name may have a colon in it, and be taken for a scheme.
         body = presentation.description(
-            store, self._config, f"./{name}/dash/", f"./{name}.mpd", time.time_ns()
+            store, self._config_for(asked), f"./{name}/dash/", f"./{name}.mpd", time.time_ns()
         )
         query = escape(carried(asked.query, viewer.token))
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         body = body.replace(QUERY.encode(), query.encode()).replace(CLOCK.encode(), now.encode())
-        return _answer(asked, body, MPD_TYPE, "no-cache")
+        return Answer(body, MPD_TYPE, (_cache_control(asked, "no-cache"), ("vary", "user-agent")))
 
     def _known(self, asked: Asked) -> tuple[Viewer, SegmentStore, Presentation] | None:
         """Who asks, and for what, where both are known and there is nothing to wait for."""
@@ -137,20 +139,16 @@ class DashRoutes:
                 raise
         return stream.segments(FORMAT)
 
-    @property
-    def _enough(self) -> int:
-        """Segments that a description has to have: without parts one that a player has played when it looks for more, and
-        one for until it has that.
-        """
-        return 0 if self._config.low_latency else 2
+    def _config_for(self, asked: Asked) -> DashConfig:
+        """VLC is told of whole segments alone: where the length of the last one changes, it leaves out the next (ADR 0021)."""
+        return self._plain if "VLC/" in asked.headers.get("user-agent", "") else self._config
 
-    async def _ready(self, store: SegmentStore) -> None:
+    async def _ready(self, store: SegmentStore, segments: int) -> None:
         """Wait until there is something to play. Raises `NotFound` where nothing comes."""
         lead = store.lead
         if lead is None:
             why = "; ".join(store.left_out.values()) or "it has no tracks"
             raise NotFound(f"{store.stream.path} cannot be played here: {why}")
-        segments = self._enough
         found = False
         with anyio.move_on_after(self._config.first_segment_timeout):
             found = await lead.wait_ready(segments)
@@ -254,6 +252,13 @@ class DashRoutes:
     async def _answer(self, request: Request, viewer: Viewer, answer: Answer) -> None:
         await request.respond(200, answer.body, content_type=answer.content_type, headers=answer.headers)
         viewer.sent += len(answer.body)
+
+
+def _enough(config: DashConfig) -> int:
+    """Segments that a description has to have: without parts one that a player has played when it looks for more, and
+    one for until it has that.
+    """
+    return 0 if config.low_latency else 2
 
 
 _resource = lru_cache(4096)(Resource.parse)
