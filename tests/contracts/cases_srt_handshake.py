@@ -101,8 +101,8 @@ def _member(n: int) -> bytes:
 
 
 _BONDED_RANDOM = Random(1)
-for _first, _end in ((MAX_ID, 2 * MAX_ID), (0, MASK + 1)):
-    _BONDED_RANDOM.randrange(_first, _end)
+_BONDED_RANDOM.randrange(MAX_ID, 2 * MAX_ID)
+_BONDED_SEQUENCE = _BONDED_RANDOM.randrange(0, MASK + 1)
 _BONDED_IDS = [_BONDED_RANDOM.randrange(1, MAX_ID) for _ in range(3)]
 GROUP = Group(MAX_ID | 5, 1, 0, 10)
 
@@ -121,10 +121,13 @@ def _ways(type: int) -> list[bytes]:
     alive = step(ELSEWHERE, ControlPacket(ControlType.KEEP_ALIVE, 0, 0, 0, _BONDED_IDS[1], bytes(4)).build())
     first = step(SEND, ControlPacket(ControlType.KEEP_ALIVE, 0, 0, 0, _BONDED_IDS[0], bytes(4)).build())
     some = step(TAKE, b"\0\4")
+    half = (_BONDED_SEQUENCE + 2 & MASK).to_bytes(4, "big")
+    acknowledged = step(SEND, ControlPacket(ControlType.ACK, 0, 0, 0, _BONDED_IDS[0], half).build())
     return [
         _way(0, type) + some + _way(1, type) + some + wait(1100) + wait(4000),
         _way(1, type) + some + _way(0, type) + some + step(CLOSE, b"\0\0") + some + wait(1100),
         _way(0, type) + _way(1, type) + some + wait(400) + alive + some + some + wait(400) + first + some,
+        _way(0, type) + _way(1, type) + some + acknowledged + step(CLOSE, b"\0\0") + some,
         _way(0, type) + _way(1, type) + some + wait(400) + some + first + some,
         _way(0, type) + step(CLOSE, b"\0\0") + wait(1500) + _way(0, type, which=2) + some,
         _way(0, type, REFUSAL + 4) + wait(500) + _way(1, type) + wait(600) + wait(600) + wait(3100),

@@ -62,6 +62,7 @@ OWN = ("203.0.113.5", 8000)
 NEAR = ("127.0.0.1", 8000)
 V6 = (int(Attribute.REQUESTED_ADDRESS_FAMILY), b"\2\0\0\0")
 CREDENTIALS = TimedCredentials(b"secret")
+WITHOUT_TCP = Reach([OWN[0]], OWN[1], None)
 STEP = 0xFF
 """What a message of a script begins with that only lets time go on: by the seconds in the two bytes that follow."""
 
@@ -114,6 +115,7 @@ def parse_turn(data: bytes) -> list[object]:
     for host in ("127.0.0.1", "10.0.0.1"):
         turn.heard += turn.reach.turn_urls(host)
         turn.heard += turn.reach.candidates(host)
+        turn.heard += WITHOUT_TCP.candidates(host)
     return turn.heard
 
 

@@ -138,11 +138,13 @@ def bonded(type: GroupType) -> Callable[[bytes], list[Any]]:
             if kind == WAIT:
                 now += _number(argument, 60_000) * MS
                 caller.handle_timeout(now)
+                if bond is not None:
+                    found.append((bond.full, bond.statistics.pktSent))
             elif kind in (SEND, ELSEWHERE):
                 caller.receive_datagram(argument, PEER if kind == SEND else OTHER, now)
                 for link in bond.links if bond is not None else ():
                     link.receive_datagrams((argument,), now)
-            elif kind == CLOSE and bond is not None:
+            elif kind == CLOSE and bond is not None and bond.links:
                 bond.links[_number(argument, len(bond.links) - 1)].close("done")
             elif bond is not None:
                 sent = bond.send([b"payload"] * _number(argument, 9), now)

@@ -195,6 +195,9 @@ async def test_it_stops_after_its_last_reader_and_begins_again() -> None:
         stage.publisher.close()
         stage.stream.end("over")
         await stage.until(lambda: maker.stopped == 2)
+        (derived,) = stage.stream.derived
+        derived.stop()
+        assert await derived.read() == [], "it is stopped"
 
 
 async def test_one_that_fails_is_left_out_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
