@@ -123,6 +123,8 @@ def test_W3_storms_of_roles_and_nominations(faults: Rig, broadcast: Broadcast) -
             for _ in range(100):
                 other.sendto(client.check(), client.server)
                 client.send(client.check())
+            # All are heard before there is something to send.
+            peer.drain(0.3)
             client.packets.clear()
             broadcast.goes_on()
             peer.plays()
@@ -132,6 +134,7 @@ def test_W3_storms_of_roles_and_nominations(faults: Rig, broadcast: Broadcast) -
                 one.bind((own_address(), 0))
                 one.sendto(client.check(), client.server)
         client.send(client.check())
+        peer.drain(0.3)
         client.packets.clear()
         broadcast.goes_on()
         peer.plays()

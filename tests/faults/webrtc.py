@@ -101,9 +101,10 @@ class WebrtcPeer:
                 select.select([self.client.sock], [], [], 0.01)
 
     def hears(self, seconds: float = 0.1) -> list[bytes]:
-        """What comes within so long, as it is."""
+        """What comes until nothing has come for so long, as it is; of media, which do not end, ten times as long."""
         found: list[bytes] = []
-        while select.select([self.client.sock], [], [], seconds)[0]:
+        deadline = time.monotonic() + 10 * seconds
+        while time.monotonic() < deadline and select.select([self.client.sock], [], [], seconds)[0]:
             found.append(self.client.sock.recv(65_536))
         return found
 
