@@ -203,12 +203,6 @@ class Receiver:
         self.statistics.pktRcvDrop += dropped
         return payloads, dropped
 
-    @property
-    def next_delivery(self) -> int | None:
-        """When something is due, None where there is nothing."""
-        stamps = self.buffer.stamps
-        return self.time_base.due(stamps[0]) if stamps else None
-
     def ack_due(self, now: int) -> bool:
         """Whether to ask `acknowledge`."""
         return self._since_ack >= LIGHT_ACK_PACKETS or (now >= self.next_ack and self.statistics.pktRecv > 0)
