@@ -14,7 +14,17 @@ import structlog
 from attrs import field, frozen
 from attrs.validators import instance_of, is_callable
 
-from penstock.media import Codec, CodecConfig, Epoch, Event, Frame, Kind, Track, TrackRemoved
+from penstock.media import (
+    Codec,
+    CodecConfig,
+    Epoch,
+    Event,
+    Frame,
+    Kind,
+    Track,
+    TrackChanged,
+    TrackRemoved,
+)
 from penstock.queue import FrameQueue
 
 if TYPE_CHECKING:
@@ -53,7 +63,9 @@ class DerivedTrack:
         """What it is made of, as that was at first: each frame has the value in force."""
         self.track = track
         self.frames: deque[Frame] = deque()
-        """What was made of the part of the stream that is in the GOP cache."""
+        """What readers begin with: sound from where the GOP cache begins, pictures from their own last key frame on."""
+        self.on_key_frame_request: Callable[[], None] | None = None
+        """Set by a maker that can give readers a key frame when they ask; else the source's publisher is asked."""
         self.failed = ""
         """Why nothing is made at the moment."""
         self.missed = 0
@@ -104,11 +116,27 @@ class DerivedTrack:
             return
         self._last, self._failures, self.failed = dts, 0, ""
         frame = Frame(self.track, pts, dts, units, key, duration, time.monotonic_ns())
-        self.frames.append(frame)
-        start = stream.cached_from
-        while self.frames and (start is None or self.frames[0].dts < start):
-            self.frames.popleft()
+        self._keep(frame)
         stream.send(frame, self.feeds)
+
+    def _keep(self, frame: Frame) -> None:
+        frames, start = self.frames, self._stream.cached_from
+        if self.track.kind is not Kind.VIDEO:
+            frames.append(frame)
+            while frames and (start is None or frames[0].dts < start):
+                frames.popleft()
+            return
+        # Key frames need not be where the source has them.
+        if frame.key or len(frames) >= self._stream.options.bounds.frames:
+            frames.clear()
+        if frame.key or frames:
+            frames.append(frame)
+
+    def configure(self, config: CodecConfig) -> None:
+        """The config of what is written from now on."""
+        if config != self.track.config:
+            self.track = self.track.with_config(config)
+            self._stream.send(TrackChanged(self.track), self.feeds)
 
     async def flush(self) -> None:
         """Let readers have what was written and is due."""
@@ -148,7 +176,7 @@ class DerivedTrack:
     def stop(self) -> None:
         if self._scope is not None:
             self._scope.cancel()
-            self._scope = self._queue = None
+            self._scope = self._queue = self.on_key_frame_request = None
             self.frames.clear()
 
     def stop_idle(self, now: float) -> None:
@@ -191,6 +219,8 @@ class DerivedTrack:
             # Whatever it is, the stream and its readers go on.
             log.exception("a derived track failed", **told)
             return str(e) or type(e).__name__
+        if self._queue is None:
+            return ""  # it was stopped
         log.error("a derived track ended before its source", **told)
         return "it ended before its source"
 
@@ -223,7 +253,7 @@ class DerivedTracks:
 
     async def _made(self, source: Track, takes: Callable[[Track], bool]) -> Track | None:
         """The first that some plugin makes of `source`, and that a reader takes."""
-        for derivation in self._stream.host.derivations(source):
+        for derivation in self._stream.host.derivations(self._stream, source):
             key = source.id, derivation.codec
             derived = self._known.get(key)
             if derived is None:

@@ -108,8 +108,10 @@ class HookSpecs:
         """An ASGI application with what the plugins offer over HTTP: what `Server.asgi` passes requests on to."""
 
     @hookspec
-    def derive(self, track: Track, server: Server, config: Any) -> Iterable[Derivation]:  # type: ignore[empty-body]
-        """What it can make out of `track`, best first, for readers whose carrier cannot take that one.
+    def derive(  # type: ignore[empty-body]
+        self, track: Track, path: StreamPath, server: Server, config: Any
+    ) -> Iterable[Derivation]:  # pyright: ignore[reportReturnType]
+        """What it can make out of `track` of the stream at `path`, best first, for readers whose carrier cannot take it.
 
         Asked whenever such a reader comes: nothing runs, and no track is there, before a reader takes what is offered.
         """

@@ -36,7 +36,7 @@ class StreamHost(Protocol):
         """`feed` has something pending that no frame may come to flush."""
         ...
 
-    def derivations(self, track: Track) -> Iterable[Derivation]:
+    def derivations(self, stream: Stream, track: Track) -> Iterable[Derivation]:
         """What plugins can make of `track`."""
         ...
 

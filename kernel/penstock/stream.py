@@ -248,16 +248,19 @@ class Stream:
         self._unused()
 
     def request_key_frame(self, track: Track | None = None) -> None:
-        """Ask the publisher for a key frame of `track` (of every video track by default); at most once a second."""
-        act = self.publisher.on_key_frame_request if self.publisher is not None else None
-        if act is None:
-            return
+        """Ask the publisher for a key frame of `track` (of every video track by default), or who makes a derived one; at
+        most once a second.
+        """
+        ask = self.publisher.on_key_frame_request if self.publisher is not None else None
         now = time.monotonic_ns()
         for t in (track,) if track is not None else self.tracks:
+            act: Callable[[], None] | None = None if ask is None else partial(ask, t)
+            for derived in self.derived.of((t,)):
+                act = derived.on_key_frame_request or (None if ask is None else partial(ask, derived.source))
             asked = self._key_requests.get(t.id)
-            if t.kind is Kind.VIDEO and (asked is None or now - asked >= KEY_REQUEST_NS):
+            if act is not None and t.kind is Kind.VIDEO and (asked is None or now - asked >= KEY_REQUEST_NS):
                 self._key_requests[t.id] = now
-                self._wish(partial(act, t))
+                self._wish(act)
 
     def bitrate_hint(self, track: Track, bits_per_second: int) -> None:
         """Tell the publisher what its readers can take, where it can act on that."""

@@ -265,8 +265,8 @@ class Streams:
     def late(self, feed: Feed) -> None:
         self._server.late(feed)
 
-    def derivations(self, track: Track) -> Iterable[Derivation]:
-        return self._server.plugins.gather("derive", Derivation, track=track)
+    def derivations(self, stream: Stream, track: Track) -> Iterable[Derivation]:
+        return self._server.plugins.gather("derive", Derivation, track=track, path=stream.path)
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._server.spawn(work)

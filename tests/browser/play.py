@@ -24,6 +24,8 @@ GOPS = {
     "2 s": (*LIVE, "-g", str(2 * RATE)),
     "10 s, B-frames": SEED,
 }
+TRANSCODED = "transcoded"
+"""Streams whose pictures are made such as a browser takes them."""
 SETTLE = 10.0
 """Seconds in which a player comes to the delay that it aims for."""
 PATIENCE = {"1 s": 40.0, "2 s": 40.0, "10 s, B-frames": 120.0}
@@ -41,7 +43,13 @@ def origin(server: Penstock) -> str:
 @contextmanager
 def served(work: Path) -> Generator[Penstock]:
     with (
-        penstock(work, "http.listen=127.0.0.1:0", "http.listen_tls=", "transcode.enabled=true") as server,
+        penstock(
+            work,
+            "http.listen=127.0.0.1:0",
+            "http.listen_tls=",
+            "transcode.enabled=true",
+            f"transcode.video={TRANSCODED}/*",
+        ) as server,
         server.explained(),
     ):
         yield server

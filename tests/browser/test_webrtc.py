@@ -15,11 +15,12 @@ from playwright.sync_api import Page
 
 from tests.interop.binaries import path_of
 from tests.interop.server import Penstock
+from tests.interop.tone import pitch
 from tests.machine import alone
 
 from . import picture
 from .chromium import chromium
-from .play import GOPS, origin
+from .play import GOPS, TRANSCODED, origin
 from .proxy import proxy
 from .publisher import SOUND, TONE, publishing
 from .wall import watch_script
@@ -62,6 +63,11 @@ PUBLISHED = {
     "av1": ("rtmp", AV1, OPUS),
 }
 """What FFmpeg publishes, and how: of AAC, which browsers do not have in WebRTC, Opus is made."""
+ODD = {
+    "seed": (("-c:v", "libx264"), ("-c:a", "aac")),
+    "hevc": (("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "bframes=3:log-level=error"), SOUND),
+}
+"""What a browser does not show in WebRTC as it is: the seed's own options, so three B-frames, and H.265."""
 MIME = {"h264": "video/H264", "vp8": "video/VP8", "vp9": "video/VP9", "av1": "video/AV1"}
 WAYS = {
     "udp": ("host udp", "prflx udp"),
@@ -280,14 +286,7 @@ def test_what_it_publishes_is_played(
         assert len(frames) >= 40, len(frames)
         assert len(frames) - len(numbers) <= 1
         assert numbers == sorted(numbers)
-        assert abs(_pitch(sound.read_bytes()[-96_000:]) - TONE) < 15
-
-
-def _pitch(samples: bytes) -> float:
-    """The frequency of a tone of 48 kHz and 16 bits, by where it goes up through 0."""
-    values = memoryview(samples).cast("h")
-    ups = [i for i in range(1, len(values)) if values[i - 1] < 0 <= values[i]]
-    return 48_000 * (len(ups) - 1) / (ups[-1] - ups[0])
+        assert abs(pitch(sound.read_bytes()[-96_000:]) - TONE) < 15
 
 
 def test_of_simulcast_each_reader_gets_one_layer(server: Penstock, page: Page, work: Path) -> None:
@@ -329,3 +328,30 @@ def test_reordered_pictures_are_refused_with_the_reason(server: Penstock, page: 
         told = begin(page, "Playing", "reordered", f"{origin(server)}/live/reordered/whep")
     assert told["status"] == 406
     assert "B-frames" in told["sdp"]
+
+
+def test_what_it_cannot_show_is_transcoded_where_the_config_asks_for_it(
+    server: Penstock, page: Page, work: Path
+) -> None:
+    """The seed's command as it is, and H.265: every picture in its order, with the sound; at once for who comes later, though
+    the source has its only key frame at the beginning.
+    """
+    urls = {name: f"{TRANSCODED}/{name}" for name in ODD}
+    with ExitStack() as stack:
+        for name, (video, sound) in ODD.items():
+            url = server.endpoints.url("rtmp", urls[name])
+            stack.enter_context(publishing(url, work, *video, audio=sound))
+        for path in urls.values():
+            live(server, path)
+        for name, path in urls.items():
+            told = begin(page, "Playing", name, f"{origin(server)}/{path}/whep")
+            assert told["status"] == 201, told
+        with server.explained():
+            until(page, "peer.first !== null", "seed")
+            told = begin(page, "Playing", "later", f"{origin(server)}/{urls['seed']}/whep")
+            seen = watched(page, [*ODD, "later"])
+            for name in ODD:
+                seen[name]["first"] = 0  # x264 looks 40 pictures ahead: it was waited for
+            for told in seen.values():
+                check(told)
+    assert not [line for line in server.log() if "left out" in str(line.get("event"))]

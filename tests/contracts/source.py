@@ -22,7 +22,7 @@ PARSER_METHODS = {"receive_data", "receive_datagram", "parse", "parse_config", "
 IO_FILES = {
     "plugin.py", "config.py", "server.py", "client.py", "session.py", "ingest.py", "player.py", "muxer.py",
     "recorder.py", "udp.py", "multicast.py", "tunnelled.py", "credentials.py", "channels.py", "date.py",
-    "methods.py", "shared.py", "sound.py", "viewer.py", "writer.py", "directory.py",
+    "methods.py", "offers.py", "shared.py", "sound.py", "viewer.py", "writer.py", "directory.py",
     "pacer.py", "fetch.py", "body.py", "outside.py", "relay.py", "route.py", "tcp.py",
     "api.py", "app.py", "bodies.py", "express.py", "handover.py", "http2.py", "http2_stream.py", "interfaces.py",
     "request.py", "shortcut.py", "stall.py", "turns.py", "udp_pair.py",

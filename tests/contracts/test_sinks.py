@@ -110,7 +110,7 @@ class Host:
 
     def left_out(self, feed: Feed, track: Track, reason: str) -> None: ...
 
-    def derivations(self, track: Track) -> tuple[()]:
+    def derivations(self, stream: Stream, track: Track) -> tuple[()]:
         return ()
 
     def spawn(self, work: object) -> None: ...

@@ -125,7 +125,7 @@ class Host:
 
     def left_out(self, feed: object, track: object, reason: str) -> None: ...
 
-    def derivations(self, track: object) -> tuple[()]:
+    def derivations(self, stream: object, track: object) -> tuple[()]:
         return ()
 
     def spawn(self, work: object) -> None: ...

@@ -74,7 +74,7 @@ class Host:
     def late(self, feed: Feed) -> None:
         self.late_feeds.append(feed)
 
-    def derivations(self, track: Track) -> Iterable[Derivation]:
+    def derivations(self, stream: Stream, track: Track) -> Iterable[Derivation]:
         return ()
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -21,7 +21,9 @@ from penstock import (
     Plugin,
     PluginSet,
     Registry,
+    StreamPath,
     Track,
+    TrackChanged,
     TrackRemoved,
     Unit,
     hookimpl,
@@ -283,3 +285,57 @@ async def test_times_only_go_up_and_it_goes_with_its_source() -> None:
         assert pad.seen[-2:] == ["without test-audio", "without test-loud"]
         assert not list(stage.stream.derived)
         frames.close()
+
+
+async def test_a_picture_has_key_frames_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes begins with the last of them, and who asks for one asks its maker, or else the publisher of its source."""
+    small = Codec("test-small", Kind.VIDEO)
+    makers: list[DerivedTrack] = []
+    asked: list[str] = []
+
+    async def shrink(track: DerivedTrack) -> None:
+        makers.append(track)
+        number = 0
+        while events := await track.read():
+            for event in events:
+                if isinstance(event, Frame):
+                    track.configure(Number(number // 10))
+                    track.write((b"p%d" % number,), pts=event.pts, key=number % 4 == 0)
+                    number += 1
+            await track.flush()
+
+    class Shrinker(Plugin):
+        name = "shrinker"
+
+        @hookimpl
+        def derive(self, track: Track, path: StreamPath) -> Iterable[Derivation]:
+            assert path == "live/one"
+            return [Derivation(small, 90_000, Number(), shrink)] if track.codec is VIDEO else []
+
+    @define
+    class Screen(Pad):
+        def mux(self, event: Event) -> Sequence[Unit]:
+            if isinstance(event, Frame) and event.track.codec is small:
+                self.seen.append(event.units[0].decode())
+            elif isinstance(event, TrackChanged):
+                self.seen.append(f"as {event.track.config}")
+            return ()
+
+    async with staged(Maker(), Shrinker()) as stage:
+        stream = stage.stream
+        stage.publisher.on_key_frame_request = lambda track: asked.append(f"publisher of {track.id}")
+        stage.write(7)
+        tracks = await stream.tracks_for(lambda t: t.codec is not VIDEO)
+        assert tracks[0].source == stage.video.id
+        screen = Screen("screen")
+        feed = stream.feed(screen, tracks=tracks)
+        assert screen.seen == ["p4", "p5", "p6"]
+        stage.write(4)
+        await stage.until(lambda: "p10" in screen.seen)
+        assert screen.seen[3:] == ["p7", "p8", "p9", f"as {Number(1)}", "p10"]
+        assert [t.config for t in feed.tracks if t.codec is small] == [Number(1)]
+        stream.request_key_frame(tracks[0])
+        makers[0].on_key_frame_request = lambda: asked.append("maker")
+        monkeypatch.setattr("penstock.stream.KEY_REQUEST_NS", 0)
+        stream.request_key_frame(tracks[0])
+        assert asked == [f"publisher of {stage.video.id}", "maker"]

@@ -17,14 +17,17 @@ from av.packet import Packet
 import penstock
 from penstock.derived import Derivation
 from penstock.media import NS, Frame, Kind, Track
+from penstock.path import StreamPath
 from penstock.plugins import PluginSet
 from penstock.registry import Registry
 from penstock_formats.flv import FLV
 from penstock_transcode.config import TranscodeConfig
+from penstock_transcode.decoders import SOUND
 from penstock_transcode.plugin import plugin
-from penstock_transcode.sound import DECODERS, Encoding, Sound
+from penstock_transcode.sound import Encoding, Sound
 from penstock_transcode.timeline import Timeline
 
+PATH = StreamPath.parse("live/one")
 STEP_MS = 0.2
 """How far a click may be from where it was: a few samples."""
 SECONDS = 3
@@ -91,7 +94,7 @@ def heard(registry: Registry, track: Track, coded: Coded) -> list[float]:
     binding = registry.get(track.codec, FLV)
     assert binding is not None
     assert track.config is not None
-    context: Any = Coding(DECODERS[track.codec.name], "r").create("audio")
+    context: Any = Coding(SOUND[track.codec.name], "r").create("audio")
     context.sample_rate, context.layout = track.clock_rate, "mono"
     context.extradata = binding.config_record(track.config) or None
     groups: list[list[tuple[float, float]]] = []
@@ -182,12 +185,12 @@ def test_a_jump_moves_what_comes_after_it() -> None:
 
 
 async def offers(server: penstock.Server, track: Track) -> list[Derivation]:
-    return list(plugin.derive(track, server, TranscodeConfig()))
+    return list(plugin.derive(track, PATH, server, TranscodeConfig()))
 
 
 @pytest.mark.anyio
 async def test_what_is_offered(registry: Registry) -> None:
-    """Opus first, stereo at most, told before anything runs; nothing of a picture, and no codec of itself."""
+    """Stereo at most, told before anything runs; nothing of a picture, and no codec of itself."""
     async with penstock.Server({"http": {"enabled": False}, "rtmp": {"listen": "127.0.0.1:0"}}) as server:
         aac, opus, h264 = (server.registry.codec(name) for name in ("aac", "opus", "h264"))
         assert aac is not None

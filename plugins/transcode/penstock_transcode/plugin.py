@@ -2,66 +2,49 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from functools import partial
 from importlib.metadata import version
-from weakref import WeakKeyDictionary
+from importlib.util import find_spec
 
-import anyio
-from anyio.to_thread import run_sync
-
-from penstock.derived import Derivation, DerivedTrack
+from penstock.derived import Derivation
 from penstock.hooks import Plugin, hookimpl
-from penstock.media import Frame, Track
-from penstock.registry import INFO, AudioInfo
+from penstock.media import Track
+from penstock.path import StreamPath
+from penstock.registry import INFO, AudioInfo, VideoInfo
 from penstock.server import Server
-from penstock_formats.flv import FLV
+from penstock.settings import Pattern
 from penstock_transcode.config import TranscodeConfig
-from penstock_transcode.sound import DECODERS, Encoding, Sound
+from penstock_transcode.decoders import PICTURES, SOUND
 
-_limits: WeakKeyDictionary[Server, anyio.CapacityLimiter] = WeakKeyDictionary()
-"""How many threads work at a time, by server."""
+if find_spec("av") is None:
+    raise ModuleNotFoundError("no module named 'av'", name="av")
 
 
 class TranscodePlugin(Plugin):
-    """Makes Opus of AAC, MP3 and G.711, and AAC of MP3, Opus and G.711, for readers that cannot have these."""
+    """Makes Opus of AAC, MP3 and G.711, AAC of MP3, Opus and G.711, and where the config asks for it H.264 without
+    B-frames of any picture, for readers that cannot have these.
+    """
 
     name = "transcode"
     version = version("penstock")
     config = TranscodeConfig
 
     @hookimpl
-    def derive(self, track: Track, server: Server, config: TranscodeConfig) -> Iterable[Derivation]:
-        registry = server.registry
-        info = registry.get(track.codec, INFO)
-        if track.codec.name not in DECODERS or track.config is None or info is None:
-            return
+    def derive(
+        self, track: Track, path: StreamPath, server: Server, config: TranscodeConfig
+    ) -> Iterable[Derivation]:
+        name = track.codec.name
+        wanted = name in PICTURES and any(Pattern.parse(text).matches(path) for text in config.video)
+        info = server.registry.get(track.codec, INFO)
+        if track.config is None or info is None or not (wanted or name in SOUND):
+            return ()
         described = info.describe(track.config)
-        if not isinstance(described, AudioInfo):
-            return
-        # Everybody plays stereo; of more channels not every carrier tells which is which.
-        channels = min(2, described.channels)
-        for name, encoding in (
-            ("opus", Encoding("libopus", "flt", config.opus_bit_rate, {"frame_duration": "20"})),
-            ("aac", Encoding("aac", "fltp", config.aac_bit_rate, {})),
-        ):
-            codec = registry.codec(name)
-            binding = registry.get(codec, FLV) if codec is not None else None
-            if codec is not None and binding is not None and codec != track.codec:
-                told = encoding.config(binding, channels)
-                yield Derivation(codec, encoding.rate, told, partial(_make, server, encoding, channels))
+        # 24 MB and a tenth of a second at once: most servers start without ever needing it.
+        from penstock_transcode import offers
 
-
-async def _make(server: Server, encoding: Encoding, channels: int, track: DerivedTrack) -> None:
-    """Decode and encode in threads, what has come at a time: the loop only passes it on."""
-    limit = _limits.setdefault(server, anyio.CapacityLimiter(os.cpu_count() or 1))
-    sound = Sound(server.registry, encoding, channels)
-    while events := await track.read():
-        frames = [event for event in events if isinstance(event, Frame)]
-        for coded in await run_sync(sound.transcode, frames, limiter=limit):
-            track.write((coded.data,), pts=coded.pts, duration=coded.duration)
-        await track.flush()
+        if isinstance(described, AudioInfo):
+            return offers.sound(track.codec, described, server, config)
+        return offers.pictures(described, server, config, path) if isinstance(described, VideoInfo) else ()
 
 
 plugin = TranscodePlugin()

@@ -18,10 +18,8 @@ from penstock.errors import ProtocolViolation
 from penstock.media import CodecConfig, Frame, Track, to_ns
 from penstock.registry import INFO, AudioInfo, Registry
 from penstock_formats.flv import FLV, FlvBinding
+from penstock_transcode.decoders import SOUND
 from penstock_transcode.timeline import Timeline
-
-DECODERS = {"aac": "aac", "mp3": "mp3float", "opus": "opus", "pcma": "pcm_alaw", "pcmu": "pcm_mulaw"}
-"""FFmpeg's decoders by the names of our codecs."""
 
 
 @frozen
@@ -99,7 +97,7 @@ class Sound:
         info = self._registry.get(track.codec, INFO)
         if track.config is None or binding is None or info is None:
             raise ProtocolViolation(f"nothing is known of {track.codec.name}")
-        decoder = Codec(DECODERS[track.codec.name], "r").create("audio")
+        decoder = Codec(SOUND[track.codec.name], "r").create("audio")
         described = info.describe(track.config)
         if isinstance(described, AudioInfo):
             decoder.sample_rate, decoder.layout = described.sample_rate, _layout(described.channels)

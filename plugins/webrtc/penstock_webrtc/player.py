@@ -41,6 +41,8 @@ FEEDBACK = ("nack", "nack pli", "ccm fir")
 OBSERVED = 16
 """Frames that show whether pictures are reordered: encoders begin with that in their first group."""
 OBSERVE_SECONDS = 1.0
+BEGIN_SECONDS = 3.0
+"""Until the first of these: x264 looks 40 pictures ahead before it gives one out."""
 
 
 async def is_reordered(stream: Stream, track: Track) -> bool:
@@ -54,12 +56,14 @@ async def is_reordered(stream: Stream, track: Track) -> bool:
     seen, last = 0, -1
     frames = stream.read()
     try:
-        with anyio.move_on_after(OBSERVE_SECONDS):
+        with anyio.move_on_after(BEGIN_SECONDS) as limit:
             async for event in frames:
                 if not isinstance(event, Frame) or event.track.id != track.id:
                     continue
                 if event.pts < last:
                     return True
+                if not seen:
+                    limit.deadline = anyio.current_time() + OBSERVE_SECONDS
                 seen, last = seen + 1, event.pts
                 if seen >= OBSERVED:
                     break

@@ -172,11 +172,13 @@ class Views:
 
     async def _play(self, session: Session, path: StreamPath, offer: Offer, request: Request) -> Made:
         stream = await self._server.streams.open(session, path, request.credentials)
-        tracks = await stream.tracks_for(partial(takes, self._server.registry, offer))
+        known = partial(takes, self._server.registry, offer)
+        pictures = [track for track in stream.tracks if track.kind is Kind.VIDEO and known(track)]
+        reordered = {track.id for track in pictures if await is_reordered(stream, track)}
+        tracks = await stream.tracks_for(lambda track: track.id not in reordered and known(track))
         played, left_out = choose_played(self._server.registry, offer, tracks)
-        for chosen in played:
-            if chosen.track.kind is Kind.VIDEO and await is_reordered(stream, chosen.track):
-                raise Unacceptable(f"{path}: {REORDERED}")
+        if any(chosen.track.id in reordered for chosen in played):
+            raise Unacceptable(f"{path}: {REORDERED}")
         missing = {track.kind: left_out[track.id] for track in tracks if track.id in left_out}
         asked = {media.kind for media in offer.media if media.receives}
         kinds = {chosen.track.kind for chosen in played}
