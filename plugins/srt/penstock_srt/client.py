@@ -58,9 +58,9 @@ class SrtScheme:
 
     async def push(self, url: str, stream: Stream, session: Session) -> None:
         """Send the stream until it ends or the peer leaves."""
-        player.muxer(self._server, stream)
+        tracks = await player.tracks_of(self._server, stream)
         async with self._connected(url, "publish", session) as link:
-            await play(self._server, self._config, stream, link)
+            await play(self._server, self._config, stream, tracks, link)
 
     @asynccontextmanager
     async def _connected(self, text: str, action: Action, session: Session) -> AsyncGenerator[Link]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from penstock.datagram import StampSink
 from penstock.feed import Reader
-from penstock.media import Kind
+from penstock.media import Kind, Track
 from penstock.ring import Unit
 from penstock.server import Server
 from penstock.stream import Stream
@@ -22,26 +22,31 @@ MOST_PACKETS = 7
 """What SRT carries in a datagram by convention: 1316 bytes."""
 
 
-def muxer(server: Server, stream: Stream, packets: int = MOST_PACKETS) -> LiveMuxer:
-    """Makes the stream's payloads, for all readers of so many packets a datagram.
-
-    Raises `Refused` where MPEG-TS can carry nothing of it.
-    """
+async def tracks_of(server: Server, stream: Stream) -> tuple[Track, ...]:
+    """What a peer gets of the stream. Raises `Refused` where MPEG-TS can carry nothing of it."""
+    registry = server.registry
+    found = await stream.tracks_for(lambda track: not LiveMuxer(registry, [track]).left_out)
     # RTMP's data messages are FLV's own: nobody misses them.
-    tracks = [track for track in stream.tracks if not track.codec.incidental]
-    made = LiveMuxer(server.registry, tracks, datagrams=packets)
+    tracks = tuple(track for track in found if not track.codec.incidental)
+    made = LiveMuxer(registry, tracks)
     if not made.kinds & {Kind.AUDIO, Kind.VIDEO}:
         reasons = "; ".join(made.left_out.values()) or "it has no sound and no picture"
         raise Refused(Rejection.UNACCEPTABLE, f"SRT can carry no track of {stream.path}: {reasons}")
-    return made
+    return tracks
 
 
 def attach(
-    server: Server, config: SrtConfig, stream: Stream, link: Link, ended: Callable[[str], None]
+    server: Server,
+    config: SrtConfig,
+    stream: Stream,
+    tracks: Sequence[Track],
+    link: Link,
+    ended: Callable[[str], None],
 ) -> Reader:
-    """Let the peer have the stream from here on; `ended` is called once, with the reason."""
+    """Let the peer have these tracks from here on; `ended` is called once, with the reason."""
     session, connection = link.session, link.connection
-    made = muxer(server, stream, min(MOST_PACKETS, connection.max_payload // PACKET))
+    packets = min(MOST_PACKETS, connection.max_payload // PACKET)
+    made = LiveMuxer(server.registry, tracks, datagrams=packets)
     if made.left_out:
         session.info["left_out"] = dict(made.left_out)
         server.log_peer(session, "tracks left out", tracks=dict(made.left_out))
@@ -57,4 +62,5 @@ def attach(
     sink = StampSink(link.port.sock, connection.address, stamp, server.spawn)
     # Where there are no pictures there is no key frame to wait for.
     start = config.start if Kind.VIDEO in made.kinds else "live"
-    return stream.feed(made, config.max_backlog_seconds).attach(sink, session, start=start, on_end=ended)
+    feed = stream.feed(made, config.max_backlog_seconds, tracks)
+    return feed.attach(sink, session, start=start, on_end=ended)

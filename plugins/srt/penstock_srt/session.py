@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import anyio
 
 from penstock.errors import AlreadyPublished, Denied, NotFound, PenstockError, ProtocolViolation
 from penstock.hooks import Action
+from penstock.media import Track
 from penstock.path import StreamPath
 from penstock.server import Server
 from penstock.session import Credentials, Session
@@ -172,9 +173,9 @@ class SrtSession:
         try:
             if stream is None:
                 stream = await streams.open_authorized(session, path, wait=limit - HANDSHAKE_WAIT)
-            player.muxer(server, stream)
+            tracks = await player.tracks_of(server, stream)
             link = link or self._accept(path)
-            await play(server, self._door.config, stream, link)
+            await play(server, self._door.config, stream, tracks, link)
         finally:
             if link is not None:
                 await part(link, session, self._door)
@@ -196,9 +197,11 @@ async def ingest(server: Server, link: Link, taken: Ingest) -> None:
         taken.publisher.close(link.session.reason or link.reason or "the publisher left")
 
 
-async def play(server: Server, config: SrtConfig, stream: Stream, link: Link) -> None:
-    """Send the stream until it ends or the peer leaves."""
-    with player.attach(server, config, stream, link, link.end):
+async def play(
+    server: Server, config: SrtConfig, stream: Stream, tracks: Sequence[Track], link: Link
+) -> None:
+    """Send these tracks until the stream ends or the peer leaves."""
+    with player.attach(server, config, stream, tracks, link, link.end):
         await link.wait()
         link.session.reason = link.session.reason or link.reason
 
