@@ -311,6 +311,77 @@ def test_of_simulcast_each_reader_gets_one_layer(server: Penstock, page: Page, w
     page.evaluate("names => names.forEach((name) => Playing.all[name].pc.close())", ["layers", "layered"])
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("codec", ["h264", "vp8"])
+def test_a_viewer_gets_the_layer_that_its_link_carries(codec: str, server: Penstock, page: Page) -> None:
+    """And the larger one again when the link is wide: the page sees one picture that changes its size."""
+    path = f"{origin(server)}/live/narrow-{codec}"
+    publisher, viewer = f"sends {codec}", f"sees {codec}"
+    more = (MIME[codec], TONE, "udp", 2, {"q": 2, "f": 1}, True)
+    listening = [e for e in server.log() if (e.get("event"), e.get("what")) == ("listening", "webrtc")]
+    with proxy(int(str(listening[0]["port"]))) as network, server.explained():
+        assert begin(page, "Publishing", publisher, f"{path}/whip", *more)["status"] == 201
+        live(server, f"live/narrow-{codec}")
+        # What the browser sends of each layer settles.
+        page.wait_for_timeout(3000)
+        rates = layer_rates(page, publisher)
+        told = begin(page, "Playing", viewer, f"{path}/whep", MIME[codec], f"via {network.port}")
+        assert told["status"] == 201, told
+        seen = [watched(page, [viewer])[viewer]]
+        widths = [width(page, viewer)]
+        network.width = (rates["q"] * rates["f"]) ** 0.5
+        began = time.monotonic()
+        showing(page, viewer, 320)
+        fell = time.monotonic() - began
+        # Pictures as they were made, all the time, over the narrow link as well.
+        page.wait_for_timeout(2000)
+        seen.append(watched(page, [viewer])[viewer])
+        widths.append(width(page, viewer))
+        network.width = 0.0
+        began = time.monotonic()
+        showing(page, viewer, 640)
+        rose = time.monotonic() - began
+        seen.append(watched(page, [viewer])[viewer])
+        widths.append(width(page, viewer))
+    print(f"layers of {rates}: down after {fell:.1f} s, up after {rose:.1f} s")
+    assert widths == [640, 320, 640]
+    for told in seen:
+        # How many pictures there are is for who encodes noise to say: they come one after the other, without a break.
+        assert told["frames"] >= 5 * SECONDS, told
+        assert told["longest"] < 700, told
+        assert not told["backwards"], told
+        assert abs(told["heard"] - TONE) < 15, told
+    assert fell < 6
+    page.evaluate("names => names.forEach((name) => Playing.all[name].pc.close())", [publisher, viewer])
+
+
+def layer_rates(page: Page, name: str) -> dict[str, float]:
+    """Bits a second of each layer that is published, over a second."""
+    script = """async (name) => {
+      const read = async () => Object.fromEntries([...(await Playing.all[name].pc.getStats()).values()]
+        .filter((report) => report.type === "outbound-rtp" && report.rid)
+        .map((report) => [report.rid, report.bytesSent]));
+      const before = await read();
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      const after = await read();
+      return Object.fromEntries(Object.keys(after).map((rid) => [rid, 8 * (after[rid] - before[rid])]));
+    }"""
+    found: dict[str, float] = page.evaluate(script, name)
+    return found
+
+
+def width(page: Page, name: str) -> int:
+    found: int = page.evaluate("name => Playing.all[name].video.videoWidth", name)
+    return found
+
+
+def showing(page: Page, name: str, wide: int) -> None:
+    """Wait until the picture is so wide."""
+    page.wait_for_function(
+        "([name, wide]) => Playing.all[name].video.videoWidth === wide", arg=[name, wide], timeout=30_000
+    )
+
+
 def test_ffmpeg_publishes_by_whip(server: Penstock, page: Page, work: Path) -> None:
     url = f"{origin(server)}/live/ffmpeg/whip"
     with publishing(url, work, *GOPS["1 s"], audio=OPUS), server.explained():

@@ -107,10 +107,11 @@ Playing.all = {};
 window.Playing = Playing;
 
 // A peer that publishes: the picture of `picture.py`, drawn as it is sent and `scale` times larger, and a tone. It sends it
-// once for each of `layers`, which are RTP stream ids and by how much each is smaller.
+// once for each of `layers`, which are RTP stream ids and by how much each is smaller. With `noise` pictures are hard to
+// compress, below what is read of them.
 class Publishing {
-  constructor(name, codec, tone, way, scale = 1, layers = null) {
-    this.way = way;
+  constructor(name, codec, tone, way, scale = 1, layers = null, noise = false) {
+    Object.assign(this, { way, noise });
     this.canvas = document.createElement("canvas");
     Object.assign(this.canvas, { width: LAYOUT.width * scale, height: LAYOUT.height * scale });
     this.context = this.canvas.getContext("2d", { alpha: false });
@@ -131,6 +132,11 @@ class Publishing {
       ? Object.entries(layers).map(([rid, scaleResolutionDownBy]) => ({ rid, scaleResolutionDownBy }))
       : [{ maxBitrate: 1500000 }];
     const sender = this.pc.addTransceiver(picture, { direction: "sendonly", sendEncodings });
+    if (noise) {
+      // Where the processor is busy there are fewer pictures, and not smaller ones.
+      const parameters = sender.sender.getParameters();
+      sender.sender.setParameters({ ...parameters, degradationPreference: "maintain-resolution" });
+    }
     const { codecs } = RTCRtpSender.getCapabilities("video");
     sender.setCodecPreferences(codecs.filter((c) => c.mimeType === codec || c.mimeType === "video/rtx"));
     this.pc.addTransceiver(tones, { direction: "sendonly" });
@@ -151,6 +157,11 @@ class Publishing {
     for (let bit = 0; bit < rows * columns; bit += 1) {
       context.fillStyle = (coded >> BigInt(rows * columns - 1 - bit)) & 1n ? "#fff" : "#000";
       context.fillRect((bit % columns) * block, Math.floor(bit / columns) * block, block, block);
+    }
+    for (let n = this.noise ? 80 : 0; n > 0; n -= 1) {
+      const [x, y, colour] = [Math.random() * width, height - Math.random() * (height - rows * block), Math.random() * 360];
+      context.fillStyle = `hsl(${colour} 80% 50%)`;
+      context.fillRect(x, y, 7, 5);
     }
     this.number += 1;
   }

@@ -52,12 +52,12 @@ class Rig:
         return await self.http.post(url, content=body, headers={"content-type": "application/sdp", **headers})
 
     async def publish(
-        self, path: str, *tracks: tuple[Codec, int, CodecConfig]
+        self, path: str, *tracks: tuple[Codec, int, CodecConfig], group: str | None = None
     ) -> tuple[Publisher, list[Track]]:
         session = self.server.open_session("test", "")
         self.sessions.append(session)
         publisher = await self.server.streams.publish(session, path)
-        found = [publisher.add_track(*track) for track in tracks]
+        found = [publisher.add_track(*track, group=group) for track in tracks]
         publisher.tracks_complete()
         return publisher, found
 

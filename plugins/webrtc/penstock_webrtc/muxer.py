@@ -12,6 +12,7 @@ from penstock.media import NS, Epoch, Event, Frame, Kind, Track, TrackAdded, to_
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.rtp import RTP, Packetizer, SampledPacketizer
+from penstock_webrtc.layers import Layers
 
 MAX_PAYLOAD = 1160
 """Bytes of an RTP payload: with all headers, the tag and what a retransmission adds 1250 over IPv6, which every path takes."""
@@ -22,15 +23,19 @@ LATE = "the peer was told of the tracks that there were when it came"
 
 
 class PayloadUnit(Unit):
-    """One frame as RTP payloads. `pts` is in ns, `ticks` are the RTP times of the payloads after the first one's."""
+    """One frame as RTP payloads. `pts` is in ns, `ticks` are the RTP times of the payloads after the first one's.
 
-    __slots__ = ("_clock_rate", "_time", "pts", "ticks")
+    `begins` says that its own track may begin here, `key` that readers of the feed may.
+    """
+
+    __slots__ = ("_clock_rate", "_time", "begins", "pts", "ticks")
 
     def __init__(
         self, frame: Frame, payloads: tuple[bytes, ...], ticks: tuple[int, ...], clock_rate: int, *, key: bool
     ) -> None:
         super().__init__(frame.track, payloads, frame.dts, key=key, video=frame.track.kind is Kind.VIDEO)
         self.pts = frame.pts
+        self.begins = frame.key
         self.ticks = ticks
         self._clock_rate = clock_rate
         self._time = to_ticks(frame.pts, clock_rate)
@@ -50,29 +55,35 @@ class _Source:
 
 
 class PayloadMuxer:
-    """Muxer of all tracks that RTP carries. Raises `Closed` where pictures come out of order."""
+    """Muxer of all tracks that RTP carries. Raises `Closed` where pictures come out of order.
 
-    def __init__(self, registry: Registry, tracks: Iterable[Track]) -> None:
+    Of `layers`, alternatives of one group, it has all, of which each reader takes one; some of them may come later.
+    """
+
+    def __init__(self, registry: Registry, tracks: Iterable[Track], layers: Sequence[Track] = ()) -> None:
+        self.layers = Layers(registry, layers)
+        self._registry = registry
         self.left_out: dict[int, str] = {}
         """Tracks that came too late, and why their readers do not get them."""
         self._sources: dict[int, _Source] = {}
         self._leader = -1
-        carried: list[Track] = []
-        for track in tracks:
-            binding = registry.get(track.codec, RTP)
-            if binding is None or track.config is None or track.kind is Kind.DATA:
+        carried = {track.id: track for track in layers}
+        for track in (*tracks, *layers):
+            if track.kind is Kind.DATA or track.id in self._sources or self._source(track) is None:
                 continue
-            self._sources[track.id] = _Source(
-                binding.packetizer(track, MAX_PAYLOAD), binding.describe(track).clock_rate
-            )
-            carried.append(track)
+            carried[track.id] = track
             if self._leader < 0 and track.kind is Kind.VIDEO:
                 self._leader = track.id
-        self._fixed = FixedTracks(carried)
+        self._fixed = FixedTracks(carried.values())
+        self.key: Hashable = ("webrtc", *sorted(self._sources), None, *sorted(track.id for track in layers))
 
-    @property
-    def key(self) -> Hashable:
-        return ("webrtc", *sorted(self._sources))
+    def _source(self, track: Track) -> _Source | None:
+        binding = self._registry.get(track.codec, RTP)
+        if binding is None or track.config is None:
+            return None
+        source = _Source(binding.packetizer(track, MAX_PAYLOAD), binding.describe(track).clock_rate)
+        self._sources[track.id] = source
+        return source
 
     def config(self, track: Track, time: int) -> Unit | None:
         """Nothing: parameter sets travel with each key frame."""
@@ -84,7 +95,9 @@ class PayloadMuxer:
             return ()
         source = self._sources.get(event.track.id)
         if source is None:
-            return ()
+            source = self._source(event.track) if event.track.id in self.layers else None
+            if source is None:
+                return ()
         video = event.track.kind is Kind.VIDEO
         if video and event.pts < source.pts:
             if source.stepped is not None and event.dts - source.stepped < STEP_NS:
@@ -104,6 +117,12 @@ class PayloadMuxer:
                 later.append(total)
             ticks = tuple(later)
         key = event.key and event.track.id == self._leader
+        if event.track.id in self.layers:
+            self.layers.frame(event.track, payloads, event.dts)
+            # Who joins begins with the best of those that are sent.
+            key = (
+                event.key and self._leader in self.layers and self.layers.alive[-1].track.id == event.track.id
+            )
         return (PayloadUnit(event, tuple(payloads), ticks, source.clock_rate, key=key),)
 
     def _note(self, event: Event) -> None:

@@ -11,6 +11,7 @@ from penstock.errors import ProtocolViolation
 from penstock.media import Codec, CodecConfig, Kind, Track
 from penstock.registry import Registry
 from penstock_formats.rtp import RTP, NegotiatedBinding, RtpBinding, RtpFormat, first_readable
+from penstock_formats.transport_cc import EXTENSION
 from penstock_webrtc.offer import Offer, OfferedMedia
 
 
@@ -27,6 +28,14 @@ class Played:
     @property
     def retransmission(self) -> int | None:
         return self.media.retransmission(self.format.payload_type)
+
+    def fits(self, track: Track) -> bool:
+        """Whether the peer takes another track of that codec in its place."""
+        try:
+            described = self.binding.describe(track)
+            return _fit(self.binding, self.format, described, track) > 0
+        except ProtocolViolation:
+            return False
 
 
 @frozen
@@ -73,6 +82,21 @@ def choose_played(
         free.remove(played.media)
         found.append(played)
     return found, left_out
+
+
+def layers_of(played: Played, tracks: Iterable[Track]) -> list[Track]:
+    """The tracks of which the peer may get any in that section, as its link allows: none where it cannot tell of that.
+
+    Some of them may not have come yet. Other languages, and what is not a picture, are no matter of bandwidth.
+    """
+    track, media = played.track, played.media
+    told = media.wants(played.format.payload_type, "transport-cc") and media.extension(EXTENSION) is not None
+    if track.group is None or track.kind is not Kind.VIDEO or not told:
+        return []
+    alike = track.group, track.codec, track.language
+    return [
+        t for t in tracks if (t.group, t.codec, t.language) == alike and (t.config is None or played.fits(t))
+    ]
 
 
 def takes(registry: Registry, offer: Offer, track: Track) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from random import Random
 
 import anyio
@@ -17,6 +18,7 @@ from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
 from penstock_formats.rtcp import (
+    Feedback,
     FullIntraRequest,
     Goodbye,
     Nack,
@@ -26,10 +28,15 @@ from penstock_formats.rtcp import (
     encode_rtcp,
 )
 from penstock_formats.sdp import Direction
+from penstock_formats.transport_cc import EXTENSION as TRANSPORT_CC
+from penstock_formats.transport_cc import FORMAT, PACKET_TYPE
 from penstock_webrtc.answer import Attributes, Section, sources
+from penstock_webrtc.choosing import Choosing
 from penstock_webrtc.config import WebrtcConfig
+from penstock_webrtc.layered import Layered
 from penstock_webrtc.muxer import PayloadMuxer, PayloadUnit
-from penstock_webrtc.negotiation import Played
+from penstock_webrtc.negotiation import Played, layers_of
+from penstock_webrtc.numbering import Numbering
 from penstock_webrtc.playout import EXTENSION, Playout
 from penstock_webrtc.route import Route, RouteSink
 from penstock_webrtc.sender import Sender
@@ -72,6 +79,16 @@ async def is_reordered(stream: Stream, track: Track) -> bool:
     return False
 
 
+async def layers_for(stream: Stream, played: Iterable[Played], tracks: Sequence[Track]) -> list[Track]:
+    """The tracks of which the peer gets one, by what its link carries: those of one of `played` at most."""
+    for one in played:
+        found = layers_of(one, tracks)
+        found = [t for t in found if t.id == one.track.id or not await is_reordered(stream, t)]
+        if len(found) > 1:
+            return found
+    return []
+
+
 def _playout(played: Played) -> Playout | None:
     number = played.media.extension(EXTENSION) if played.track.kind is Kind.VIDEO else None
     return Playout(number) if number is not None else None
@@ -79,7 +96,10 @@ def _playout(played: Played) -> Playout | None:
 
 def _extensions(sender: Sender) -> Attributes:
     """The header extensions that our packets may have."""
-    return [("extmap", f"{sender.playout.number} {EXTENSION}")] if sender.playout is not None else []
+    used = [(sender.playout.number, EXTENSION)] if sender.playout is not None else []
+    if sender.choosing is not None:
+        used.append((sender.choosing.numbering.identifier, TRANSPORT_CC))
+    return [("extmap", f"{number} {uri}") for number, uri in used]
 
 
 class Player:
@@ -93,8 +113,10 @@ class Player:
         stream: Stream,
         tracks: Sequence[Track],
         played: Sequence[Played],
+        layers: Sequence[Track],
         random: Random,
     ) -> None:
+        """Of `layers`, which are among `tracks`, it gets one by what its link carries: at first that of one of `played`."""
         self._server = server
         self._config = config
         self._session = session
@@ -112,10 +134,17 @@ class Player:
             for p in played
         }
         self._by_ssrc = {sender.ssrc: sender for sender in self._senders.values()}
+        self._layered: Layered | None = None
+        for sender in self._senders.values():
+            p = sender.played
+            if p.track.id in {track.id for track in layers}:
+                numbering = Numbering(p.media.extension(TRANSPORT_CC) or 0, time.monotonic_ns)
+                sender.choosing = Choosing(numbering, p.retransmission is not None)
+                self._layered = Layered(stream, session, layers, sender, sender.choosing)
 
     @property
     def busy(self) -> bool:
-        return False
+        return self._layered is not None and self._layered.choosing.prober.sending
 
     def sections(self) -> dict[str, Section]:
         """What the answer says of each section."""
@@ -128,7 +157,7 @@ class Player:
                 p.format,
                 p.retransmission,
                 Direction.SENDONLY,
-                FEEDBACK,
+                FEEDBACK if sender.choosing is None else (*FEEDBACK, "transport-cc"),
                 (*_extensions(sender), *sources(sender.ssrc, repair, str(p.track.kind))),
                 sprop,
             )
@@ -141,11 +170,19 @@ class Player:
         # One layer of simulcast: at the key frames of another it could not begin.
         layers = Alternatives(self._server.registry, self._tracks, self._senders)
         tracks = [track for track in self._tracks if not layers.reason(track)]
-        muxer = PayloadMuxer(self._server.registry, tracks)
+        layered = self._layered
+        muxer = PayloadMuxer(self._server.registry, tracks, layered.tracks if layered is not None else ())
         feed = stream.feed(muxer, self._config.max_backlog_seconds, tracks)
+        if layered is not None:
+            layered.layers = feed.muxer.layers if isinstance(feed.muxer, PayloadMuxer) else None
+            # Which layer it begins with says the feed.
+            del self._senders[layered.sender.played.track.id]
         self._live = stream.last_time
         self._sink = RouteSink(route, self._stamp, self._server.spawn)
         self._reader = feed.attach(self._sink, self._session, start=self._config.start)
+        if layered is not None:
+            # The reader counts all layers.
+            self._session.count_out = lambda: sum(sender.octets for sender in self._by_ssrc.values())
 
     def moved(self, route: Route) -> None:
         """The peer is to be sent to by another route."""
@@ -168,11 +205,17 @@ class Player:
                 case FullIntraRequest(_, _, entries):
                     for media, _ in entries:
                         self._want_key_frame(media)
+                case Feedback(kind, form, _, _, data) if (kind, form) == (PACKET_TYPE, FORMAT):
+                    if self._layered is not None:
+                        self._layered.arrived(data, now)
                 case _:
                     pass
 
     def tick(self, now: int) -> Publisher | None:
-        """Nothing is due by time alone: reports go with the frames."""
+        """See which layer is to be sent, and whether more would get through. Reports go with the frames."""
+        layered, srtp, sink = self._layered, self._srtp, self._sink
+        if layered is not None and srtp is not None and sink is not None and (octets := layered.tick(now)):
+            sink.send(layered.sender.padding(srtp, octets))
         return None
 
     def close(self, reason: str) -> None:
@@ -180,6 +223,9 @@ class Player:
         if self._reader is None or self._sink is None or self._srtp is None:
             return
         self._reader.detach(reason)
+        if self._layered is not None:
+            total = self._session.bytes_out
+            self._session.count_out = lambda: total
         self._session.count("retransmitted_packets", self._repeated)
         goodbye = Goodbye(tuple(self._by_ssrc))
         self._sink.send([self._srtp.protect_rtcp(encode_rtcp([self._empty_report(), goodbye]))])
@@ -187,23 +233,31 @@ class Player:
 
     def _empty_report(self) -> SenderReport:
         """RFC 3550 6.1: a compound begins with a report."""
-        sender = next(iter(self._senders.values()))
+        sender = next(iter(self._by_ssrc.values()))
         return SenderReport(sender.ssrc, 0, 0, sender.packets, sender.octets)
 
     def _want_key_frame(self, ssrc: int) -> None:
         sender = self._by_ssrc.get(ssrc)
         if sender is not None and sender.played.track.kind is Kind.VIDEO:
-            self._stream.request_key_frame(sender.played.track)
+            layered = self._layered
+            chosen = layered is not None and layered.sender is sender
+            self._stream.request_key_frame(
+                layered.track if layered is not None and chosen else sender.played.track
+            )
 
     def _stamp(self, units: Sequence[Unit]) -> Sequence[bytes]:
         """The packets of this peer."""
-        srtp, live, senders = self._srtp, self._live, self._senders
+        srtp, live, senders, layered = self._srtp, self._live, self._senders, self._layered
         found: list[bytes] = []
         if srtp is None:
             return found
         for unit in units:
+            if not isinstance(unit, PayloadUnit):
+                continue
             sender = senders.get(unit.of)  # type: ignore[arg-type] # of None there is none
-            if sender is None or not isinstance(unit, PayloadUnit):
+            if sender is None and layered is not None:
+                sender = layered.begun(unit, senders)
+            if sender is None:
                 continue
             pts = unit.pts
             if pts < live:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from attrs import define, field
 
@@ -49,6 +49,10 @@ class History:
     def newest(self) -> int:
         """The RTP time of what went out last."""
         return self._sent[-1][1]
+
+    def latest(self) -> Iterator[Sent]:
+        """The frames, the newest first."""
+        return reversed(self._sent)
 
     def find(self, sequence: int, now: int, octets: int) -> tuple[Sent, int] | None:
         """The frame that has the packet, and which of its packets it is; None where it is gone, or may not be given (again).

@@ -10,6 +10,7 @@ from penstock.media import NS, to_ticks
 from penstock.stream import Stream
 from penstock_formats.rtcp import Nack, SenderReport, SourceDescription, encode_rtcp, ns_to_ntp
 from penstock_webrtc.answer import CNAME
+from penstock_webrtc.choosing import Choosing
 from penstock_webrtc.muxer import PayloadUnit
 from penstock_webrtc.negotiation import Played
 from penstock_webrtc.playout import Playout
@@ -37,6 +38,7 @@ class Sender:
     repair_sequence: int
     offset: int
     playout: Playout | None = None
+    choosing: Choosing | None = None
     history: History = field(factory=History)
     packets: int = 0
     octets: int = 0
@@ -53,6 +55,8 @@ class Sender:
     def stamp(self, srtp: Srtp, unit: PayloadUnit, pts: int) -> Sequence[bytes]:
         """The packets of a frame, shown at `pts`: header and encryption are this peer's, the payloads are everybody's."""
         payloads, number = unit.payloads, self.sequence
+        if self.choosing is not None:
+            pts = self.choosing.shown(pts)
         timestamp = unit.ticks_of(pts) + self.offset & 0xFFFFFFFF
         if unit.ticks:
             packets: list[bytes] = []
@@ -61,7 +65,11 @@ class Sender:
                 packets += srtp.seal(self.ssrc, self._kinds, at, payloads[n : n + 1], number + n)
         else:
             extension = self.playout.extension(unit.time) if self.playout is not None else b""
-            packets = srtp.seal(self.ssrc, self._kinds, timestamp, payloads, number, extension)
+            if self.choosing is None:
+                packets = srtp.seal(self.ssrc, self._kinds, timestamp, payloads, number, extension)
+            else:
+                seal = self.choosing.numbering.seal
+                packets = seal(srtp, self.ssrc, self._kinds, timestamp, payloads, number, extension)
         count = len(packets)
         self._time = unit.time
         self.sequence = number + count
@@ -109,5 +117,22 @@ class Sender:
         again = self._repair | _MARKER if last != kind and index == len(payloads) - 1 else self._repair
         number, self.repair_sequence = self.repair_sequence, self.repair_sequence + 1
         payload = build_repair(first + index, payloads[index])
-        (packet,) = srtp.seal(self.repair_ssrc, (again, again), timestamp, (payload,), number)
+        kinds = again, again
+        if self.choosing is None:
+            (packet,) = srtp.seal(self.repair_ssrc, kinds, timestamp, (payload,), number)
+        else:
+            seal = self.choosing.numbering.seal
+            (packet,) = seal(srtp, self.repair_ssrc, kinds, timestamp, (payload,), number)
         return packet
+
+    def padding(self, srtp: Srtp, octets: int) -> list[bytes]:
+        """Repetitions of what went out last, about so many bytes of them: of use only as a probe."""
+        found: list[bytes] = []
+        for sent in self.history.latest():
+            for index in reversed(range(len(sent[2]))):
+                if octets <= 0:
+                    return found
+                packet = self._again(srtp, sent, index)
+                found.append(packet)
+                octets -= len(packet)
+        return found

@@ -27,7 +27,7 @@ from penstock_webrtc.fragment import CONTENT_TYPE, Fragment
 from penstock_webrtc.muxer import REORDERED
 from penstock_webrtc.negotiation import choose_played, choose_recorded, takes
 from penstock_webrtc.offer import Offer
-from penstock_webrtc.player import Player, is_reordered
+from penstock_webrtc.player import Player, is_reordered, layers_for
 from penstock_webrtc.recorder import Recorder
 from penstock_webrtc.session import Media, Peer
 from penstock_webrtc.shared import Shared, shared_of
@@ -186,11 +186,14 @@ class Views:
             raise Unacceptable(f"{path}: {missing[Kind.VIDEO]}")
         if not played:
             raise Unacceptable(f"{path}: {'; '.join(missing.values()) or 'nothing of it was asked for'}")
+        layers = await layers_for(stream, played, tracks)
+        for track in layers:
+            left_out.pop(track.id, None)
         for track_id, reason in left_out.items():
             session.leave_out(track_id, reason)
             self._server.log_peer(session, "track left out", track=track_id, reason=reason)
         random = shared_of(self._server).random
-        player = Player(self._server, self._config, session, stream, tracks, played, random)
+        player = Player(self._server, self._config, session, stream, tracks, played, layers, random)
         return player, player.sections()
 
     async def _record(self, session: Session, path: StreamPath, offer: Offer, request: Request) -> Made:
