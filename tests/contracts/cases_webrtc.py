@@ -19,7 +19,7 @@ from penstock_webrtc.answer import Section, build_answer, simulcast, sources
 from penstock_webrtc.candidate import host_candidates, passive_candidates
 from penstock_webrtc.fragment import Fragment
 from penstock_webrtc.ice import MAX_WAYS, Credentials, IceLite
-from penstock_webrtc.negotiation import choose_played, choose_recorded
+from penstock_webrtc.negotiation import choose_played, choose_recorded, layers_of
 from penstock_webrtc.offer import Offer
 from penstock_webrtc.repair import build_repair, parse_repair
 from penstock_webrtc.stun import BINDING, Attribute, StunMessage, error_code, xor_address
@@ -163,7 +163,8 @@ def parse_offer(data: bytes) -> object:
         description = SessionDescription.parse(answer)
         if len(description.media) != len(offer.media):
             raise ValueError("an answer has as many sections as its offer")
-    return offer, left_out, reasons, answers
+    layers = [track.id for p in played for track in layers_of(p, TRACKS)]
+    return offer, left_out, reasons, answers, layers
 
 
 CHROMIUM = (DATA / "chromium-play.sdp").read_bytes()
