@@ -182,7 +182,7 @@ class PacedLane(Lane):
     def _give(self, reader: Reader, budget: float) -> None:
         sink: PacedSink = reader.sink  # type: ignore[assignment]
         while budget > 0 or reader.cursor >= self.head:
-            units = reader.next_units(1)
+            units = reader.next_units(max(1, int(budget)))
             if not units:
                 self._lagging.pop(reader, None)
                 return
