@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -142,11 +143,13 @@ class PacedLane(Lane):
         super().__init__(feed, window)
         self._spawn = spawn
         self._lagging: dict[Reader, float] = {}
+        self._new: deque[Reader] = deque()
         self._pacing = False
 
     def start(self, reader: Reader) -> None:
         # The first burst may be as large as one pass allows, so that the first picture is there at once.
         self._lagging[reader] = PACE_BYTES
+        self._new.append(reader)
         if not self._pacing:
             self._pacing = True
             self._spawn(self._pace)
@@ -167,17 +170,30 @@ class PacedLane(Lane):
                 now = time.monotonic()
                 allowance = self._rate() * (now - last)
                 last = now
+                self._begin()
                 for n, (reader, saved) in enumerate(tuple(self._lagging.items())):
                     if n % PACE_BATCH == PACE_BATCH - 1:
                         await checkpoint()
+                        self._begin()
                     if reader in self._lagging:
-                        try:
-                            self._give(reader, min(PACE_BYTES, saved + allowance))
-                        except Exception:  # noqa: BLE001 - a stamp's bug ends its reader, not the others
-                            _failed(reader)
+                        self._offer(reader, min(PACE_BYTES, saved + allowance))
                 await anyio.sleep(PACE_SECONDS)
         finally:
             self._pacing = False
+            self._new.clear()
+
+    def _begin(self) -> None:
+        """The first burst of those who have just come: their picture does not wait until all others have had their turn."""
+        for _ in range(min(PACE_BATCH, len(self._new))):
+            reader = self._new.popleft()
+            if (budget := self._lagging.get(reader)) is not None:
+                self._offer(reader, budget)
+
+    def _offer(self, reader: Reader, budget: float) -> None:
+        try:
+            self._give(reader, budget)
+        except Exception:  # noqa: BLE001 - a stamp's bug ends its reader, not the others
+            _failed(reader)
 
     def _give(self, reader: Reader, budget: float) -> None:
         sink: PacedSink = reader.sink  # type: ignore[assignment]

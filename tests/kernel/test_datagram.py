@@ -13,7 +13,7 @@ import pytest
 from attrs import define, field
 
 from penstock import datagram
-from penstock.datagram import PACE_BYTES, PACE_SECONDS, DatagramSink, StampSink
+from penstock.datagram import PACE_BATCH, PACE_BYTES, PACE_SECONDS, DatagramSink, StampSink
 from penstock.feed import Feed
 from penstock.ring import Unit
 from penstock.sink import Spawn
@@ -146,6 +146,37 @@ async def test_a_backlog_is_paced() -> None:
         assert max(bursts) <= 2 * (PACE_BYTES + 8000)
         assert reader.state == "ready"
         assert reader.skipped == {}
+
+
+async def test_who_joins_among_many_with_a_backlog_gets_its_picture_first() -> None:
+    source = Source(gop=100)
+    for _ in range(100):
+        await source.send(1, sound=False)
+    order: list[int] = []
+    late: list[int] = []
+    async with ports(1) as (spawn, sock, (port,)):
+        feed = source.feed(padding=8000)
+
+        class Noted(DatagramSink):
+            def __init__(self, number: int) -> None:
+                super().__init__({(source.video.id, 0): (sock, port.address)}, spawn)
+                self.number = number
+
+            def emit(self, units: Sequence[Unit]) -> None:
+                order.append(self.number)
+                # In the middle of a later round of theirs somebody joins.
+                if self.number == 2 and order.count(2) > 1 and not late:
+                    late.append(len(order))
+                    feed.attach(Noted(-1), session())
+
+        for number in range(6 * PACE_BATCH):
+            feed.attach(Noted(number), session())
+        with anyio.fail_after(10):
+            while -1 not in order:
+                await anyio.sleep(PACE_SECONDS / 10)
+    before = set(order[late[0] : order.index(-1)])
+    assert len(before) <= PACE_BATCH
+    assert len(set(order)) == 6 * PACE_BATCH + 1
 
 
 async def test_what_comes_at_once_is_paced_like_a_backlog() -> None:
