@@ -1,19 +1,32 @@
-"""The GOP cache: what a reader needs to show a picture at once, per track, bounded."""
+"""The GOP cache: what a reader needs to show a picture at once, per track, bounded; and what segments need of before."""
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 
 from penstock.media import NS, Frame, Kind
 from penstock.ring import Bounds
+from penstock.segment import SegmentBounds
+
+EARLIER = 3
+"""Segments that are to be there for who asks for them first: no live list has less than three target durations
+(RFC 8216bis 6.2.2), and players begin as far from its end."""
 
 
 class GopCache:
-    """Frames from the oldest key frame that some video track still needs, in the order in which they came."""
+    """Frames from the oldest key frame that some video track still needs, in the order in which they came.
 
-    def __init__(self, bounds: Bounds) -> None:
+    Before these, where `segments` has `replay` bytes for it, are the groups that make `EARLIER` segments.
+    """
+
+    def __init__(self, bounds: Bounds, segments: SegmentBounds) -> None:
         self._bounds = bounds
+        self._segments = segments
         self._frames: deque[Frame] = deque()
+        self._earlier: deque[list[Frame]] = deque()
+        self._earlier_count = 0
+        self._earlier_bytes = 0
         self._first = 0
         self._keys: dict[int, int] = {}
         self._key_times: dict[int, int] = {}
@@ -38,8 +51,9 @@ class GopCache:
         self._bytes += frame.size
         if is_key:
             oldest = min(keys.values())
-            while self._first < oldest:
-                self._drop()
+            group = [self._drop() for _ in range(oldest - self._first)]
+            if group:
+                self._keep(group)
         if not self._fits(frame):
             # A group of pictures larger than the bounds: nothing is kept until the next key frame, which may be this.
             alone = len(frames) == 1
@@ -55,11 +69,31 @@ class GopCache:
             and newest.dts - frames[0].dts <= bounds.seconds * NS
         )
 
-    def _drop(self) -> None:
-        self._bytes -= self._frames.popleft().size
+    def _drop(self) -> Frame:
+        frame = self._frames.popleft()
+        self._bytes -= frame.size
         self._first += 1
+        return frame
+
+    def _keep(self, group: list[Frame]) -> None:
+        """Frames that readers begin with no more, and segments may."""
+        earlier, newest = self._earlier, self._frames[-1].dts
+        earlier.append(group)
+        self._earlier_count += len(group)
+        self._earlier_bytes += sum(frame.size for frame in group)
+        enough = EARLIER * self._segments.length(max(self.key_intervals.values(), default=0))
+        while earlier and (
+            self._earlier_bytes > self._segments.replay
+            or self._earlier_count > self._bounds.frames
+            or newest - (earlier[1] if len(earlier) > 1 else self._frames)[0].dts >= enough
+        ):
+            gone = earlier.popleft()
+            self._earlier_count -= len(gone)
+            self._earlier_bytes -= sum(frame.size for frame in gone)
 
     def clear(self) -> None:
+        self._earlier.clear()
+        self._earlier_count = self._earlier_bytes = 0
         self._first += len(self._frames)
         self._frames.clear()
         self._keys.clear()
@@ -72,10 +106,16 @@ class GopCache:
         return tuple(self._frames)
 
     @property
+    def replay(self) -> tuple[Frame, ...]:
+        """What segments are made of for who asks first: `frames`, and what is kept of before."""
+        return tuple(chain(*self._earlier, self._frames))
+
+    @property
     def start(self) -> int | None:
         """The dts of the oldest frame; None where there is none."""
         return self._frames[0].dts if self._frames else None
 
     @property
     def bytes(self) -> int:
+        """Of `frames`."""
         return self._bytes

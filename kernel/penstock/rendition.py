@@ -81,6 +81,12 @@ class Rendition:
         return self.segments[-1] if self.segments and not self.segments[-1].complete else None
 
     @property
+    def begun(self) -> bool:
+        """Whether the segment that is being written has frames, even if they do not make a part yet."""
+        segment = self.open
+        return segment is not None and bool(segment.parts or self._pending)
+
+    @property
     def last(self) -> Segment | None:
         """The newest segment, open or complete."""
         return self.segments[-1] if self.segments else None

@@ -25,6 +25,16 @@ class SegmentBounds:
     """Segments of one rendition."""
     idle: float = 60.0
     """Seconds after the last request for which a store is kept."""
+    replay: int = 16 << 20
+    """Bytes of frames before those of the GOP cache that a stream keeps to make segments of."""
+
+    def length(self, key_interval: int, slack: int = NS // 50) -> int:
+        """How long segments are where key frames are so far apart, 0 if that is not known: they end at the first one that
+        is no more than `slack` before the aim.
+        """
+        if not key_interval:
+            return self.target
+        return key_interval * max(1, -(-(self.target - slack) // key_interval))
 
 
 class Init:

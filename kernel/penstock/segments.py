@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -30,11 +30,11 @@ PART_LEAST = 0.85
 class SegmentStore:
     """The segments of one stream in one format.
 
-    Born by replaying the GOP cache. All renditions begin their segments at the same times with the same numbers: where
+    Born by replaying what the stream has kept. All renditions begin their segments at the same times with the same numbers: where
     the store's lead, the first rendition with video, has a key frame and the segment is as long as it should be, or
     where sound alone is. (A second video track begins at its own next key frame; where these are rarer than the lead's
-    segments, its numbers are behind.) Numbers go up from the wall clock's seconds divided by the target duration, so
-    that they do not come again when a store is made anew.
+    segments, its numbers are behind.) Numbers go up from the wall clock's seconds divided by the target duration at the
+    first frame, so that they do not come again when the server starts anew, and from `first` of the store before.
 
     Kept while it is asked for (`touch`), while somebody holds it (`held`), and `SegmentBounds.idle` seconds more. In
     memory are the segments listed (``window``, never less than three target durations), as much again for players
@@ -42,7 +42,12 @@ class SegmentStore:
     """
 
     def __init__(
-        self, stream: Stream, format: SegmentFormat, bounds: SegmentBounds, replay: Iterable[Frame] = ()
+        self,
+        stream: Stream,
+        format: SegmentFormat,
+        bounds: SegmentBounds,
+        replay: Sequence[Frame] = (),
+        first: int = 0,
     ) -> None:
         self.stream = stream
         self.format = format
@@ -64,7 +69,8 @@ class SegmentStore:
         self._tracks: dict[int, Track] = {}
         self._by_track: dict[int, Rendition] = {}
         self._lead: Rendition | None = None
-        self._number = time.time_ns() // bounds.target
+        age = max(0, stream.last_time - replay[0].dts) if replay else 0
+        self._number = max(first, -(-(time.time_ns() - age) // bounds.target))
         self._broken = False
         self._regroup = False
         self._renew = False
@@ -84,6 +90,11 @@ class SegmentStore:
         return self._lead
 
     @property
+    def number(self) -> int:
+        """That of the next segment."""
+        return self._number
+
+    @property
     def target(self) -> int:
         """The longest that a segment is or is expected to be, in ns: key frames decide, not the aim. It never goes down."""
         self._longest = max(self._longest, self._expected())
@@ -98,11 +109,10 @@ class SegmentStore:
         )
 
     def _expected(self) -> int:
-        aim, lead = self.bounds.target, self._lead
-        gop = self.stream.key_interval(lead.lead) if lead is not None and lead.kind is Kind.VIDEO else 0
-        if not gop or lead is None:
-            return aim
-        return gop * max(1, -(-(aim - lead.frame_interval // 2) // gop))
+        lead = self._lead
+        if lead is None or lead.kind is not Kind.VIDEO:
+            return self.bounds.target
+        return self.bounds.length(self.stream.key_interval(lead.lead), lead.frame_interval // 2)
 
     @property
     def waiting(self) -> int:

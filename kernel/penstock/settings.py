@@ -120,6 +120,12 @@ class ServerConfig:
     segment_bytes: int = option(
         128 * MIB, "Most bytes of segments kept of one stream in one format.", validator=within(MIB)
     )
+    segment_replay_bytes: int = option(
+        16 * MIB,
+        "Most bytes that a stream keeps of before its last key frame, so that who asks for segments first has three at "
+        "once; 0: who comes first waits for them.",
+        validator=within(0),
+    )
     segment_idle: float = option(
         60.0, "Seconds after the last request for which segments are still made.", validator=within(1)
     )

@@ -40,6 +40,7 @@ from penstock.registry import Registry
 from penstock.ring import Bounds
 from penstock.segment import SegmentBounds, SegmentFormat
 from penstock.segments import SegmentStore
+from penstock.stores import SegmentStores
 
 if TYPE_CHECKING:
     from penstock.session import Session
@@ -90,10 +91,10 @@ class Stream:
         self.host = host
         self._tracks: dict[int, Track] = {}
         self._next_id = 1
-        self._cache = GopCache(options.bounds)
+        self._cache = GopCache(options.bounds, options.segments)
         self._feeds: dict[object, Feed] = {}
         self._queues: set[FrameQueue] = set()
-        self._stores: dict[object, SegmentStore] = {}
+        self._stores = SegmentStores(self)
         self.derived = DerivedTracks(self)
         self._ready = anyio.Event()
         self._ended = anyio.Event()
@@ -187,32 +188,23 @@ class Stream:
         return feed
 
     def segments(self, format: SegmentFormat) -> SegmentStore:
-        """The store of `format`'s key, born by replaying the GOP cache where there is none; kept while it is asked for.
+        """The store of `format`'s key, kept while it is asked for; where there is none it is born by replaying the GOP cache
+        and what is kept of before that.
 
         Of a stream that has ended it is what was there at the end, if anything was.
         """
-        store = self._stores.get(format.key)
-        if store is None:
-            store = SegmentStore(self, format, self.options.segments, self._cache.frames)
-            if self.ended:
-                store.end(self.end_reason)
-            self._stores[format.key] = store
-        store.touch()
-        return store
+        return self._stores.get(format) or self._stores.make(format, self._cache.replay)
 
     @property
     def stores(self) -> tuple[SegmentStore, ...]:
         """What is kept of it in segments at the moment."""
-        return tuple(self._stores.values())
+        return tuple(self._stores)
 
     def drop_idle(self, now: float) -> None:
         """Let go of segments that nobody has asked for in a while, and of derived tracks; `now` in monotonic seconds."""
         self.derived.stop_idle(now)
-        for key, store in tuple(self._stores.items()):
-            if store.is_idle(now):
-                del self._stores[key]
-                store.end("nobody asks for it")
-                self._unused()
+        if self._stores.drop_idle(now):
+            self._unused()
 
     def key_interval(self, track_id: int) -> int:
         """The longest that two key frames of a video track were apart lately, in ns; 0 where it is not known."""
@@ -384,7 +376,7 @@ class Stream:
         for queue in self._queues:
             queue.put(event)
         if self._stores:
-            self._send_stores(event)
+            self._stores.push(event)
         if self.derived:
             self.derived.put(event)
 
@@ -402,15 +394,6 @@ class Stream:
         for feed, reason in failed:
             self.drop(feed)
             feed.end(reason)
-
-    def _send_stores(self, event: Event) -> None:
-        for key, store in tuple(self._stores.items()):
-            try:
-                store.push(event)
-            except Exception:  # noqa: BLE001 - a writer's bug ends its segments, not the publisher
-                structlog.get_logger("penstock").exception("a writer of segments failed", path=self.path)
-                del self._stores[key]
-                store.end("internal error")
 
     def drop(self, feed: Feed) -> None:
         """`feed` is of no use: nothing more is muxed for it."""
@@ -476,8 +459,7 @@ class Stream:
             feed.end(reason)
         for queue in tuple(self._queues):
             queue.end()
-        for store in self._stores.values():
-            store.end(reason)
+        self._stores.end(reason)
         self.derived.stop()
         self.host.gone(self)
 

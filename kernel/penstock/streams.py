@@ -72,6 +72,7 @@ class Streams:
                 window=int(s.segment_window * NS),
                 bytes=s.segment_bytes,
                 idle=s.segment_idle,
+                replay=s.segment_replay_bytes,
             ),
         )
 

@@ -86,6 +86,30 @@ def _unchunked(data: bytes) -> bytes:
         found, rest = found + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
 
 
+async def test_a_segment_is_told_of_as_soon_as_the_one_before_is_complete() -> None:
+    """FFmpeg reads the description again then, and asks for what is new in it at once."""
+    async with live() as (server, stream):
+        before = await watching(server, stream, 2)
+        stream.write(21)
+        mpd = await description(server)
+        for kind in ("video", "audio"):
+            assert len(mpd.times(kind)) == len(before.times(kind)) + 1
+            last, (time, _) = mpd.times(kind)[-2:]
+            assert time == sum(last)
+            bodies: list[bytes] = []
+
+            async def ask_for(url: str, bodies: list[bytes]) -> None:
+                answer = await get(server, url)
+                assert answer.status == 200
+                bodies.append(answer.body)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask_for, mpd.media(time, kind), bodies)
+                await anyio.sleep(0.05)
+                stream.write(25)
+            assert bodies == [(await get(server, mpd.media(time, kind))).body]
+
+
 async def test_the_next_segment_is_waited_for_although_its_time_was_a_guess() -> None:
     async with live() as (server, stream):
         mpd = await watching(server, stream, 2)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from penstock.gop import GopCache
 from penstock.media import NS, Frame, Kind, Track
 from penstock.ring import Bounds
+from penstock.segment import SegmentBounds
 from tests.kernel.stage import AUDIO, DATA, VIDEO
 
 PICTURE = NS // 25
@@ -19,23 +20,27 @@ def frame(track: Track, dts: int, *, key: bool = True, size: int = 10) -> Frame:
     return Frame(track, dts, dts, (bytes(size // 2), bytes(size - size // 2)), key)
 
 
+def cache_of(bounds: Bounds | None = None, **segments: int) -> GopCache:
+    return GopCache(bounds or Bounds(), SegmentBounds(**segments))
+
+
 def cached(cache: GopCache) -> list[tuple[int, int]]:
     return [(f.track.id, f.dts // PICTURE) for f in cache.frames]
 
 
 def test_from_the_last_key_frame_on_with_its_sound() -> None:
-    cache = GopCache(Bounds())
+    cache = cache_of()
     for n in range(25):
         cache.add(frame(ONE, n * PICTURE, key=n % 10 == 0))
         cache.add(frame(SOUND, n * PICTURE))
     assert cached(cache) == [(track, n) for n in range(20, 25) for track in (1, 3)]
     assert cache.bytes == 100
     cache.clear()
-    assert (cache.frames, cache.bytes) == ((), 0)
+    assert (cache.frames, cache.replay, cache.bytes) == ((), (), 0)
 
 
 def test_nothing_before_the_first_key_frame_and_nothing_without_pictures() -> None:
-    cache = GopCache(Bounds())
+    cache = cache_of()
     for n in range(5):
         cache.add(frame(SOUND, n * PICTURE))
         cache.add(frame(WORDS, n * PICTURE))
@@ -45,7 +50,7 @@ def test_nothing_before_the_first_key_frame_and_nothing_without_pictures() -> No
 
 def test_each_track_has_its_own_group_of_pictures() -> None:
     """Alternatives have key frames at times of their own: each can be joined from its newest one."""
-    cache = GopCache(Bounds())
+    cache = cache_of()
     for n in range(30):
         cache.add(frame(ONE, n * PICTURE, key=n % 10 == 0))
         cache.add(frame(TWO, n * PICTURE, key=n % 10 == 5))
@@ -64,7 +69,7 @@ def test_each_track_has_its_own_group_of_pictures() -> None:
     ),
 )
 def test_bounds_and_order(bounds: Bounds, given_frames: list[tuple[Track, bool, int, int]]) -> None:
-    cache = GopCache(bounds)
+    cache = cache_of(bounds)
     everything: list[Frame] = []
     dts = 0
     for track, key, size, step in given_frames:
@@ -91,10 +96,43 @@ def test_bounds_and_order(bounds: Bounds, given_frames: list[tuple[Track, bool, 
 
 
 def test_the_newest_key_frame_survives_a_group_that_was_too_long() -> None:
-    cache = GopCache(Bounds(frames=5))
+    cache = cache_of(Bounds(frames=5))
     for n in range(7):
         cache.add(frame(ONE, n * PICTURE, key=n == 0))
     assert cached(cache) == [], "a part of a group is of no use"
     cache.add(frame(ONE, 7 * PICTURE))
     cache.add(frame(ONE, 8 * PICTURE, key=False))
     assert cached(cache) == [(1, 7), (1, 8)]
+
+
+def test_three_segments_before_the_last_key_frame_are_kept_for_who_asks_for_segments() -> None:
+    for gop, length in ((10, 50), (25, 50), (75, 75)):
+        cache = cache_of(target=2 * NS)
+        for n in range(12 * gop):
+            cache.add(frame(ONE, n * PICTURE, key=n % gop == 0))
+            cache.add(frame(SOUND, n * PICTURE))
+            first = cache.replay[0]
+            assert first.key
+            assert first.track is ONE
+            assert [f.dts for f in cache.replay[::2]] == [k * PICTURE for k in range(first.dts // PICTURE, n + 1)]
+            kept = n - first.dts // PICTURE
+            assert kept >= min(n, 3 * length), "three are complete whenever somebody asks"
+            assert kept < 3 * length + 2 * gop
+            assert cache.frames == cache.replay[-len(cache.frames) :]
+            assert len(cache.frames) <= 2 * gop
+
+
+def test_what_is_kept_for_segments_is_bounded() -> None:
+    for cache, most in (
+        (cache_of(target=2 * NS, replay=800), 80),
+        (cache_of(target=2 * NS, replay=0), 0),
+        (cache_of(Bounds(frames=60), target=2 * NS), 60),
+    ):
+        for n in range(300):
+            cache.add(frame(ONE, n * PICTURE, key=n % 25 == 0))
+            assert len(cache.replay) - len(cache.frames) <= most
+        assert len(cache.replay) - len(cache.frames) == most // 25 * 25, "whole groups"
+    cache = cache_of(Bounds(frames=60))
+    for n in range(50 + 61):
+        cache.add(frame(ONE, n * PICTURE, key=n % 25 == 0 and n <= 50))
+    assert cache.replay == (), "nor is what came before a group that was too long"

@@ -210,15 +210,41 @@ def test_tracks_that_are_written_together_stay_in_the_order_in_which_they_came()
     assert texts(main)[0] == " ".join(f"{numbers(n, n + 1)} a{n}" for n in range(25))
 
 
-def test_a_store_is_born_with_the_newest_group_of_pictures_and_shared() -> None:
+def test_a_store_is_born_with_what_makes_three_segments_and_shared() -> None:
     stream = stream_with()
     live = Live(stream)
-    live.write(40)
+    live.write(140)
     store = store_of(stream)
     assert store_of(stream) is store
     assert store_of(stream, key="others") is not store
+    (first, *_, last) = store.renditions["v1"].segments
+    assert texts(store.renditions["v1"])[:-1] == [numbers(n, n + 25) for n in range(50, 125, 25)]
+    assert texts(store.renditions["a2"])[:-1] == [numbers(n, n + 25, "a") for n in range(50, 125, 25)]
+    assert not any(s.discontinuity for s in store.renditions["v1"].segments)
+    live.write(15)
+    assert text(last) == numbers(125, 150)
+    assert first.number + 3 == last.number <= time.time() + 1
+
+
+def test_without_room_for_more_a_store_is_born_with_the_newest_group_of_pictures() -> None:
+    stream = stream_with(replay=0)
+    live = Live(stream)
+    live.write(40)
+    store = store_of(stream)
     live.write(15)
     assert texts(store.renditions["v1"])[0] == numbers(25, 50)
+
+
+def test_a_store_that_is_made_anew_at_once_uses_no_number_again() -> None:
+    stream = stream_with(idle=10)
+    live = Live(stream)
+    live.write(140)
+    before = [s.number for s in store_of(stream).renditions["v1"].segments]
+    stream.drop_idle(time.monotonic() + 11)
+    assert not stream.stores
+    after = [s.number for s in store_of(stream).renditions["v1"].segments]
+    assert after[0] == before[-1] + 1
+    assert len(after) == len(before)
 
 
 def test_another_publisher_makes_a_discontinuity_in_every_rendition() -> None:

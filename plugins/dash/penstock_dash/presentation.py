@@ -261,7 +261,9 @@ def _zero(stream: Stream, now: int) -> int:
 
 
 def _offered(rendition: Rendition, low: bool) -> Iterator[Segment]:
-    return (s for s in rendition.listed if not s.gap and (s.complete or (low and s.parts)))
+    # One that has begun has a start that will not change, although nothing of it is there yet: FFmpeg looks for the next one
+    # as soon as it has read the one before, and takes what it is given for a time of its own guess as the one after that.
+    return (s for s in rendition.listed if not s.gap and (s.complete or (low and rendition.begun)))
 
 
 def _state(store: SegmentStore) -> _State:
@@ -269,7 +271,7 @@ def _state(store: SegmentStore) -> _State:
     for name, rendition in store.renditions.items():
         last = rendition.last
         if last is not None:
-            found.append((name, rendition.listed_from, last.number, last.complete, bool(last.parts)))
+            found.append((name, rendition.listed_from, last.number, last.complete, rendition.begun))
     return _State(store.ended, store.target, store.part_target, tuple(found))
 
 

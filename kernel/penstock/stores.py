@@ -1,0 +1,75 @@
+"""The segment stores of one stream, one for each format that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING
+
+import structlog
+
+from penstock.media import Event, Frame
+from penstock.segment import SegmentFormat
+from penstock.segments import SegmentStore
+
+if TYPE_CHECKING:
+    from penstock.stream import Stream
+
+
+class SegmentStores:
+    """Those of `stream`."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._known: dict[Hashable, SegmentStore] = {}
+        self._numbers: dict[Hashable, int] = {}
+        """From which a store that is made anew has to count: names do not come again."""
+
+    def __iter__(self) -> Iterator[SegmentStore]:
+        return iter(tuple(self._known.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def get(self, format: SegmentFormat) -> SegmentStore | None:
+        """That of `format`'s key, which is kept for longer by that."""
+        store = self._known.get(format.key)
+        if store is not None:
+            store.touch()
+        return store
+
+    def make(self, format: SegmentFormat, replay: tuple[Frame, ...]) -> SegmentStore:
+        """One that begins with these frames."""
+        stream, first = self._stream, self._numbers.get(format.key, 0)
+        store = SegmentStore(stream, format, stream.options.segments, replay, first)
+        if stream.ended:
+            store.end(stream.end_reason)
+        self._known[format.key] = store
+        return store
+
+    def push(self, event: Event) -> None:
+        """One event of the stream."""
+        for key, store in tuple(self._known.items()):
+            try:
+                store.push(event)
+            except Exception:  # noqa: BLE001 - a writer's bug ends its segments, not the publisher
+                structlog.get_logger("penstock").exception(
+                    "a writer of segments failed", path=self._stream.path
+                )
+                self._drop(key, "internal error")
+
+    def drop_idle(self, now: float) -> bool:
+        """Let go of what nobody has asked for in a while, at `now` in monotonic seconds; whether there was such."""
+        idle = [key for key, store in self._known.items() if store.is_idle(now)]
+        for key in idle:
+            self._drop(key, "nobody asks for it")
+        return bool(idle)
+
+    def _drop(self, key: Hashable, reason: str) -> None:
+        store = self._known.pop(key)
+        self._numbers[key] = store.number
+        store.end(reason)
+
+    def end(self, reason: str) -> None:
+        """The stream is over: what is there may still be asked for."""
+        for store in self._known.values():
+            store.end(reason)
