@@ -35,8 +35,8 @@ async def watching(server: penstock.Server, stream: Live, seconds: int = 3, url:
     return await description(server, url)
 
 
-async def description(server: penstock.Server, url: str = URL) -> Mpd:
-    answer = await get(server, url)
+async def description(server: penstock.Server, url: str = URL, *headers: str) -> Mpd:
+    answer = await get(server, url, *headers)
     assert answer.status == 200, answer
     assert answer.headers["content-type"] == "application/dash+xml"
     return Mpd(url, answer.body)

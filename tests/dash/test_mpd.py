@@ -14,7 +14,7 @@ from penstock_codecs.aac import AAC, AacConfig
 from penstock_dash.mpd import NAMESPACE, SegmentTemplate
 from penstock_dash.number import format_date, format_duration, format_rate, format_seconds
 from tests.dash.stage import NS, description, live, watching
-from tests.hls.stage import LARGE
+from tests.hls.stage import LARGE, get
 
 pytestmark = pytest.mark.usefixtures("logs")
 
@@ -171,6 +171,37 @@ async def test_a_discontinuity_is_a_period() -> None:
         stream.write(25 * 25)
         later = await description(server)
         assert later.one("Period").attrib == new.attrib
+
+
+@pytest.mark.anyio
+async def test_gstreamer_is_told_of_whole_segments_the_first_of_which_starts_at_zero() -> None:
+    """It adds where the first one starts to how far into a segment it is, and asks for one that is as far ahead."""
+    agent = "User-Agent: GStreamer souphttpsrc 1.22.0 libsoup/3.2.2"
+    async with live() as (server, stream):
+        await watching(server, stream, 30)
+        stream.publisher.configure(stream.video, LARGE)
+        stream.number = 775
+        stream.write(55)
+        others, mpd = await description(server), await description(server, "/live/one.mpd", agent)
+        assert in_order(mpd.root)
+        assert "availabilityTimeOffset" not in mpd.template().attrib
+        for period in (0, 1):
+            for kind in ("video", "audio"):
+                told, (first, *rest) = mpd.times(kind, period), others.times(kind, period)
+                assert told == [(0, sum(first)), *rest[: len(told) - 1]]
+                assert len(others.times(kind, period)) - len(told) == period, (
+                    "but for the one that is being made"
+                )
+                whole = await get(server, others.media(first[0], kind, period))
+                for again in range(2):
+                    answer = await get(server, mpd.media(0, kind, period), agent)
+                    assert (answer.status, answer.body) == (200, whole.body)
+                    assert answer.headers["cache-control"] == "no-store", again
+                plain = await get(server, mpd.media(rest[0][0], kind, period), agent)
+                assert plain.headers["cache-control"].startswith("max-age")
+        for wrong in ("period=x", "period=-1", f"period={10**30}", "period=99999999999"):
+            url = re.sub("period=[0-9]+", wrong, mpd.media(0))
+            assert (await get(server, url, agent)).status == 404, wrong
 
 
 @pytest.mark.anyio

@@ -185,7 +185,7 @@ async def test_4_4_5_4_every_other_rendition_is_reported() -> None:
 async def test_a_playlist_is_not_given_out_before_it_has_a_segment() -> None:
     """FFmpeg, GStreamer and hls.js give up what has parts alone."""
     async with live(prepared=False) as (server, stream):
-        stream.write(25 + 7)
+        stream.write(7)
         answers: list[Answer] = []
 
         async def wait() -> None:
@@ -198,6 +198,18 @@ async def test_a_playlist_is_not_given_out_before_it_has_a_segment() -> None:
             stream.write(19)
         found = parse_playlist(answers[0].body)
         assert [bool(s.uri) for s in found.segments] == [True]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("variant", "segments"), [("ts-main", 3), ("fmp4-v1", 3), ("ll-v1", 4)])
+async def test_who_comes_first_need_not_wait_where_the_stream_has_been_there_for_a_while(
+    variant: str, segments: int
+) -> None:
+    async with live(prepared=False) as (server, stream):
+        stream.write(10 * 25 + 7)
+        playlist = await media(server, variant)
+        assert len(playlist.segments) == segments, "with parts the one that is being made as well"
+        first = await get(server, f"/live/one/hls/{playlist.segments[0].uri}")
+        assert (first.status, len(first.body) > 1000) == (200, True)
 
 
 async def test_blocked_viewers_are_all_released() -> None:

@@ -1,4 +1,4 @@
-"""Players of DASH, which all get the description of low latency, whatever they make of it."""
+"""Players of DASH: FFmpeg gets the description of low latency, whatever it makes of it, the others one of whole segments."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ PLAYERS: tuple[Player, ...] = (
         for name, binary, _, _ in FFMPEGS
     ),
     GstDashPlayer("gstreamer", "dash", GST_NEEDS, PLAIN, Rules(tail=4), PATIENCE),
-    VlcDashPlayer("vlc", "dash", ("cvlc",), PLAIN, Rules(tail=80, times=False), PATIENCE),
+    GstDashPlayer(
+        "gstreamer demux2", "dash", GST_NEEDS, PLAIN, Rules(tail=4), PATIENCE, source="uridecodebin3"
+    ),
+    # Nor does it: the last segment, of 2 s, never fills the buffer that it wants before it goes on, and half a second waits
+    # at its output.
+    VlcDashPlayer("vlc", "dash", ("cvlc",), PLAIN, Rules(tail=120, times=False), PATIENCE),
 )
 
 

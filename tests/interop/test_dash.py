@@ -10,7 +10,7 @@ import pytest
 from . import clients
 from .binaries import require
 from .clips import CLIPS
-from .crossing import Outcome, cross_all
+from .crossing import Outcome, cross_all, cross_command
 from .dash import PLAYERS, player
 from .server import Penstock, penstock
 
@@ -36,9 +36,27 @@ def test_every_client_plays_every_frame(source: str, server: Penstock, folder: P
     outcomes = cross_all(
         server.endpoints, [(clients.publisher(source), PLAYERS)], CLIPS["h264b-aac44"], folder
     )
-    _assert_crossed(outcomes, 4)
+    _assert_crossed(outcomes, 5)
 
 
 def test_other_codecs_are_in_fragmented_mp4(server: Penstock, folder: Path) -> None:
     pairs = [(clients.publisher("ffmpeg new rtmp"), [player("ffmpeg new dash")])]
     _assert_crossed(cross_all(server.endpoints, pairs, CLIPS["hevc-opus"], folder), 1)
+
+
+def test_gstreamer_joins_a_stream_that_has_been_there_for_longer_than_a_segment(
+    work: Path, folder: Path
+) -> None:
+    """Of such it asked for segments far ahead, as soon as it had read the description again."""
+    players = [player("gstreamer dash"), player("gstreamer demux2 dash")]
+    require("ffmpeg-new", *players[0].needs)
+    publisher, clip = clients.publisher("ffmpeg new rtmp"), CLIPS["h264-aac"]
+    source = clip.frames(publisher.container(clip))
+    # Without what is kept of before, the first segment begins 3 s from the presentation's zero.
+    settings = ("server.reconnect_grace=0", "server.segment_replay_bytes=0", "server.segment_seconds=1")
+    with penstock(work / "late", *settings) as running, running.explained():
+        argv = publisher.argv(clip, running.endpoints.url("rtmp", "live/late"), folder)
+        outcomes = cross_command(
+            running.endpoints, argv, source, clip, players, "live/late", folder, same_dts=True, join_after=2.2
+        )
+    _assert_crossed(outcomes, 2)

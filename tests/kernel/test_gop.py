@@ -114,7 +114,9 @@ def test_three_segments_before_the_last_key_frame_are_kept_for_who_asks_for_segm
             first = cache.replay[0]
             assert first.key
             assert first.track is ONE
-            assert [f.dts for f in cache.replay[::2]] == [k * PICTURE for k in range(first.dts // PICTURE, n + 1)]
+            assert [f.dts for f in cache.replay[::2]] == [
+                k * PICTURE for k in range(first.dts // PICTURE, n + 1)
+            ]
             kept = n - first.dts // PICTURE
             assert kept >= min(n, 3 * length), "three are complete whenever somebody asks"
             assert kept < 3 * length + 2 * gop

@@ -39,6 +39,8 @@ LEAST_UPDATE, MOST_UPDATE = NS // 4, NS
 PARTS_BEHIND = 4
 """Parts that a player of low latency is behind at least: one that is being made, one on its way, two at hand."""
 _UNKNOWN_BANDWIDTH = 100_000
+PERIOD = "period"
+"""A field in the query of segments of an anchored description: the period's start in ticks."""
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,8}")
 
 QUERY = "@query@"
@@ -72,7 +74,7 @@ class Presentation:
         self.start = _zero(stream, now) // MS * MS
         """Wall time of the stream's time 0, in ns since 1970."""
         self._eras: list[_Era] = []
-        self._written: dict[bool, tuple[_State, str, bytes]] = {}
+        self._written: dict[tuple[bool, bool], tuple[_State, str, bytes]] = {}
 
     @property
     def id(self) -> int:
@@ -80,14 +82,24 @@ class Presentation:
         return self.start // MS
 
     def description(
-        self, store: SegmentStore, config: DashConfig, folder: str, location: str, now: int
+        self,
+        store: SegmentStore,
+        config: DashConfig,
+        folder: str,
+        location: str,
+        now: int,
+        *,
+        anchored: bool = False,
     ) -> bytes:
-        """The MPD of what is there, with `QUERY` and `CLOCK` in it; files are in `folder`, itself it is at `location`."""
-        state = _state(store)
-        known = self._written.get(config.low_latency)
+        """The MPD of what is there, with `QUERY` and `CLOCK` in it; files are in `folder`, itself it is at `location`.
+
+        In one that is `anchored` the first segment of each period is said to start at the presentation's zero.
+        """
+        state, kind = _state(store), (config.low_latency, anchored)
+        known = self._written.get(kind)
         if known is None or known[:2] != (state, location):
-            known = state, location, self._mpd(store, config, folder, location, now).write()
-            self._written[config.low_latency] = known
+            known = state, location, self._mpd(store, config, folder, location, now, anchored).write()
+            self._written[kind] = known
         return known[2]
 
     def expected(self, rendition: Rendition) -> int:
@@ -140,7 +152,9 @@ class Presentation:
 
     # -- the description -----------------------------------------------------
 
-    def _mpd(self, store: SegmentStore, config: DashConfig, folder: str, location: str, now: int) -> Mpd:
+    def _mpd(
+        self, store: SegmentStore, config: DashConfig, folder: str, location: str, now: int, anchored: bool
+    ) -> Mpd:
         low = config.low_latency and not store.ended
         offered = {name: list(_offered(r, low)) for name, r in store.renditions.items()}
         offered = {name: segments for name, segments in offered.items() if segments}
@@ -152,7 +166,7 @@ class Presentation:
         return Mpd(
             self.start,
             now,
-            tuple(self._periods(store, offered, low, folder)),
+            tuple(self._periods(store, offered, low, folder, anchored)),
             longest=target,
             min_buffer=min(target, behind // 2) if low else target,
             window=max(store.bounds.window, 3 * target),
@@ -165,7 +179,7 @@ class Presentation:
         )
 
     def _periods(
-        self, store: SegmentStore, offered: dict[str, list[Segment]], low: bool, folder: str
+        self, store: SegmentStore, offered: dict[str, list[Segment]], low: bool, folder: str, anchored: bool
     ) -> Iterator[Period]:
         for number, era in enumerate(self._eras):
             end = self._eras[number + 1].start if number + 1 < len(self._eras) else None
@@ -179,12 +193,13 @@ class Presentation:
                     if s.time + slack >= era.start and (end is None or s.time + slack < end)
                 ]
                 if segments:
-                    sets.append(self._set(rendition, segments, era, low, folder))
+                    template = self._template(rendition, segments, era, low, folder, anchored)
+                    sets.append(self._set(rendition, segments, template, low))
             if sets:
                 yield Period(f"p{era.start // MS}", era.start, tuple(sets))
 
     def _set(
-        self, rendition: Rendition, segments: list[Segment], era: _Era, low: bool, folder: str
+        self, rendition: Rendition, segments: list[Segment], template: SegmentTemplate, low: bool
     ) -> AdaptationSet:
         store = rendition.store
         init = segments[-1].init
@@ -202,7 +217,7 @@ class Presentation:
             rendition.name,
             self._codecs(rendition, init, track),
             _bandwidth(rendition),
-            self._template(rendition, segments, era, low, folder),
+            template,
             main=rendition is alike,
             starts_with_key=all(s.independent for s in segments),
             language=track.language if track.language and _LANGUAGE.fullmatch(track.language) else None,
@@ -221,7 +236,13 @@ class Presentation:
         return info.codecs_string(track.config) if info is not None and track.config is not None else ""
 
     def _template(
-        self, rendition: Rendition, segments: list[Segment], era: _Era, low: bool, folder: str
+        self,
+        rendition: Rendition,
+        segments: list[Segment],
+        era: _Era,
+        low: bool,
+        folder: str,
+        anchored: bool,
     ) -> SegmentTemplate:
         rate = segments[-1].init.tracks[0].clock_rate
         timeline: list[tuple[int, int]] = []
@@ -237,14 +258,20 @@ class Presentation:
                     end = max(end, (segment.time // NS + 1) * NS)
             start = to_ticks(segment.time, rate)
             timeline.append((start, max(1, to_ticks(end, rate) - start)))
+        offset, query = to_ticks(era.start, rate), QUERY
+        if anchored:
+            # GStreamer (1.22 to 1.29) adds the start of the first segment to how far into a segment it is, and asks for what is
+            # as many segments further on: where that is 0, nothing is added.
+            timeline[0] = (0, sum(timeline[0]))
+            query += f"&{PERIOD}={offset}"
         initialization = Resource("init", rendition.name, self.id, digest=digest(segments[-1].init))
         media = str(Resource("segment", rendition.name, self.id)).removesuffix("0.m4s") + "$Time$.m4s"
         part = rendition.store.part_target or rendition.store.bounds.part
         return SegmentTemplate(
             rate,
-            to_ticks(era.start, rate),
+            offset,
             f"{folder}{initialization}{QUERY}",
-            f"{folder}{media}{QUERY}",
+            f"{folder}{media}{query}",
             tuple(timeline),
             early=max(0, self.expected(rendition) - part) // MS * MS if low else 0,
         )

@@ -29,7 +29,7 @@ from penstock import (
     to_ticks,
 )
 from penstock_dash.config import DashConfig
-from penstock_dash.presentation import CLOCK, QUERY, Presentation, digest
+from penstock_dash.presentation import CLOCK, PERIOD, QUERY, Presentation, digest
 from penstock_dash.resource import SUFFIXES, Resource
 from penstock_formats.isobmff.segments import CmafFormat
 from penstock_http.api import (
@@ -108,7 +108,12 @@ class DashRoutes:
         name = quote(_path(asked).rpartition("/")[2], safe="")
         # With ./ since a name may have a colon in it, and be taken for a scheme.
         body = presentation.description(
-            store, self._config_for(asked), f"./{name}/dash/", f"./{name}.mpd", time.time_ns()
+            store,
+            self._config_for(asked),
+            f"./{name}/dash/",
+            f"./{name}.mpd",
+            time.time_ns(),
+            anchored=_agent(asked) == "GStreamer",
         )
         query = escape(carried(asked.query, viewer.token))
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -140,8 +145,8 @@ class DashRoutes:
         return stream.segments(FORMAT)
 
     def _config_for(self, asked: Asked) -> DashConfig:
-        """VLC is told of whole segments alone: where the length of the last one changes, it leaves out the next (ADR 0021)."""
-        return self._plain if "VLC/" in asked.headers.get("user-agent", "") else self._config
+        """Whom the length of the last segment must not change for, is told of whole segments alone (ADR 0021)."""
+        return self._plain if _agent(asked) else self._config
 
     async def _ready(self, store: SegmentStore, segments: int) -> None:
         """Wait until there is something to play. Raises `NotFound` where nothing comes."""
@@ -173,7 +178,7 @@ class DashRoutes:
         if resource.kind == "init":
             answer = _init(asked, rendition, resource)
         else:
-            number = _number(rendition, resource.time)
+            number = _number(rendition, resource.time, _period(asked))
             missing = None if number is None else rendition.missing(number, 0)
             if missing is not None:
                 return Hold(partial(rendition.when, missing), _patience(rendition), _NO_SEGMENT)
@@ -203,19 +208,19 @@ class DashRoutes:
                 raise NotFound("there is no such init segment, or not any more")
             await self._answer(request, viewer, init)
             return
-        segment = await self._segment(rendition, resource.time)
+        segment = await self._segment(rendition, resource.time, _period(request))
         caching = _caching(segment, resource)
         if segment.complete:
             await self._answer(request, viewer, _answer(request, segment.data, _type(rendition), caching))
         else:
             await self._grow(request, viewer, rendition, segment, caching)
 
-    async def _segment(self, rendition: Rendition, ticks: int) -> Segment:
+    async def _segment(self, rendition: Rendition, ticks: int, period: int | None) -> Segment:
         """The segment that starts at `ticks`, or the next one after that, which is waited for. Raises `NotFound`.
 
         Where the one that is being made ends is a guess in descriptions, so that the start of the next one is, too.
         """
-        number = _number(rendition, ticks)
+        number = _number(rendition, ticks, period)
         if number is None:
             if rendition.ended:
                 # FFmpeg does not know that a presentation can end, and asks again at once.
@@ -270,7 +275,7 @@ def _answer(asked: Asked, body: bytes, content_type: str, caching: str) -> Answe
 
 
 def _cache_control(asked: Asked, caching: str) -> tuple[str, str]:
-    return "cache-control", f"private, {caching}" if is_private(asked) else caching
+    return "cache-control", f"private, {caching}" if is_private(asked, (PERIOD,)) else caching
 
 
 def _init(asked: Asked, rendition: Rendition, resource: Resource) -> Answer | None:
@@ -293,8 +298,15 @@ def _patience(rendition: Rendition) -> float:
     return 2 * rendition.store.target / NS
 
 
-def _number(rendition: Rendition, ticks: int) -> int | None:
-    """The number of the segment that starts at `ticks`, give or take a frame, or else is the first after it."""
+def _number(rendition: Rendition, ticks: int, period: int | None) -> int | None:
+    """The number of the segment that starts at `ticks`, give or take a frame, or else is the first after it.
+
+    Where there is a `period`, 0 is the first segment that is told of in that.
+    """
+    if period is not None and not ticks:
+        rate, slack = rendition.tracks[0].clock_rate, rendition.frame_interval
+        start = to_ns(period, rate) - slack
+        return next((s.number for s in rendition.listed if not s.gap and s.time >= start), None)
     segments, slack = [s for s in rendition.segments if not s.gap], rendition.frame_interval
     for segment in segments:
         if _ticks(segment) == ticks:
@@ -308,6 +320,18 @@ def _number(rendition: Rendition, ticks: int) -> int | None:
     last = segments[-1]
     too_late = rendition.ended or time > last.time + 2 * rendition.store.target
     return None if too_late else last.number + 1
+
+
+def _period(asked: Asked) -> int | None:
+    """Where the period starts, of whose anchored description this is asked for."""
+    text = asked.query.get(PERIOD, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def _agent(asked: Asked) -> str:
+    """The player, where it is one of those that a description is made for."""
+    agent = asked.headers.get("user-agent", "")
+    return next((name for name in ("VLC/", "GStreamer") if name in agent), "")
 
 
 def _ticks(segment: Segment) -> int:
