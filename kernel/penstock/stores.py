@@ -46,7 +46,7 @@ class SegmentStores:
         self._known[format.key] = store
         return store
 
-    def push(self, event: Event) -> None:
+    def put(self, event: Event) -> None:
         """One event of the stream."""
         for key, store in tuple(self._known.items()):
             try:

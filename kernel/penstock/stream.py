@@ -376,7 +376,7 @@ class Stream:
         for queue in self._queues:
             queue.put(event)
         if self._stores:
-            self._stores.push(event)
+            self._stores.put(event)
         if self.derived:
             self.derived.put(event)
 

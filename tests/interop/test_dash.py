@@ -36,7 +36,7 @@ def test_every_client_plays_every_frame(source: str, server: Penstock, folder: P
     outcomes = cross_all(
         server.endpoints, [(clients.publisher(source), PLAYERS)], CLIPS["h264b-aac44"], folder
     )
-    _assert_crossed(outcomes, 5)
+    _assert_crossed(outcomes, 4)
 
 
 def test_other_codecs_are_in_fragmented_mp4(server: Penstock, folder: Path) -> None:
@@ -48,7 +48,7 @@ def test_gstreamer_joins_a_stream_that_has_been_there_for_longer_than_a_segment(
     work: Path, folder: Path
 ) -> None:
     """Of such it asked for segments far ahead, as soon as it had read the description again."""
-    players = [player("gstreamer dash"), player("gstreamer demux2 dash")]
+    players = [player("gstreamer dash")]
     require("ffmpeg-new", *players[0].needs)
     publisher, clip = clients.publisher("ffmpeg new rtmp"), CLIPS["h264-aac"]
     source = clip.frames(publisher.container(clip))
@@ -59,4 +59,4 @@ def test_gstreamer_joins_a_stream_that_has_been_there_for_longer_than_a_segment(
         outcomes = cross_command(
             running.endpoints, argv, source, clip, players, "live/late", folder, same_dts=True, join_after=2.2
         )
-    _assert_crossed(outcomes, 2)
+    _assert_crossed(outcomes, 1)
