@@ -15,6 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from penstock.lanes import BATCH, Lane, ReaderSink
 from penstock.media import NS
+from penstock.muxer import Gathering
 from penstock.sink import Source, Spawn
 from penstock.udp import Address, Fanout, Run, runs, send_all, send_run
 
@@ -303,22 +304,34 @@ class StampLane(PacedLane):
 
     def __init__(self, feed: Feed, spawn: Spawn) -> None:
         super().__init__(feed, 0, spawn)
+        self._gathers = isinstance(feed.muxer, Gathering)
+        self._served: list[tuple[Reader, Callable[[Sequence[Unit]], None]]] = []
+        """Who is served, and what sends to each: the loop over them touches nothing else of theirs, which would be in no
+        cache."""
 
     def takes(self, sink: ReaderSink) -> bool:
         return isinstance(sink, StampSink)
 
+    @property
+    def rest_until(self) -> int:
+        # Sound that the muxer keeps for the next picture need not wake anybody.
+        return self._next_picture if self.ready and self._gathers else 0
+
     async def flush(self) -> None:
         units = self.take()
         self.sent += sum(u.size for u in units)
-        for n, reader in enumerate(tuple(self.ready)):
+        if self.changed:
+            self.changed = False
+            self._served = [(reader, reader.sink.emit) for reader in self.ready]  # type: ignore[attr-defined]
+        for n, (reader, emit) in enumerate(self._served):
             if n % BATCH == BATCH - 1:
                 await checkpoint()
-            if reader.state == "ready":
-                sink: StampSink = reader.sink  # type: ignore[assignment]
-                try:
-                    sink.emit(units)
-                except Exception:  # noqa: BLE001 - a stamp's bug ends its reader, not the others
-                    _failed(reader)
+            if self.changed and reader.state != "ready":
+                continue
+            try:
+                emit(units)
+            except Exception:  # noqa: BLE001 - a stamp's bug ends its reader, not the others
+                _failed(reader)
 
 
 def _failed(reader: Reader) -> None:

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from penstock.log import LimitedLog
@@ -35,9 +36,10 @@ Run = tuple[bytes, int]
 _log = LimitedLog(lines=1, period=60.0)
 
 
-def runs(payloads: Sequence[bytes]) -> Iterator[Run]:
-    """Payloads as runs that UDP_SEGMENT can send: equal sizes, only the last may be smaller; none that is too large."""
-    sizes = list(map(len, payloads))
+def spans(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Datagrams of these sizes as what UDP_SEGMENT can send at once: from and to before which of them. All but the last of
+    a span are of one size, the last may be smaller; none that is too large is in any.
+    """
     first, count = 0, len(sizes)
     while first < count:
         size = sizes[first]
@@ -51,8 +53,15 @@ def runs(payloads: Sequence[bytes]) -> Iterator[Run]:
             last += 1
         if last < end and sizes[last] < size:
             last += 1
-        yield (payloads[first] if last == first + 1 else b"".join(payloads[first:last])), size
+        yield first, last
         first = last
+
+
+def runs(payloads: Sequence[bytes]) -> Iterator[Run]:
+    """Payloads as runs that UDP_SEGMENT can send: equal sizes, only the last may be smaller; none that is too large."""
+    sizes = list(map(len, payloads))
+    for first, end in spans(sizes):
+        yield (payloads[first] if end == first + 1 else b"".join(payloads[first:end])), sizes[first]
 
 
 def received(sock: socket.socket) -> Iterator[tuple[bytes, Address]]:
@@ -71,6 +80,12 @@ _GSO_REFUSED = {errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, er
 _gso = sys.platform == "linux"
 
 
+@lru_cache(maxsize=256)
+def _segments(size: int) -> Sequence[tuple[int, int, bytes]]:
+    """What says that a message is of segments of that size."""
+    return ((SOL_UDP, UDP_SEGMENT, struct.pack("=H", size)),)
+
+
 def send_run(sock: socket.socket, run: Run, address: Address) -> int:
     """Send one run to one address; returns the bytes sent, 0 where the socket is full or the peer out of reach."""
     data, size = run
@@ -79,7 +94,7 @@ def send_run(sock: socket.socket, run: Run, address: Address) -> int:
             return sock.sendto(data, address)
         if _gso:
             try:
-                return sock.sendmsg([data], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", size))], 0, address)
+                return sock.sendmsg((data,), _segments(size), 0, address)
             except OSError as e:
                 if e.errno not in _GSO_REFUSED:
                     raise
@@ -90,6 +105,8 @@ def send_run(sock: socket.socket, run: Run, address: Address) -> int:
 
 def send_all(sock: socket.socket, datagrams: Sequence[bytes], address: Address) -> None:
     """Send datagrams to one address in as few calls as can be."""
+    if not datagrams:
+        return
     if len(datagrams) == 1 and len(datagrams[0]) <= MAX_DATAGRAM:
         send_run(sock, (datagrams[0], len(datagrams[0])), address)
         return

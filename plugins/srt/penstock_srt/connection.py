@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from operator import add
 
 from attrs import frozen
 
@@ -13,6 +14,7 @@ from penstock_srt.key_material import KeyMaterial, KeyState
 from penstock_srt.keyring import Keyring
 from penstock_srt.packet import (
     CONTROL,
+    FULL_ACK,
     HEADER,
     Acknowledgement,
     ControlPacket,
@@ -20,6 +22,7 @@ from penstock_srt.packet import (
     build_drop_request,
     parse_drop_request,
     parse_loss_list,
+    split_headers,
 )
 from penstock_srt.receiver import MIN_NAK_INTERVAL, Receiver
 from penstock_srt.sender import Sender
@@ -37,6 +40,7 @@ TICK = 5 * MS
 
 _CONTROL = b"\x80"
 """The first byte of a control packet is this or more."""
+_ACK = CONTROL | ControlType.ACK << 16
 _ACKACK = CONTROL | ControlType.ACKACK << 16
 _NO_BODY = bytes(4)
 """Those without a body have four bytes that mean nothing, as libsrt's have."""
@@ -98,7 +102,9 @@ class Connection:
         self.address = address
         self.stream_id = stream_id
         self.id = terms.id
-        self.max_payload = terms.mtu - HEADERS - (terms.keys.overhead if terms.keys else 0)
+        self.overhead = terms.keys.overhead if terms.keys else 0
+        """Bytes that encryption adds to each payload."""
+        self.max_payload = terms.mtu - HEADERS - self.overhead
         self.capacity = settings.window
         """Packets that are held at most, each way."""
         self.closed = ""
@@ -157,7 +163,35 @@ class Connection:
 
     def send(self, payloads: Sequence[bytes], now: int) -> list[bytes]:
         """The datagrams of `payloads`, to be sent at once; none once it is closed."""
-        return [] if self.closed or not payloads else self._sender.send(payloads, now)
+        headers, payloads = self.head(payloads, sum(map(len, payloads)), now)
+        return list(map(add, split_headers(headers), payloads))
+
+    def head(self, payloads: Sequence[bytes], size: int, now: int) -> tuple[bytes, Sequence[bytes]]:
+        """As `send`, with the headers by themselves, back to back, and what is to follow each, which is the same
+        `payloads` unless they are encrypted. `size` is that of all payloads.
+        """
+        return (b"", ()) if self.closed or not payloads else self._sender.send(payloads, size, now)
+
+    def answer(self, data: bytes, now: int) -> bytes | None:
+        """The answer to a datagram of the size of `FULL_ACK`, where that is a full acknowledgement and nothing else is to be
+        done; None where it is to be given to `receive_datagrams`, as all others are.
+
+        Players send one for each frame: what comes of it is what comes of it the long way, for a quarter of the cost.
+        """
+        sender, keys = self._sender, self.terms.keys
+        if self.closed or self._replies or sender.pending or self._receiver.buffer.stamps:
+            return None
+        if keys is not None and not keys.settled(
+            self._settings.refresh_packets - self._settings.announce_packets
+        ):
+            return None
+        kind, number, _, destination, sequence, rtt, _, available, _, capacity, _ = FULL_ACK.unpack(data)
+        if kind != _ACK or destination != self.id or not number:
+            return None
+        self._statistics.pktRecvACK += 1
+        sender.acknowledged(sequence & MASK, rtt, available, capacity)
+        self._heard = self._said = now
+        return self._acknowledged(number, now)
 
     def datagrams_to_send(self, now: int) -> list[bytes]:
         """What else is to be sent now: acknowledgements, loss reports, retransmissions."""
@@ -301,12 +335,11 @@ class Connection:
         match packet.type:
             case ControlType.ACK:
                 self._statistics.pktRecvACK += 1
-                self._sender.acknowledged(Acknowledgement.parse(packet.body))
+                ack = Acknowledgement.parse(packet.body)
+                capacity = None if ack.packet_rate is None else ack.capacity
+                self._sender.acknowledged(ack.next_sequence, ack.rtt, ack.available, capacity)
                 if packet.information:
-                    stamp = self._sender.stamp(now)
-                    self._replies.append(
-                        HEADER.pack(_ACKACK, packet.information, stamp, self.terms.peer_id) + _NO_BODY
-                    )
+                    self._replies.append(self._acknowledged(packet.information, now))
             case ControlType.ACKACK:
                 self._receiver.acknowledged(packet, now)
             case ControlType.NAK:
@@ -328,6 +361,10 @@ class Connection:
                 pass
             case _:
                 self._statistics.pktMalformed += 1
+
+    def _acknowledged(self, number: int, now: int) -> bytes:
+        """The answer to the ACK of that number."""
+        return HEADER.pack(_ACKACK, number, self._sender.stamp(now), self.terms.peer_id) + _NO_BODY
 
     def _keys(self, packet: ControlPacket, now: int) -> None:
         """Key material in mid-stream (6.1.6): the peer's new key, or its answer to ours."""

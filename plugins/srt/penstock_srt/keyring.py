@@ -65,6 +65,10 @@ class Keyring:
             for n, (header, payload) in enumerate(zip(headers, payloads, strict=True))
         ]
 
+    def settled(self, before: int) -> bool:
+        """Whether fewer than `before` packets were sent with this key, and the peer has it."""
+        return self._count < before and self.announcement is None and self._next is None
+
     def renew(self, after: int, ahead: int, random: Randomness) -> None:
         """Go on to a new key where `after` packets were sent with this one; announce it `ahead` packets before (6.1.6).
 

@@ -26,6 +26,34 @@ MESSAGE_NUMBERS = 0x03FFFFFF
 _WORD = struct.Struct(">I")
 _PAIR = struct.Struct(">II")
 _ACK = struct.Struct(">7I")
+FULL_ACK = struct.Struct(">11I")
+"""Header and body of a full acknowledgement."""
+
+
+_EACH = [sum(1 << 128 * n for n in range(count)) for count in range(65)]
+_NEXT = [
+    sum((n << 96 | n << 64) << 128 * (count - 1 - n) for n in range(count)) for count in range(len(_EACH))
+]
+"""By the number of headers: what repeats one, and what counts its sequence and message numbers on."""
+
+
+def build_headers(sequence: int, number: int, flags: int, stamp: int, destination: int, count: int) -> bytes:
+    """Headers of `count` data packets in a row, back to back; `number` is one less than the first's message number.
+
+    They are one long number, as there are some for each frame and reader: three operations in place of three for each.
+    """
+    if count >= len(_EACH) or sequence + count > MASK or number + count >= MESSAGE_NUMBERS:
+        return b"".join(
+            HEADER.pack((sequence + n) & MASK, flags | (number + n) % MESSAGE_NUMBERS + 1, stamp, destination)
+            for n in range(count)
+        )
+    first = sequence << 96 | (flags | number + 1) << 64 | stamp << 32 | destination
+    return (first * _EACH[count] + _NEXT[count]).to_bytes(HEADER_SIZE * count, "big")
+
+
+def split_headers(headers: bytes) -> list[bytes]:
+    """Each by itself."""
+    return [headers[at : at + HEADER_SIZE] for at in range(0, len(headers), HEADER_SIZE)]
 
 
 class ControlType(enum.IntEnum):

@@ -51,15 +51,21 @@ def attach(
         session.info["left_out"] = dict(made.left_out)
         server.log_peer(session, "tracks left out", tracks=dict(made.left_out))
 
+    sock, address, port, longer = link.port.sock, connection.address, link.port, connection.overhead
+
     def stamp(units: Sequence[Unit]) -> list[bytes]:
-        payloads = units[0].payloads if len(units) == 1 else [p for unit in units for p in unit.payloads]
+        """What is sent is sent here, as what a pass has for all readers need not be put together for each."""
+        burst = port.burst(units)
         if link.bond is None:
-            return connection.send(payloads, time.monotonic_ns())
-        for each, datagrams in link.bond.send(payloads, time.monotonic_ns()):
-            send_all(link.port.sock, datagrams, each.address)
+            headers, payloads = connection.head(burst.payloads, burst.size, time.monotonic_ns())
+            if headers:
+                burst.send(sock, address, headers, payloads, longer)
+            return []
+        for each, datagrams in link.bond.send(burst.payloads, time.monotonic_ns()):
+            send_all(sock, datagrams, each.address)
         return []
 
-    sink = StampSink(link.port.sock, connection.address, stamp, server.spawn)
+    sink = StampSink(sock, address, stamp, server.spawn)
     # Where there are no pictures there is no key frame to wait for.
     start = config.start if Kind.VIDEO in made.kinds else "live"
     feed = stream.feed(made, config.max_backlog_seconds, tracks)

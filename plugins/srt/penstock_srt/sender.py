@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import add
 
 from penstock_srt.keyring import Keyring
 from penstock_srt.packet import (
@@ -12,8 +11,9 @@ from penstock_srt.packet import (
     MESSAGE_NUMBERS,
     RETRANSMITTED,
     SOLO,
-    Acknowledgement,
     Range,
+    build_headers,
+    split_headers,
 )
 from penstock_srt.round_trip import RoundTrip
 from penstock_srt.send_buffer import Run, SendBuffer
@@ -84,39 +84,35 @@ class Sender:
         """The time stamp of what is sent `now`."""
         return (now - self.start) // 1000 & 0xFFFFFFFF
 
-    def send(self, payloads: Sequence[bytes], now: int) -> list[bytes]:
-        """The data packets of `payloads`, one each; they are kept for retransmission."""
+    def send(self, payloads: Sequence[bytes], size: int, now: int) -> tuple[bytes, Sequence[bytes]]:
+        """Headers of the data packets of `payloads`, back to back, and what is to follow each; they are kept for
+        retransmission. `size` is that of all payloads.
+        """
+        # What each frame costs each reader: little is called here.
         buffer, keys, statistics = self.buffer, self.keys, self.statistics
         oldest = buffer.oldest
         if oldest is not None and oldest < now - self._kept:
             self.drop_too_late(now)
         count = len(payloads)
-        first, number, stamp, peer = buffer.next, self._number, self.stamp(now), self.peer_id
-        self._number = (number + count) % MESSAGE_NUMBERS
+        first, number = buffer.next, self._number
         bits = 0 if keys is None else keys.sending << KEY_SHIFT
-        pack, sequence, message = HEADER.pack, first & MASK, SOLO | bits | number + 1
-        if sequence + count > MASK or number + count >= MESSAGE_NUMBERS:
-            headers = [
-                pack((first + n) & MASK, SOLO | bits | (number + n) % MESSAGE_NUMBERS + 1, stamp, peer)
-                for n in range(count)
-            ]
-        else:
-            headers = [pack(sequence + n, message + n, stamp, peer) for n in range(count)]
+        headers = build_headers(first & MASK, number, SOLO | bits, self.stamp(now), self.peer_id, count)
+        self._number = (number + count) % MESSAGE_NUMBERS
         if keys is not None:
-            payloads = keys.encrypt(first, headers, payloads)
-        datagrams = list(map(add, headers, payloads))
+            payloads = keys.encrypt(first, split_headers(headers), payloads)
+            size += count * keys.overhead
         given_up = buffer.append(Run(first, number, now, bits, payloads))
         if given_up:
             statistics.pktSndDrop += given_up
             self._forget()
         statistics.pktSent += count
-        statistics.byteSent += sum(map(len, datagrams))
+        statistics.byteSent += size + len(headers)
         self.last_sent = now
         if now - self._second_began >= 1000 * MS:
             self._measure(now)
         budget = self._budget + count * self._overhead
         self._budget = budget if budget < self._budget_limit else self._budget_limit
-        return datagrams
+        return headers, payloads
 
     def _measure(self, now: int) -> None:
         """A second has passed: what was sent in it says how much may be sent again at once."""
@@ -136,21 +132,23 @@ class Sender:
         self._sent_again.clear()
         self._copies.clear()
 
-    def acknowledged(self, ack: Acknowledgement) -> None:
-        """An ACK came; one for packets that were never sent is ignored."""
+    def acknowledged(self, next_sequence: int, rtt: int | None, available: int, capacity: int | None) -> None:
+        """An ACK came, in the terms of `Acknowledgement`; one for packets that were never sent is ignored."""
         buffer = self.buffer
-        sequence = buffer.first + offset(ack.next_sequence, buffer.first)
+        first = buffer.first
+        sequence = first + offset(next_sequence, first)
         if sequence > buffer.next:
             self.statistics.pktMalformed += 1
             return
-        if sequence > buffer.first:
+        if sequence > first:
             buffer.acknowledge(sequence)
-            self._forget()
-        if ack.rtt is not None:
-            self.round_trip.take(ack.rtt * 1000)
-            self.window = ack.available
-        if ack.packet_rate is not None:
-            self.peer_rate = ack.capacity
+            if sequence - self._forgotten >= FORGET_PACKETS:
+                self._forget()
+        if rtt is not None:
+            self.round_trip.take(rtt * 1000)
+            self.window = available
+        if capacity is not None:
+            self.peer_rate = capacity
 
     def requested(self, ranges: Sequence[Range], now: int) -> None:
         """A NAK came: note what is to be sent again."""

@@ -14,10 +14,13 @@ from anyio.lowlevel import checkpoint
 
 from penstock.poller import Poller, sleep_until
 from penstock.publisher import Publisher, flush_all
+from penstock.ring import Unit
 from penstock.session import Session
 from penstock.udp import Address, send_all, send_run
 from penstock_srt.bond import Bond
+from penstock_srt.burst import Burst
 from penstock_srt.connection import Connection, Received
+from penstock_srt.packet import FULL_ACK
 from penstock_srt.statistics import Statistics
 
 BATCH = 256
@@ -123,6 +126,13 @@ class Port(Generic[Told]):
         self._timers: list[tuple[int, int, Link]] = []
         self._numbers = itertools.count()
         self._touched: dict[Publisher, None] = {}
+        self._burst = Burst(())
+
+    def burst(self, units: Sequence[Unit]) -> Burst:
+        """What is the same for all readers that get these units in one pass."""
+        if self._burst.units is not units:
+            self._burst = Burst(units)
+        return self._burst
 
     def add(self, connection: Connection, session: Session, bond: Bond | None = None) -> Link:
         """Look after a connection from now on, until it is closed; it may be the first link of a bond."""
@@ -216,6 +226,13 @@ class Port(Generic[Told]):
                 negotiated = True
             elif link.connection.address != address:
                 self.dropped += 1
+            elif (
+                len(data) == FULL_ACK.size
+                and not link.inbox
+                and (answer := link.connection.answer(data, now)) is not None
+            ):
+                link.session.bytes_in += len(data)
+                send_run(self.sock, (answer, len(answer)), address)
             else:
                 if not link.inbox:
                     touched.append(link)

@@ -10,16 +10,25 @@ from typing import Protocol
 from anyio.lowlevel import checkpoint
 
 from penstock.errors import ProtocolViolation
-from penstock.poller import Poller
+from penstock.poller import Poller, sleep_until
 from penstock.publisher import Publisher, flush_all
-from penstock.udp import received
+from penstock.udp import RECEIVED, received
 from penstock_webrtc.ice import Address
 from penstock_webrtc.route import Route, UdpRoute
 from penstock_webrtc.stun import Attribute, Kind, StunMessage
 
+REST_NS = 5_000_000
+"""What viewers say within this time is read at once, as a wake-up costs more than a report: each says something every second,
+hundreds of them at any moment. Nobody who shakes hands or publishes waits, and what was lost waits this long at most."""
+
 
 class PortPeer(Protocol):
     """Who gets datagrams; what it raises ends the port, so that it raises nothing."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is at its handshake, or publishes: what it sends is wanted at once."""
+        ...
 
     def check(self, message: StunMessage, route: Route, now: int) -> None: ...
 
@@ -43,6 +52,7 @@ class Port:
         self.dropped = 0
         self.answered: Callable[[StunMessage, Address], bool] | None = None
         """Takes answers to what we have asked, and tells whether they are."""
+        self._hurried = False
         self._names: dict[bytes, PortPeer] = {}
         self._keys: dict[Hashable, PortPeer] = {}
 
@@ -72,18 +82,27 @@ class Port:
     async def run(self, poller: Poller) -> None:
         """Read until cancelled; what a batch brought is flushed to the readers at its end."""
         while True:
-            await poller.wait(self.sock)
-            await flush_all(self._read())
-            await checkpoint()
+            now = time.monotonic_ns()
+            self._hurried = False
+            read, touched = self._read()
+            await flush_all(touched)
+            if not read:
+                await poller.wait(self.sock)
+            elif self._hurried or read == RECEIVED:
+                await checkpoint()
+            else:
+                await sleep_until(now + REST_NS)
 
-    def _read(self) -> dict[Publisher, None]:
-        """Take a batch; who has something to flush."""
+    def _read(self) -> tuple[int, dict[Publisher, None]]:
+        """Take a batch: how many there were, and who has something to flush."""
         touched: dict[Publisher, None] = {}
+        read = 0
         for data, address in received(self.sock):
+            read += 1
             publisher = self.receive(data, address, time.monotonic_ns())
             if publisher is not None:
                 touched[publisher] = None
-        return touched
+        return read, touched
 
     def receive(self, data: bytes, way: Address | Route, now: int) -> Publisher | None:
         """One datagram, by UDP from an address or by another route: what it is says its first byte (RFC 7983 7)."""
@@ -92,10 +111,12 @@ class Port:
         if 128 <= first < 192:
             peer = self._keys.get(key)
             if peer is not None:
+                self._hurried = self._hurried or peer.busy
                 return peer.media(data, now)
         elif 20 <= first < 64:
             peer = self._keys.get(key)
             if peer is not None:
+                self._hurried = True
                 peer.handshake(data, now)
                 return None
         elif first < 4 and self._check(data, way, now):
@@ -116,4 +137,5 @@ class Port:
         if peer is None:
             return False
         peer.check(message, UdpRoute(self.sock, way) if isinstance(way, tuple) else way, now)
+        self._hurried = self._hurried or peer.busy
         return True
