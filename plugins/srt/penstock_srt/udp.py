@@ -21,6 +21,7 @@ from penstock_srt.bond import Bond
 from penstock_srt.burst import Burst
 from penstock_srt.connection import Connection, Received
 from penstock_srt.packet import FULL_ACK
+from penstock_srt.settings import MS
 from penstock_srt.statistics import Statistics
 
 BATCH = 256
@@ -30,6 +31,9 @@ MAX_DATAGRAM = 2048
 REST_NS = 10_000_000
 """What comes within this time is read at once, as a wake-up costs more than a packet: no longer than from one
 acknowledgement to the next, and less than the latency that there is for what was lost: 20 ms at least, 120 by default."""
+LONG_REST_NS = 20_000_000
+PARTS = 6
+"""Where there are players only, who send nothing but acknowledgements, it is longer: up to a part of the least latency."""
 BRIEF_REST_NS = 5_000_000
 """The same while something is missing at some connection, and `MISSED_NS` after it: then each report of a loss counts."""
 MISSED_NS = 1_000_000_000
@@ -54,13 +58,13 @@ class Negotiator(Protocol[Event]):
 
 class Link:
     """One established connection; `receive` takes payloads that are due and how many never came in time, and returns
-    the publisher that has something to flush."""
+    the publisher that has something to flush. It is None where nothing is wanted of the peer."""
 
     def __init__(self, port: Port[Any], connection: Connection, session: Session) -> None:
         self.port = port
         self.connection = connection
         self.session = session
-        self.receive: Callable[[list[bytes], int], Publisher | None] | None = None
+        self._receive: Callable[[list[bytes], int], Publisher | None] | None = None
         self.lead = self
         """The first link of the same bond: what comes by any of them is its session's."""
         self.bond: Bond | None = None
@@ -69,6 +73,23 @@ class Link:
         self.reason = ""
         self.error: Exception | None = None
         self._ended = anyio.Event()
+
+    @property
+    def receive(self) -> Callable[[list[bytes], int], Publisher | None] | None:
+        return self._receive
+
+    @receive.setter
+    def receive(self, receive: Callable[[list[bytes], int], Publisher | None] | None) -> None:
+        self._receive = receive
+        self.port.changed = True
+
+    @property
+    def rest(self) -> int:
+        """For how long (ns) what its peer sends may lie unread."""
+        if self.lead.receive is not None:
+            return REST_NS
+        terms = self.connection.terms
+        return max(REST_NS, min(LONG_REST_NS, min(terms.latency, terms.peer_latency) * MS // PARTS))
 
     @property
     def over(self) -> bool:
@@ -127,6 +148,9 @@ class Port(Generic[Told]):
         self._numbers = itertools.count()
         self._touched: dict[Publisher, None] = {}
         self._burst = Burst(())
+        self.changed = False
+        """Whether links have come or gone, or what they are for is another."""
+        self._calm_rest = REST_NS
 
     def burst(self, units: Sequence[Unit]) -> Burst:
         """What is the same for all readers that get these units in one pass."""
@@ -139,6 +163,7 @@ class Port(Generic[Told]):
         link = Link(self, connection, session)
         link.bond = bond
         self._links[connection.id.to_bytes(4, "big")] = link
+        self.changed = True
         self.settle(link, time.monotonic_ns())
         return link
 
@@ -158,6 +183,7 @@ class Port(Generic[Told]):
     def remove(self, link: Link) -> None:
         self._links.pop(link.connection.id.to_bytes(4, "big"), None)
         link.due = -1
+        self.changed = True
 
     def negotiate(self, now: int) -> None:
         """Tell what came of the handshakes, and send what they have to say."""
@@ -202,7 +228,12 @@ class Port(Generic[Told]):
                 await poller.wait(self.sock)
 
     def _rest(self, now: int) -> int:
-        return REST_NS if now - self._missed > MISSED_NS else BRIEF_REST_NS
+        if now - self._missed <= MISSED_NS:
+            return BRIEF_REST_NS
+        if self.changed:
+            self.changed = False
+            self._calm_rest = min((link.rest for link in self._links.values()), default=REST_NS)
+        return self._calm_rest
 
     def _read(self, now: int) -> int:
         """Read a batch, and give each connection what is its own; returns how many datagrams there were."""
