@@ -51,21 +51,19 @@ def attach(
         session.info["left_out"] = dict(made.left_out)
         server.log_peer(session, "tracks left out", tracks=dict(made.left_out))
 
-    sock, address, port, longer = link.port.sock, connection.address, link.port, connection.overhead
+    port, sock = link.port, link.port.sock
 
     def stamp(units: Sequence[Unit]) -> list[bytes]:
         """What is sent is sent here, as what a pass has for all readers need not be put together for each."""
         burst = port.burst(units)
         if link.bond is None:
-            headers, payloads = connection.head(burst.payloads, burst.size, time.monotonic_ns())
-            if headers:
-                burst.send(sock, address, headers, payloads, longer)
+            burst.send(sock, connection)
             return []
         for each, datagrams in link.bond.send(burst.payloads, time.monotonic_ns()):
             send_all(sock, datagrams, each.address)
         return []
 
-    sink = StampSink(sock, address, stamp, server.spawn)
+    sink = StampSink(sock, connection.address, stamp, server.spawn)
     # Where there are no pictures there is no key frame to wait for.
     start = config.start if Kind.VIDEO in made.kinds else "live"
     feed = stream.feed(made, config.max_backlog_seconds, tracks)

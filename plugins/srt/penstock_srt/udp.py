@@ -16,11 +16,10 @@ from penstock.poller import Poller, sleep_until
 from penstock.publisher import Publisher, flush_all
 from penstock.ring import Unit
 from penstock.session import Session
-from penstock.udp import Address, send_all, send_run
+from penstock.udp import Address, send_all, send_run, spans
 from penstock_srt.bond import Bond
-from penstock_srt.burst import Burst
 from penstock_srt.connection import Connection, Received
-from penstock_srt.packet import FULL_ACK
+from penstock_srt.packet import FULL_ACK, HEADER_SIZE
 from penstock_srt.settings import MS
 from penstock_srt.statistics import Statistics
 
@@ -122,6 +121,39 @@ class Link:
             if link is not self:
                 self.port.forget(link.connection)
         self.end(reason)
+
+
+class Burst:
+    """What one pass of a feed sends to all its readers, worked out once: the payloads of `units`, which may not change."""
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.units = units
+        self.payloads = units[0].payloads if len(units) == 1 else [p for unit in units for p in unit.payloads]
+        sizes = list(map(len, self.payloads))
+        self.size = sum(sizes)
+        # Messages in pieces: each second one is a payload.
+        self._messages: list[tuple[int, int, int, list[bytes]]] = []
+        for first, end in spans([HEADER_SIZE + size for size in sizes]):
+            pieces = [b""] * (2 * (end - first))
+            pieces[1::2] = self.payloads[first:end]
+            self._messages.append((first, end, sizes[first] + HEADER_SIZE, pieces))
+
+    def send(self, sock: socket.socket, link: Connection) -> None:
+        """Send it to one reader: its headers before the payloads of all, or before what they are encrypted to."""
+        # Each reader is here for each frame: datagrams are copied once, into one message of equal segments.
+        headers, payloads = link.head(self.payloads, self.size, time.monotonic_ns())
+        if not headers:
+            return
+        for first, end, size, pieces in self._messages:
+            if payloads is not self.payloads:
+                size += link.overhead
+                pieces = [b""] * (2 * (end - first))
+                pieces[1::2] = payloads[first:end]
+            pieces[::2] = [
+                headers[at : at + HEADER_SIZE]
+                for at in range(first * HEADER_SIZE, end * HEADER_SIZE, HEADER_SIZE)
+            ]
+            send_run(sock, (b"".join(pieces), size), link.address)
 
 
 class Port(Generic[Told]):
