@@ -63,7 +63,7 @@ class DerivedTrack:
         """What it is made of, as that was at first: each frame has the value in force."""
         self.track = track
         self.frames: deque[Frame] = deque()
-        """What readers begin with: sound from where the GOP cache begins, pictures from their own last key frame on."""
+        """What readers begin with: sound from where segments begin, pictures from their own last key frame on."""
         self.on_key_frame_request: Callable[[], None] | None = None
         """Set by a maker that can give readers a key frame when they ask; else the source's publisher is asked."""
         self.failed = ""
@@ -84,7 +84,7 @@ class DerivedTrack:
     async def read(self) -> list[Event]:
         """What has come of the source since: its frames and changes, and the stream's epochs; empty once it is over.
 
-        The first are those of the GOP cache. Where the maker is too slow, frames are missed up to a key frame.
+        The first are those that the stream has kept. Where the maker is too slow, frames are missed up to a key frame.
         """
         queue, found = self._queue, list[Event]()
         if queue is None:
@@ -117,10 +117,10 @@ class DerivedTrack:
         self._last, self._failures, self.failed = dts, 0, ""
         frame = Frame(self.track, pts, dts, units, key, duration, time.monotonic_ns())
         self._keep(frame)
-        stream.send(frame, self.feeds)
+        stream.send_derived(frame, self)
 
     def _keep(self, frame: Frame) -> None:
-        frames, start = self.frames, self._stream.cached_from
+        frames, start = self.frames, self._stream.replayed_from
         if self.track.kind is not Kind.VIDEO:
             frames.append(frame)
             while frames and (start is None or frames[0].dts < start):
@@ -136,7 +136,7 @@ class DerivedTrack:
         """The config of what is written from now on."""
         if config != self.track.config:
             self.track = self.track.with_config(config)
-            self._stream.send(TrackChanged(self.track), self.feeds)
+            self._stream.send_derived(TrackChanged(self.track), self)
 
     async def flush(self) -> None:
         """Let readers have what was written and is due."""
@@ -181,7 +181,7 @@ class DerivedTrack:
 
     def stop_idle(self, now: float) -> None:
         """Let go of what nobody has read for a while; `now` in monotonic seconds."""
-        if self.feeds:
+        if self.feeds or any(store.has(self.track) for store in self._stream.stores):
             self._asked = now
         elif now - self._asked > LINGER_SECONDS:
             self.stop()
@@ -196,7 +196,7 @@ class DerivedTrack:
     async def _run(self, scope: anyio.CancelScope) -> None:
         """Have it made until it is wanted no more. Where that fails it is tried again, from where the stream is then."""
         with scope:
-            cached: Iterable[Frame] = (f for f in self._stream.cached if f.track.id == self.source.id)
+            cached: Iterable[Frame] = (f for f in self._stream.replayed if f.track.id == self.source.id)
             while True:
                 self._queue = queue = FrameQueue(MAX_WAITING, cached)
                 self.failed = await self._make()
@@ -284,7 +284,7 @@ class DerivedTracks:
             if isinstance(event, TrackRemoved) and event.track.id == derived.source.id:
                 del self._known[key]
                 derived.stop()
-                self._stream.send(TrackRemoved(derived.track), derived.feeds)
+                self._stream.send_derived(TrackRemoved(derived.track), derived)
 
     def stop_idle(self, now: float) -> None:
         for derived in self:
@@ -296,6 +296,12 @@ class DerivedTracks:
             derived.stop()
 
 
-def in_order(cached: Iterable[Frame], derived: Iterable[DerivedTrack]) -> Iterator[Frame]:
-    """What a feed begins with: the GOP cache, and what was made of it."""
-    return merge(cached, *(d.frames for d in derived), key=lambda frame: frame.dts)
+def in_order(
+    kept: Iterable[Frame], derived: Iterable[DerivedTrack], since: int | None = None
+) -> Iterator[Frame]:
+    """What a feed or segments begin with: what is kept of the stream, and what was made of it; sound from `since` on."""
+    made = (
+        [f for f in d.frames if since is None or f.dts >= since or d.track.kind is Kind.VIDEO]
+        for d in derived
+    )
+    return merge(kept, *made, key=lambda frame: frame.dts)

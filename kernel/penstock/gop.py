@@ -111,6 +111,11 @@ class GopCache:
         return tuple(chain(*self._earlier, self._frames))
 
     @property
+    def replay_start(self) -> int | None:
+        """The dts of the oldest of these; None where there is none."""
+        return self._earlier[0][0].dts if self._earlier else self.start
+
+    @property
     def start(self) -> int | None:
         """The dts of the oldest frame; None where there is none."""
         return self._frames[0].dts if self._frames else None

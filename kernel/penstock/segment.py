@@ -199,6 +199,10 @@ class SegmentFormat(Protocol):
         """Whether parts are served on their own; else they are only how a segment grows."""
         ...
 
+    def takes(self, registry: Registry, track: Track) -> bool:
+        """Whether players of it are likely to have `track`; else what a plugin makes of that stands in its place."""
+        ...
+
     def group(
         self, registry: Registry, tracks: Iterable[Track]
     ) -> tuple[dict[str, list[Track]], dict[int, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,9 @@ class SegmentStore:
         bounds: SegmentBounds,
         replay: Sequence[Frame] = (),
         first: int = 0,
+        derived: Iterable[Track] = (),
     ) -> None:
+        """Of the stream's tracks, and `derived` ones in place of their sources."""
         self.stream = stream
         self.format = format
         self.bounds = bounds
@@ -76,7 +78,7 @@ class SegmentStore:
         self._renew = False
         """Some rendition has frames that its writer cannot take."""
         self._fitting: dict[int, Track] = {}
-        for track in stream.tracks:
+        for track in (*stream.tracks, *derived):
             self._tracks[track.id] = track
         self._group()
         for frame in replay:
@@ -88,6 +90,10 @@ class SegmentStore:
     def lead(self) -> Rendition | None:
         """The rendition that decides where segments begin; None where there is no track to carry."""
         return self._lead
+
+    def has(self, track: Track) -> bool:
+        """Whether frames of `track` are for it."""
+        return track.id in self._tracks
 
     @property
     def number(self) -> int:
@@ -229,7 +235,8 @@ class SegmentStore:
         """Renditions for the tracks as they are now; what changed is written anew from the next segment on."""
         self._regroup = False
         registry = self.stream.registry
-        known = [track for track in self._tracks.values() if track.config is not None]
+        replaced = {track.source for track in self._tracks.values()}
+        known = [t for t in self._tracks.values() if t.config is not None and t.id not in replaced]
         groups, left_out = self.format.group(registry, known)
         groups = self._inherited(groups)
         gone = {name: r for name, r in self.renditions.items() if name not in groups}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
-from penstock.media import Event, Frame
+from penstock.media import Event, Frame, Track
 from penstock.segment import SegmentFormat
 from penstock.segments import SegmentStore
 
@@ -37,20 +37,21 @@ class SegmentStores:
             store.touch()
         return store
 
-    def make(self, format: SegmentFormat, replay: tuple[Frame, ...]) -> SegmentStore:
-        """One that begins with these frames."""
+    def make(self, format: SegmentFormat, replay: Sequence[Frame], derived: Iterable[Track]) -> SegmentStore:
+        """One that begins with these frames, and has these derived tracks."""
         stream, first = self._stream, self._numbers.get(format.key, 0)
-        store = SegmentStore(stream, format, stream.options.segments, replay, first)
+        store = SegmentStore(stream, format, stream.options.segments, replay, first, derived)
         if stream.ended:
             store.end(stream.end_reason)
         self._known[format.key] = store
         return store
 
-    def put(self, event: Event) -> None:
-        """One event of the stream."""
+    def put(self, event: Event, derived: Track | None = None) -> None:
+        """One event of the stream, or of a `derived` track for those that have it."""
         for key, store in tuple(self._known.items()):
             try:
-                store.push(event)
+                if derived is None or store.has(derived):
+                    store.push(event)
             except Exception:  # noqa: BLE001 - a writer's bug ends its segments, not the publisher
                 structlog.get_logger("penstock").exception(
                     "a writer of segments failed", path=self._stream.path

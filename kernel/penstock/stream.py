@@ -12,7 +12,7 @@ import structlog
 from attrs import field, frozen
 
 from penstock.clock import StreamClock
-from penstock.derived import DerivedTracks, in_order
+from penstock.derived import DerivedTrack, DerivedTracks, in_order
 from penstock.errors import Closed
 from penstock.feed import Feed, Reader, feed_key
 from penstock.frames import Frames
@@ -143,9 +143,14 @@ class Stream:
         return self._cache.frames
 
     @property
-    def cached_from(self) -> int | None:
+    def replayed(self) -> tuple[Frame, ...]:
+        """What segments begin with: these, and what is kept of before."""
+        return self._cache.replay
+
+    @property
+    def replayed_from(self) -> int | None:
         """The dts of the first of these."""
-        return self._cache.start
+        return self._cache.replay_start
 
     @property
     def is_ready(self) -> bool:
@@ -182,18 +187,31 @@ class Stream:
             feed = Feed(self, muxer, o.bounds, backlog, o.window, derived)
             for made in derived:
                 made.start()
-            for frame in in_order(self._cache.frames, derived):
+            for frame in in_order(self._cache.frames, derived, since=self._cache.start):
                 feed.push(frame)
             self._feeds[key] = feed
         return feed
 
-    def segments(self, format: SegmentFormat) -> SegmentStore:
+    def segments(self, format: SegmentFormat, tracks: Iterable[Track] = ()) -> SegmentStore:
         """The store of `format`'s key, kept while it is asked for; where there is none it is born by replaying the GOP cache
-        and what is kept of before that.
+        and what is kept of before that. Of derived tracks it has those that anybody gave among `tracks`.
 
         Of a stream that has ended it is what was there at the end, if anything was.
         """
-        return self._stores.get(format) or self._stores.make(format, self._cache.replay)
+        derived = self.derived.of(tracks)
+        made = [d.track for d in derived]
+        store = self._stores.get(format)
+        if store is None:
+            return self._stores.make(format, tuple(in_order(self._cache.replay, derived)), made)
+        for track in made:
+            if not store.has(track):
+                store.push(TrackAdded(track))
+        return store
+
+    async def segments_for(self, format: SegmentFormat) -> SegmentStore:
+        """As `segments`, with what plugins make of tracks that `format` does not take."""
+        tracks = () if self.ended else await self.tracks_for(partial(format.takes, self.registry))
+        return self.segments(format, tracks)
 
     @property
     def stores(self) -> tuple[SegmentStore, ...]:
@@ -379,6 +397,11 @@ class Stream:
             self._stores.put(event)
         if self.derived:
             self.derived.put(event)
+
+    def send_derived(self, event: Event, derived: DerivedTrack) -> None:
+        """One event of a derived track for those who read it."""
+        self.send(event, derived.feeds)
+        self._stores.put(event, derived.track)
 
     def send(self, event: Event, feeds: Iterable[Feed]) -> None:
         """Mux one event for these feeds."""

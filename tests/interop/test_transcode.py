@@ -21,7 +21,7 @@ SECONDS = 2
 RATE = 48_000
 PATH = "live/tone"
 LIMIT = 40
-WAYS = ("srt", "http-ts")
+WAYS = ("srt", "http-ts", "hls-ts", "hls-ll", "dash")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from attrs import define
 
 from penstock.errors import ProtocolViolation
-from penstock.media import NS, Frame, Kind, Track
+from penstock.media import NS, Codec, Frame, Kind, Track
 from penstock.registry import Registry
 from penstock.rendition import Rendition
 from penstock.segment import Segment, SegmentBounds
@@ -27,6 +27,10 @@ class Lines:
     together: bool = False
     one_picture: bool = False
     refused: frozenset[int] = frozenset()
+    unknown: frozenset[Codec] = frozenset()
+
+    def takes(self, registry: Registry, track: Track) -> bool:
+        return track.codec not in self.unknown
 
     def group(
         self, registry: Registry, tracks: Iterable[Track]

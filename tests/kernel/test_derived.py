@@ -29,6 +29,7 @@ from penstock import (
     hookimpl,
 )
 from penstock import derived as module
+from tests.kernel.segmenting import Lines, text, texts
 from tests.kernel.stage import AUDIO, VIDEO, Number, ms
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
@@ -339,3 +340,48 @@ async def test_a_picture_has_key_frames_of_its_own(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("penstock.stream.KEY_REQUEST_NS", 0)
         stream.request_key_frame(tracks[0])
         assert asked == [f"publisher of {stage.video.id}", "maker"]
+
+
+async def test_segments_have_what_is_made_for_them() -> None:
+    """From as far back as they go, for as long as they are kept; a store that was there without it gets it, too."""
+    maker = Maker()
+    async with staged(maker) as stage:
+        stream = stage.stream
+        stage.write(60)
+        lines = Lines(unknown=frozenset({AUDIO}))
+        plain = stream.segments(Lines("plain"))
+        late = stream.segments(Lines("late", unknown=frozenset({AUDIO})))
+        store = await stream.segments_for(lines)
+        assert await stream.segments_for(Lines("plain")) is plain
+        assert [r.tracks[0].codec.name for r in store.renditions.values()] == ["test-video", "test-loud"]
+        assert not store.left_out
+        first = stream.replayed[0].dts
+        assert first < stream.cached[0].dts
+        stage.write(60)
+        await stage.until(
+            lambda: any("S119" in frame.units[0].decode() for d in stream.derived for frame in d.frames)
+        )
+        _, sound = store.renditions.values()
+        begun = text(sound.segments[0]).split()[0]
+        assert begun == f"aS{first // ms(40) - 25}"
+        assert "aS90" in " ".join(texts(sound))
+        assert not [name for name in " ".join(texts(sound)).split() if not name.startswith("aS")]
+        assert "test-loud" not in [r.tracks[0].codec.name for r in plain.renditions.values()]
+        (loud,) = stream.derived
+        assert not late.has(loud.track)
+        await stream.segments_for(Lines("late", unknown=frozenset({AUDIO})))
+        assert late.has(loud.track)
+        now = 1e9
+        for kept in (plain, late):
+            kept.asked = -now
+        stream.derived.stop_idle(now)
+        stream.derived.stop_idle(now + module.LINGER_SECONDS + 1)
+        await anyio.wait_all_tasks_blocked()
+        assert not maker.stopped
+        store.asked = -now
+        stream.drop_idle(now + module.LINGER_SECONDS + 2)
+        stream.drop_idle(now + 2 * module.LINGER_SECONDS + 3)
+        await stage.until(lambda: maker.stopped == 1)
+        stage.publisher.close()
+        stream.end("over")
+        assert (await stream.segments_for(lines)).ended

@@ -142,7 +142,7 @@ class DashRoutes:
             except NotFound as e:
                 self.viewers.dismiss(viewer, str(e))
                 raise
-        return stream.segments(FORMAT)
+        return await stream.segments_for(FORMAT)
 
     def _config_for(self, asked: Asked) -> DashConfig:
         """Whom the length of the last segment must not change for, is told of whole segments alone (ADR 0021)."""

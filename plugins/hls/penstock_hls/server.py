@@ -97,6 +97,8 @@ class HlsRoutes:
         stream = self._server.streams.get(path)
         if stream is None or not stream.stores:
             return None
+        if not any(store.format.key == FORMATS[self._wanted(entry, asked)].key for store in stream.stores):
+            return None
         store, variant = self._chosen(entry, asked, stream)
         renditions = store.renditions.values()
         if not renditions or not all(r.is_ready(SEGMENTS[variant]) for r in renditions):
@@ -114,15 +116,21 @@ class HlsRoutes:
         if asked is not None:
             _variant(asked)
         viewer = await self.viewers.admit(request, path, anew=True)
-        store, variant = self._chosen(entry, request, await self._stream(viewer, path))
+        stream = await self._stream(viewer, path)
+        await stream.segments_for(FORMATS[self._wanted(entry, request)])
+        _, variant = self._chosen(entry, request, stream)
+        store = await stream.segments_for(FORMATS[variant])
         await self._ready(store, variant)
         await self._answer(request, viewer, self._multivariant(entry, request, viewer, store, variant))
 
-    def _chosen(self, entry: Entry, asked: Asked, stream: Stream) -> tuple[SegmentStore, Variant]:
+    def _wanted(self, entry: Entry, asked: Asked) -> Variant:
         text = asked.query.get("variant")
-        variant = _variant(text) if text is not None else entry.variant or self._config.variant
+        return _variant(text) if text is not None else entry.variant or self._config.variant
+
+    def _chosen(self, entry: Entry, asked: Asked, stream: Stream) -> tuple[SegmentStore, Variant]:
+        variant = self._wanted(entry, asked)
         store = stream.segments(FORMATS[variant])
-        if not store.renditions and text is None and variant == "ts":
+        if not store.renditions and asked.query.get("variant") is None and variant == "ts":
             variant = "fmp4"
             store = stream.segments(FORMATS[variant])
         return store, variant
@@ -193,7 +201,7 @@ class HlsRoutes:
         path = _path(request)
         viewer = await self.viewers.admit(request, path)
         stream = await self._stream(viewer, path)
-        store = stream.segments(FORMATS[resource.variant])
+        store = await stream.segments_for(FORMATS[resource.variant])
         rendition = store.renditions.get(resource.rendition)
         if rendition is None:
             raise NotFound(f"{path} has no rendition {resource.rendition}")

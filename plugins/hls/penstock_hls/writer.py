@@ -51,7 +51,7 @@ class DirectoryService:
     async def _keep(self, stream: Stream, writes: bool) -> None:
         config = self._config
         variant: Variant = config.directory_variant if writes else config.variant
-        store = stream.segments(FORMATS[variant])
+        store = await stream.segments_for(FORMATS[variant])
         try:
             with store.held():
                 if writes:

@@ -13,6 +13,9 @@ from penstock_formats.isobmff.brand import Brands
 from penstock_formats.isobmff.muxer import FragmentMuxer
 from penstock_formats.isobmff.producer_time import ProducerTime
 
+RARE = frozenset({"pcma", "pcmu"})
+"""What MP4 carries, and browsers do not play."""
+
 _STYP = Brands("msdh", ("msdh",)).build("styp")
 
 
@@ -24,6 +27,9 @@ class CmafFormat:
 
     key: Hashable = "cmaf"
     parts = True
+
+    def takes(self, registry: Registry, track: Track) -> bool:
+        return track.codec.name not in RARE and registry.get(track.codec, ISOBMFF) is not None
 
     def group(
         self, registry: Registry, tracks: Iterable[Track]

@@ -16,6 +16,9 @@ MAIN = "main"
 PES_FRAMES = 8
 """Frames of sound in one PES packet: a packet of 188 bytes for each alone is half stuffing."""
 
+RARE = frozenset({"opus"})
+"""What MPEG-TS carries, and neither Apple's players take from it nor those in pages."""
+
 _SLACK_NS = 20_000
 """Less than two ticks of the clock of PES packets."""
 
@@ -25,6 +28,9 @@ class TsFormat:
 
     key: Hashable = "mpegts"
     parts = False
+
+    def takes(self, registry: Registry, track: Track) -> bool:
+        return track.codec.name not in RARE and registry.get(track.codec, MPEGTS) is not None
 
     def group(
         self, registry: Registry, tracks: Iterable[Track]
