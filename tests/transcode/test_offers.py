@@ -1,0 +1,80 @@
+"""Pictures on their way through a server: made for who cannot have them as they are, and not for long where there is no time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+import pytest
+from attrs import define, field
+from structlog.testing import capture_logs
+
+import penstock
+from penstock import Event, Frame, Track, Unit
+from penstock_transcode import picture
+from tests.transcode.test_picture import known, published
+
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+OFF = ("http", "rtmp", "rtsp", "srt", "webrtc", "hls", "dash", "page", "progressive")
+
+
+@define
+class Screen:
+    """A muxer that writes down the pictures of one track."""
+
+    track: int
+    key: str = "screen"
+    seen: list[Frame] = field(factory=list[Frame])
+
+    def mux(self, event: Event) -> Sequence[Unit]:
+        if isinstance(event, Frame) and event.track.id == self.track:
+            self.seen.append(event)
+        return ()
+
+    def config(self, track: Track, time: int) -> Unit | None:
+        return None
+
+
+async def until(screen: Screen, count: int) -> None:
+    with anyio.fail_after(10):
+        while len(screen.seen) < count:
+            await anyio.sleep(0.005)
+
+
+async def test_pictures_are_made_while_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"server": {"drain_timeout": 0.0}, "transcode": {"video": ["live/*"]}}
+    async with penstock.Server({**config, **{name: {"enabled": False} for name in OFF}}) as server:
+        frames = published(server.registry, "h264", 60)
+        publisher = await server.streams.publish(server.sessions.add("out", "here"), "live/one")
+        own = publisher.add_track(known(server.registry, "h264"), 90_000, frames[0].track.config)
+        publisher.tracks_complete()
+        stream = publisher.stream
+
+        def write(first: int, last: int) -> None:
+            for f in frames[first:last]:
+                publisher.write(own.id, f.units, pts=f.pts, dts=f.dts, key=f.key)
+
+        write(0, 20)
+        (made,) = await stream.tracks_for(lambda track: track.id != own.id)
+        assert made.source == own.id
+        screen = Screen(made.id)
+        stream.feed(screen, tracks=(made,))
+        (derived,) = stream.derived
+        assert screen.seen[0].key
+        assert screen.seen[0].track.config == made.config
+        stream.request_key_frame(made)
+        write(20, 21)
+        await until(screen, len(screen.seen) + 1)
+        assert screen.seen[-1].key
+        assert not screen.seen[-2].key
+        before = len(screen.seen)
+        monkeypatch.setattr(picture, "LATE_NS", -1)
+        with capture_logs() as logs:
+            write(21, 60)
+            await until(screen, before + 1)
+            await anyio.sleep(0.05)
+        assert derived.missed == 38
+        assert len(screen.seen) <= before + 4
+        (line,) = [entry for entry in logs if entry["log_level"] == "warning"]
+        assert line["event"] == "pictures are not transcoded as fast as they come: some are left out"
+        assert line["path"] == "live/one"
