@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import structlog
 
-from penstock.media import Event, Frame, Track
+from penstock.derived import DerivedTrack, in_order
+from penstock.media import Event, Track, TrackAdded
 from penstock.segment import SegmentFormat
 from penstock.segments import SegmentStore
 
@@ -30,17 +31,28 @@ class SegmentStores:
     def __bool__(self) -> bool:
         return bool(self._known)
 
-    def get(self, format: SegmentFormat) -> SegmentStore | None:
-        """That of `format`'s key, which is kept for longer by that."""
+    def of(self, format: SegmentFormat, derived: Iterable[DerivedTrack]) -> SegmentStore:
+        """That of `format`'s key, which is kept for longer by that, with these derived tracks."""
         store = self._known.get(format.key)
-        if store is not None:
-            store.touch()
+        if store is None:
+            return self._made(format, derived)
+        for made in derived:
+            if not store.has(made.track):
+                store.push(TrackAdded(made.track))
+        store.touch()
         return store
 
-    def make(self, format: SegmentFormat, replay: Sequence[Frame], derived: Iterable[Track]) -> SegmentStore:
-        """One that begins with these frames, and has these derived tracks."""
-        stream, first = self._stream, self._numbers.get(format.key, 0)
-        store = SegmentStore(stream, format, stream.options.segments, replay, first, derived)
+    def _made(self, format: SegmentFormat, derived: Iterable[DerivedTrack]) -> SegmentStore:
+        """One that begins with what the stream has kept."""
+        stream, derived = self._stream, tuple(derived)
+        store = SegmentStore(
+            stream,
+            format,
+            stream.options.segments,
+            tuple(in_order(stream.replayed, derived)),
+            self._numbers.get(format.key, 0),
+            [made.track for made in derived],
+        )
         if stream.ended:
             store.end(stream.end_reason)
         self._known[format.key] = store

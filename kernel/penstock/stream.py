@@ -198,15 +198,7 @@ class Stream:
 
         Of a stream that has ended it is what was there at the end, if anything was.
         """
-        derived = self.derived.of(tracks)
-        made = [d.track for d in derived]
-        store = self._stores.get(format)
-        if store is None:
-            return self._stores.make(format, tuple(in_order(self._cache.replay, derived)), made)
-        for track in made:
-            if not store.has(track):
-                store.push(TrackAdded(track))
-        return store
+        return self._stores.of(format, self.derived.of(tracks))
 
     async def segments_for(self, format: SegmentFormat) -> SegmentStore:
         """As `segments`, with what plugins make of tracks that `format` does not take."""
