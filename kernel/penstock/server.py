@@ -135,7 +135,8 @@ class Server:
     def check(self) -> None:
         """Look at what the config names, and start nothing. Raises `UserError` for what the start would refuse."""
         self._check_tls()
-        self.services.ask_schemes()
+        self.services.ask()
+        self.services.check_required()
         self.relay.check()
 
     def _check_tls(self) -> None:
@@ -456,7 +457,10 @@ class Server:
         """A publisher that fell silent, as a half-open connection does, is closed; so are streams that wait in vain."""
         limit = self.config.server.publisher_timeout
         check = min(PUBLISHER_CHECK_SECONDS, limit / 4)
+        due = time.monotonic() + check
         await anyio.sleep(check)
+        # As long as this process stood still (SIGSTOP, a machine that does too much) nobody could be heard.
+        late = time.monotonic() - due
         self.plugins.limited.flush()
         await kick_in_turns(
             (s for s in self.sessions if s.begin_by is not None and time.monotonic() > s.begin_by),
@@ -467,7 +471,7 @@ class Server:
         for stream in self.streams:
             publisher = stream.publisher
             if publisher is not None:
-                if now - publisher.last_arrival > (limit - check) * 1e9:
+                if now - publisher.last_arrival > (limit - check + late) * 1e9:
                     publisher.session.kick(f"the publisher sent nothing for {limit:g} s")
                     publisher.close("the publisher fell silent")
             else:

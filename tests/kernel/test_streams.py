@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -291,6 +292,18 @@ async def test_a_publisher_that_falls_silent_is_sent_away() -> None:
         assert len(server.streams) == 0
         for reader in frames:
             reader.close()
+
+
+async def test_a_server_that_stood_still_takes_nobody_for_silent() -> None:
+    """As a process that was stopped (SIGSTOP), or had no processor: what was sent meanwhile is yet to be read."""
+    async with server_of(server={"publisher_timeout": 0.4}) as server:
+        publisher = await publish(server, "live/one")
+        await anyio.sleep(0.01)
+        time.sleep(0.8)  # noqa: ASYNC251 - that is what is tested
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        assert not publisher.closed
+        await until(lambda: publisher.closed)
 
 
 async def test_streams_are_listed_while_they_come_and_go() -> None:

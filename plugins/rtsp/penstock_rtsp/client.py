@@ -55,6 +55,8 @@ TICK_SECONDS = 0.05
 MAX_REDIRECTS = 4
 MAX_EARLY = 16 << 20
 """Bytes kept of media that comes before the answer to PLAY, or with it: more than one read holds."""
+TURN_FRAMES = 128
+"""Frames that are worked on before others have their turn: of the smallest there are thousands in one read."""
 FRAME_COST = 128
 """What a frame takes beside its payload."""
 
@@ -150,12 +152,21 @@ class _Link:
         if data:
             self.connection.sink.control(data)
 
-    async def _read(self) -> int:
-        """Read once from the server; returns how much. Raises `Closed` at its end."""
+    async def _receive(self) -> bytes:
+        """What comes next. Raises `Closed` at the server's end."""
         data = await self.connection.receive(READ)
         if not data:
             raise Closed("the server left")
         self._heard = True
+        return data
+
+    async def _read(self) -> None:
+        """Read once from the server, and parse it."""
+        for part in net.slices(await self._receive()):
+            self._parse(part)
+            await self.connection.turn()
+
+    def _parse(self, data: bytes) -> None:
         self.rtsp.receive_data(data)
         try:
             while (event := self.rtsp.next_event()) is not None:
@@ -170,7 +181,6 @@ class _Link:
                     self._events.append(event)
         except ProtocolViolation as e:
             raise Closed(f"the server sent what it may not: {e}") from None
-        return len(data)
 
     async def _answer(self) -> Event:
         """The server's answer to what was asked last."""
@@ -296,27 +306,36 @@ class _Link:
             raise leading(group) from None
 
     async def _take(self, by_channel: dict[int, tuple[TrackIngest, bool]], ingest: Ingest | None) -> None:
-        size = 0
+        data = b""
         while True:
-            now = time.monotonic_ns()
-            for frame in self._frames:
-                track = by_channel.get(frame.channel)
-                if track is None or ingest is None:
-                    continue
-                if track[1]:
-                    ingest.rtcp(track[0], frame.payload, now)
-                else:
-                    track[0].packet(frame.payload, now)
-            self._frames.clear()
-            self._early = 0
-            for event in self._events:
-                if isinstance(event, Failed) and event.method not in ("GET_PARAMETER", "OPTIONS"):
-                    raise Closed(f"the server refused {event.method}: {event.status} {event.reason}")
-            self._events.clear()
-            self._send()
+            for part in net.slices(data):
+                self._parse(part)
+                await self._handle(by_channel, ingest)
+                self._send()
             if ingest is not None:
-                await ingest.publisher.flush(rest=size < READ)
-            size = await self._read()
+                await ingest.publisher.flush(rest=len(data) < READ)
+            data = await self._receive()
+
+    async def _handle(self, by_channel: dict[int, tuple[TrackIngest, bool]], ingest: Ingest | None) -> None:
+        """What was parsed, and what came before the answer to PLAY."""
+        now = 0
+        for number, frame in enumerate(self._frames):
+            if number % TURN_FRAMES == 0:
+                await self.connection.turn()
+                now = time.monotonic_ns()
+            track = by_channel.get(frame.channel)
+            if track is None or ingest is None:
+                continue
+            if track[1]:
+                ingest.rtcp(track[0], frame.payload, now)
+            else:
+                track[0].packet(frame.payload, now)
+        self._frames.clear()
+        self._early = 0
+        for event in self._events:
+            if isinstance(event, Failed) and event.method not in ("GET_PARAMETER", "OPTIONS"):
+                raise Closed(f"the server refused {event.method}: {event.status} {event.reason}")
+        self._events.clear()
 
     async def _datagrams(self, index: int, pair: UdpPair, ingest: Ingest) -> None:
         track = ingest.tracks[index]

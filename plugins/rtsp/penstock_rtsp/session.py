@@ -101,9 +101,10 @@ class RtspSession:
                 self._session.reason = self._session.reason or self._methods.missing
                 return
             self._channels.alive = time.monotonic()
-            now = time.monotonic_ns()
             try:
                 for part in slices(data):
+                    # Anew for each: a busy server takes seconds for a read of smallest packets, whose sender is not silent.
+                    now = time.monotonic_ns()
                     rtsp.receive_data(part)
                     while (event := rtsp.next_event()) is not None:
                         if isinstance(event, InterleavedFrame):
