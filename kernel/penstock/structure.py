@@ -76,12 +76,29 @@ def dotted(path: Iterable[str]) -> str:
     return text.removeprefix(".")
 
 
+def mistakes(written: str, meant: str) -> int:
+    """How many letters were left out, added or mistaken, or changed places with their neighbour, which is one mistake."""
+    before: list[int] = []
+    row = list(range(len(meant) + 1))
+    for i, letter in enumerate(written, 1):
+        further = [i]
+        for j, other in enumerate(meant, 1):
+            least = min(row[j] + 1, further[-1] + 1, row[j - 1] + (letter != other))
+            if before and j > 1 and letter == meant[j - 2] and other == written[i - 2]:
+                least = min(least, before[j - 2] + 1)
+            further.append(least)
+        before, row = row, further
+    return row[-1]
+
+
 def nearest(name: str, known: Iterable[str], table: str = "") -> str:
     """The end of a sentence about an unknown name: what was probably meant, or all there are if few."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, 1, 0.6)
+    close = difflib.get_close_matches(name, names, len(names) or 1, 0.6)
     if close:
-        return f"; did you mean {table}.{close[0]}?" if table else f"; did you mean {close[0]}?"
+        # The first of those that are equally few mistakes away: difflib has the most alike first.
+        meant = min(close, key=lambda one: mistakes(name, one))
+        return f"; did you mean {table}.{meant}?" if table else f"; did you mean {meant}?"
     return f"; there are {', '.join(names)}" if 0 < len(names) <= 8 else ""
 
 

@@ -12,7 +12,7 @@ import pytest
 from attrs import field, frozen
 
 from penstock.hooks import option
-from penstock.structure import Problem, Raw, build, dotted, key_lines, nearest, parse_key, shown
+from penstock.structure import Problem, Raw, build, dotted, key_lines, mistakes, nearest, parse_key, shown
 
 
 class Colour(enum.Enum):
@@ -255,6 +255,36 @@ def test_what_was_probably_meant() -> None:
     assert nearest("lisen", ["listen", "other"]) == "; did you mean listen?"
     assert nearest("lisen", ["listen"], "rtmp") == "; did you mean rtmp.listen?"
     assert nearest("xyz", ["b", "a"]) == "; there are a, b"
+    # Both are three letters of four; of the two one is one mistake away, which changes places are.
+    for known in (["rtmp", "rtsp"], ["srt", "rtsp", "rtmp", "http"]):
+        assert nearest("rtpm", known) == "; did you mean rtmp?"
+        assert nearest("rtps", known) == "; did you mean rtsp?"
+    assert nearest("X_RTPM_LISTN", ["X_RTSP_LISTEN", "X_RTMP_LISTEN"]) == "; did you mean X_RTMP_LISTEN?"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant", "number"),
+    [
+        ("", "", 0),
+        ("", "abc", 3),
+        ("abc", "", 3),
+        ("abc", "abc", 0),
+        ("ab", "ba", 1),
+        ("abcd", "acbd", 1),
+        ("abcd", "badc", 2),
+        ("abc", "cba", 2),
+        ("lisen", "listen", 1),
+        ("lissten", "listen", 1),
+        ("lixten", "listen", 1),
+        ("rtpm", "rtsp", 2),
+        ("kitten", "sitting", 3),
+    ],
+)
+def test_mistakes_are_counted(written: str, meant: str, number: int) -> None:
+    assert mistakes(written, meant) == mistakes(meant, written) == number
+
+
+def test_what_was_meant_by_nothing() -> None:
     assert nearest("xyz", []) == ""
     assert nearest("xyz", map(str, range(9))) == ""
 
