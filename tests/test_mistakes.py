@@ -69,7 +69,8 @@ def served_without(folder: Path, *settings: str, prefix: Sequence[str] = ()) -> 
     assert process.returncode == 0
     at = shown.index("not running:")
     assert any(row.startswith("rtsp ") for row in shown[:at])
-    return shown[at + 1 :]
+    assert shown[at + 1].split() == ["plugin", "service", "reason"]
+    return shown[at + 2 :]
 
 
 def powerless() -> Sequence[str]:
@@ -83,7 +84,7 @@ def test_a_port_in_use(tmp_path: Path) -> None:
             f"RTMP cannot listen on {where}/tcp: the port is in use; "
             "stop the other program or set rtmp.listen to another port."
         )
-        assert served_without(tmp_path, f"rtmp.listen={where}") == [f"rtmp  {sentence}"]
+        assert served_without(tmp_path, f"rtmp.listen={where}") == [f"rtmp    rtmp     {sentence}"]
         status, said = refused(tmp_path, f"rtmp.listen={where}", "rtmp.required=true")
         assert (status, said) == (1, f"penstock: plugin rtmp is required and did not start: {sentence}")
 
@@ -95,7 +96,7 @@ def test_a_port_in_use_that_is_one_of_two(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         assert served_without(tmp_path, *tls, f"rtmp.listen_tls={where}") == [
-            f"rtmps  RTMPS cannot listen on {where}/tcp: the port is in use; "
+            f"rtmp    rtmps    RTMPS cannot listen on {where}/tcp: the port is in use; "
             "stop the other program or set rtmp.listen_tls to another port."
         ]
 
@@ -133,7 +134,7 @@ def test_no_permission(tmp_path: Path) -> None:
     if int(UNPRIVILEGED.read_text()) <= 80:
         pytest.skip("everybody may bind port 80 here")
     assert served_without(tmp_path, "rtmp.listen=127.0.0.1:80", prefix=powerless()) == [
-        "rtmp  RTMP cannot listen on 127.0.0.1:80/tcp: no permission; "
+        "rtmp    rtmp     RTMP cannot listen on 127.0.0.1:80/tcp: no permission; "
         "use a port above 1023 in rtmp.listen, or run with the right to bind it."
     ]
     certificate, key = self_signed(tmp_path)

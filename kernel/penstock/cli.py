@@ -109,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
     path = Path(named) if named else configuration.default_file()
     config = configuration.load(path, os.environ, options.overrides, plugins.configs)
     if options.command == "plugins":
-        plugins.activate(config)
+        _ask(config, plugins)
         _print_plugins(plugins)
         return 0
     log.configure(config.server.log_level, config.server.log_format)
@@ -122,6 +122,13 @@ def _run(options: argparse.Namespace) -> int:
         for error in _leaves(group):
             _complain(error)
     return status
+
+
+def _ask(config: configuration.Config, plugins: PluginSet) -> None:
+    from penstock.server import Server
+
+    log.configure("critical")  # the table says it
+    Server(config, plugins=plugins).services.ask()
 
 
 def _check(config: configuration.Config, plugins: PluginSet) -> None:

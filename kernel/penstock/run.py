@@ -132,10 +132,14 @@ def start_table(
     text = f"Penstock {version()}"
     if len(rows) > 1:
         text += f"\n\n{table(rows)}"
-    failed = [record for record in plugins if record.status == "failed"]
-    missing = [row for r in failed for row in (failures or {}).get(r.name) or [(r.name, r.reason)]]
+    missing = [
+        (record.name, *why)
+        for record in plugins
+        if record.status == "failed"
+        for why in (failures or {}).get(record.name) or [("-", record.reason)]
+    ]
     if missing:
-        text += f"\n\nnot running:\n{table(missing)}"
+        text += f"\n\nnot running:\n{table([('plugin', 'service', 'reason'), *missing])}"
     return text + "\n"
 
 

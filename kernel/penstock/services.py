@@ -85,9 +85,7 @@ class Services:
         A failure is reported, and raised only where the plugin is required.
         """
         server = self._server
-        for record in server.plugins.required_failures(server.config):
-            role = "is required" if record.required else "says who may do what"
-            raise UserError(f"plugin {record.name} {role} and cannot be used: {record.reason}")
+        self.check_required()
         launched: list[str] = []
         for name in server.plugins.usable(server.config):
             try:
@@ -103,6 +101,12 @@ class Services:
                 self._settle(name)
             except UserError as e:
                 self._failed(name, e)
+
+    def check_required(self) -> None:
+        """Raises `UserError` where a plugin without which the server must not start cannot be used."""
+        for record in self._server.plugins.required_failures(self._server.config):
+            role = "is required" if record.required else "says who may do what"
+            raise UserError(f"plugin {record.name} {role} and cannot be used: {record.reason}")
 
     def _failed(self, name: str, error: UserError) -> None:
         if self._server.config.plugin(name).required:
@@ -158,13 +162,14 @@ class Services:
         for name, service in self.unfinished:
             self._server.log.error("a service does not stop", plugin=name, service=service)
 
-    def ask_schemes(self) -> None:
-        """Ask every plugin for its URL schemes, and start nothing."""
+    def ask(self) -> None:
+        """Ask every plugin for its URL schemes and services, and start nothing; who fails to answer is marked so."""
         for name in self._server.plugins.usable(self._server.config):
             try:
                 self._schemes[name] = self._asked(name, "schemes", _checked_schemes) or {}
+                self._asked(name, "services", _checked_services)
             except UserError as e:
-                self._failed(name, e)
+                self._server.plugins.fail(name, str(e))
 
     def _asked(self, name: str, hook: str, check: Callable[[Any], Any]) -> Any:
         server = self._server

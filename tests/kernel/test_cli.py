@@ -236,6 +236,9 @@ def test_check_finds_what_the_start_refuses(box: Box) -> None:
         assert err.count("\n") == 1
     file.write_text(f'[server]\ncertificate = "{certificate}"\nkey = "{key}"\n')
     assert box.run("check", "c.toml") == (0, "c.toml is in order\n", "")
+    status, out, err = box.run("check", "c.toml", "--set", "lost.required=true")
+    assert (status, out) == (2, "")
+    assert "penstock: plugin lost is required and cannot be used: " in err
     status, out, err = box.run("--set", f"server.certificate={junk}")
     assert (status, out) == (1, "")
     assert err.splitlines()[-1].startswith(f"penstock: server.certificate {junk} has no")
@@ -300,7 +303,7 @@ def test_port_in_use_and_nothing_listens(box: Box) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         status, out, err = box.run("--set", f"echo.listen={address}")
         assert status == 1
-        assert f"echo  cannot listen on {address}: Address already in use" in out
+        assert f"echo    echo     cannot listen on {address}: Address already in use" in out
         assert err.endswith("penstock: nothing listens\n")
         status, _, err = box.run("--set", f"echo.listen={address}", "--set", "echo.required=true")
         assert status == 1
@@ -338,12 +341,16 @@ def test_bad_plugins_are_named_and_the_server_runs_on(box: Box) -> None:
     status, out, _ = box.run("plugins")
     assert status == 0
     assert re.search(r"^exits .* failed .* cannot be imported: SystemExit: at import$", out, re.MULTILINE)
+    assert re.search(
+        r"^raises .* failed .* its hook services failed: KeyError: 'in a hook'$", out, re.MULTILINE
+    )
     assert re.search(r"^echo .* loaded ", out, re.MULTILINE)
+    assert re.search(r"^dies .* loaded ", out, re.MULTILINE), "nothing is started"
     process = box.start("--set", "server.log_format=json")
     out = wait_for(process, "raises")
     port = re.search(r"ECHO +127\.0\.0\.1:(\d+) ", out)
     assert port is not None
-    assert re.search(r"^raises +its hook services failed: KeyError: 'in a hook'$", out, re.MULTILINE)
+    assert re.search(r"^raises +- +its hook services failed: KeyError: 'in a hook'$", out, re.MULTILINE)
     time.sleep(1.5)  # the service that dies is started again meanwhile
     with socket.create_connection(("127.0.0.1", int(port[1])), 5):
         pass
@@ -381,8 +388,9 @@ def test_tables_and_urls() -> None:
         "                                rtmp://h:1935/b",
         "",
         "not running:",
-        "x   no",
-        "ys  nor this",
+        "plugin  service  reason",
+        "x       -        no",
+        "y       ys       nor this",
     ]
 
 
