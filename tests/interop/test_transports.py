@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,8 @@ from .network import own_network
 from .server import Penstock, penstock
 
 CLIP = CLIPS["short"]
+PATIENCE = 40.0
+"""Seconds after the publisher's end in which nobody has to be stopped."""
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +80,12 @@ def _joining(name: str) -> Player:
 
 
 def _multicast(folder: Path, clip: Clip, by: str, *to: str) -> None:
-    pairs = [(publisher(by), [_joining(name) for name in to])]
-    with own_network(), penstock(folder / "server") as server, server.explained():
+    """The players end by themselves with the stream, with all of it: they are told (ADR 0033)."""
+    pairs = [(publisher(by), [evolve(_joining(name), patience=PATIENCE) for name in to])]
+    with own_network(), penstock(folder / "server", "server.reconnect_grace=1") as server, server.explained():
+        began = time.monotonic()
         _assert_crossed(cross_all(server.endpoints, pairs, clip, folder), len(to))
+        assert time.monotonic() - began < clip.seconds + PATIENCE, "somebody had to be stopped"
 
 
 # Apart from each other: FFmpeg ends at any RTCP BYE of its group, and GStreamer says one when it hears its own report

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import socket
 import weakref
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -15,6 +16,7 @@ from penstock_codecs.g711 import PCMA, G711Config
 from penstock_codecs.h265.config import H265, H265Config
 from penstock_formats.rtcp import (
     FullIntraRequest,
+    Goodbye,
     PictureLoss,
     ReceiverReport,
     SourceDescription,
@@ -28,7 +30,7 @@ from penstock_rtsp.rtp_info import parse_rtp_info
 from tests.codecs.test_h265 import PPS, SPS, VPS
 from tests.faults.rtsp import H264 as VIDEO
 from tests.faults.rtsp import IDR, Reply, rtp, sdp
-from tests.rtsp.served import PATH, PICTURE, datagram, port, publish, serving, talking
+from tests.rtsp.served import PATH, PICTURE, Talk, datagram, port, publish, serving, talking
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -315,6 +317,69 @@ async def test_a_player_of_sound_alone_has_nothing_to_do_with_the_picture(udp: b
             while after.timestamp - before.timestamp < 3 * 320:
                 after = await packet()
         assert (after.ssrc, after.payload_type) == (before.ssrc, before.payload_type)
+
+
+def said_goodbye(data: bytes) -> list[int]:
+    """The sources that leave by a datagram of RTCP."""
+    return [ssrc for packet in parse_rtcp(data) if isinstance(packet, Goodbye) for ssrc in packet.ssrcs]
+
+
+async def until_the_end(peer: Talk) -> list[tuple[int, bytes]]:
+    """What else comes in channels."""
+    found: list[tuple[int, bytes]] = []
+    with anyio.fail_after(5), suppress(anyio.EndOfStream):
+        while True:
+            found.append(await peer.frame())
+    return found
+
+
+@pytest.mark.parametrize("publishers", [1, 2])
+async def test_over_tcp_each_track_says_goodbye_after_its_last_packet(publishers: int) -> None:
+    """And none does where the next publisher comes in time."""
+    grace, frames = (0.0, 2) if publishers == 1 else (10.0, 4)
+    times = {"wait_for_stream": 0, "publisher_timeout": 2.0, "reconnect_grace": grace}
+    async with serving(server=times) as server, talking(server) as peer:
+        while True:
+            source = await publish(server)
+            await source.picture(key=True)
+            await source.sound()
+            if not peer.session:
+                await peer.play(1, 2)
+            await source.picture()
+            await source.sound()
+            source.publisher.close()
+            publishers -= 1
+            if not publishers:
+                break
+        source.stream.left_at -= grace
+        came = await until_the_end(peer)
+    media = {channel: [RtpPacket.parse(d) for c, d in came if c == channel] for channel in (0, 2)}
+    assert [len({p.timestamp for p in packets}) for packets in media.values()] == [frames] * 2
+    goodbyes = [(channel, said_goodbye(data)) for channel, data in came if channel % 2]
+    assert [g for g in goodbyes if g[1]] == goodbyes[-2:] == [(c + 1, [media[c][0].ssrc]) for c in (0, 2)]
+    assert [channel for channel, _ in came[-2:]] == [1, 3]
+
+
+@pytest.mark.parametrize("grace", [0.0, 10.0])
+async def test_over_udp_nothing_says_goodbye_that_may_overtake_packets(grace: float) -> None:
+    """FFmpeg reads RTCP first, and all that it has not read by then is lost."""
+    times = {"wait_for_stream": 0, "publisher_timeout": 2.0, "reconnect_grace": grace}
+    async with serving(server=times) as server, talking(server) as peer:
+        source = await publish(server, sound=False)
+        await source.picture(key=True)
+        media, control = await peer.play_udp(1)
+        source.publisher.close()
+        source.stream.left_at -= grace
+        await until_the_end(peer)
+        with anyio.fail_after(2):
+            ssrc = RtpPacket.parse(await datagram(media)).ssrc
+        came: list[bytes] = []
+        with suppress(BlockingIOError):
+            while True:
+                came.append(control.recv(2048, socket.MSG_DONTWAIT))
+        *reports, last = map(said_goodbye, came)
+        assert not any(reports)
+        assert last == ([] if grace == 0 else [ssrc])
 
 
 @pytest.mark.parametrize("state", ["asked", "set up", "playing", "playing over UDP"])

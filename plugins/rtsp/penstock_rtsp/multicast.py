@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from random import Random
 
 from penstock.datagram import DatagramSink
@@ -12,7 +13,9 @@ from penstock.path import StreamPath
 from penstock.server import Server
 from penstock.session import Session
 from penstock.stream import Stream
+from penstock.udp import send_run
 from penstock_rtsp.config import RtspConfig, multicast_range
+from penstock_rtsp.goodbye import goodbyes
 from penstock_rtsp.muxer import RtpMuxer
 from penstock_rtsp.udp import Ports, sockaddr
 
@@ -20,10 +23,13 @@ from penstock_rtsp.udp import Ports, sockaddr
 class Group:
     """One stream's multicast address, sent to as long as it has members."""
 
-    def __init__(self, address: str, stream: Stream, reader: Reader, session: Session) -> None:
+    def __init__(
+        self, address: str, stream: Stream, reader: Reader, sink: DatagramSink, session: Session
+    ) -> None:
         self.address = address
         self.stream = stream
         self.reader = reader
+        self.sink = sink
         self.session = session
         self.members: set[Session] = set()
 
@@ -108,9 +114,9 @@ class Multicast:
             own = self._server.sessions.add("rtsp-multicast", address)
             own.path, own.direction = stream.path, "read"
             reader = stream.feed(muxer, self._backlog).attach(
-                sink, own, start="live", on_end=lambda reason: self._end(stream.path, reason)
+                sink, own, start="live", on_end=lambda reason: self._over(stream.path, reason)
             )
-            group = self._groups[stream.path] = Group(address, stream, reader, own)
+            group = self._groups[stream.path] = Group(address, stream, reader, sink, own)
         group.members.add(session)
         if isinstance(told := group.reader.feed.muxer, RtpMuxer):
             # Without one, clients show sound and picture as they happen to arrive.
@@ -124,6 +130,16 @@ class Multicast:
             if not group.members:
                 group.reader.detach()
                 self._end(path)
+
+    def _over(self, path: StreamPath, reason: str) -> None:
+        """The stream has ended: its group is told, and then each member."""
+        group = self._groups.get(path)
+        if group is not None:
+            now = time.monotonic()
+            for track_id, data in goodbyes(group.stream, group.reader, now, datagrams=True).items():
+                sock, address = group.sink.destinations[track_id, 1]
+                send_run(sock, (data, len(data)), address)
+        self._end(path, reason)
 
     def _end(self, path: StreamPath, reason: str = "the stream ended") -> None:
         group = self._groups.pop(path, None)

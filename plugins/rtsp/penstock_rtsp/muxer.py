@@ -16,7 +16,14 @@ from penstock.fixed_tracks import FixedTracks
 from penstock.media import NS, Epoch, Event, Frame, Kind, Track, TrackAdded, to_ns, to_ticks
 from penstock.registry import Registry
 from penstock.ring import Unit
-from penstock_formats.rtcp import SenderReport, SourceDescription, encode_rtcp, ns_to_ntp
+from penstock_formats.rtcp import (
+    Goodbye,
+    ReceiverReport,
+    SenderReport,
+    SourceDescription,
+    encode_rtcp,
+    ns_to_ntp,
+)
 from penstock_formats.rtp import RTP, Packetizer, RtpBinding, RtpFormat, SampledPacketizer
 from penstock_rtsp.rtp_info import RtpInfo
 from penstock_rtsp.url import track_url
@@ -84,6 +91,10 @@ def formats(
                 number += 1
             found[track.id] = described, payload_type
     return found, left_out
+
+
+def _description(ssrc: int) -> SourceDescription:
+    return SourceDescription(((ssrc, ((1, CNAME),)),))
 
 
 class RtpMuxer:
@@ -236,8 +247,16 @@ class RtpMuxer:
         report = SenderReport(
             sender.ssrc, ntp, rtp_time, sender.packets & 0xFFFFFFFF, sender.octets & 0xFFFFFFFF
         )
-        data = encode_rtcp([report, SourceDescription(((sender.ssrc, ((1, CNAME),)),))])
+        data = encode_rtcp([report, _description(sender.ssrc)])
         return struct.pack("!BBH", 36, sender.channel + 1, len(data)) + data if sender.channel >= 0 else data
+
+    def goodbyes(self) -> dict[int, bytes]:
+        """What tells that no more comes, for each track, without the frame of an interleaved channel (RFC 3550 6.6)."""
+        return {
+            # RFC 3550 6.1: a report is first in each compound, if need be one of nothing.
+            track_id: encode_rtcp([ReceiverReport(s.ssrc), _description(s.ssrc), Goodbye((s.ssrc,))])
+            for track_id, s in self._senders.items()
+        }
 
     def _wall(self, time: int) -> int:
         """The wall time that goes into a report about `time`.

@@ -22,6 +22,7 @@ from penstock.stream import Stream
 from penstock.udp import send_run
 from penstock_formats.rtcp import FullIntraRequest, PictureLoss, parse_rtcp
 from penstock_rtsp.config import RtspConfig
+from penstock_rtsp.goodbye import goodbyes
 from penstock_rtsp.multicast import Multicast
 from penstock_rtsp.muxer import RtpMuxer
 from penstock_rtsp.rtp_info import build_rtp_info
@@ -150,6 +151,12 @@ class Player:
             for track in self.stream.tracks:
                 if track.id == track_id:
                     self.stream.request_key_frame(track)
+
+    def goodbyes(self) -> dict[int, bytes]:
+        """What the peer is told where the end is not its own, for each track."""
+        if self._reader is None:
+            return {}
+        return goodbyes(self.stream, self._reader, time.monotonic(), datagrams=bool(self.addresses))
 
     def pause(self) -> None:
         """Leave the feed; what was set up stays."""

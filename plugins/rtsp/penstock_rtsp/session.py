@@ -202,11 +202,14 @@ class RtspSession:
                 return
 
     def _goodbye(self) -> None:
-        self._channels.close()
         player, recorder = self._methods.player, self._methods.recorder
         if player is not None:
+            if self._session.reason:
+                for track_id, data in player.goodbyes().items():
+                    self._channels.report(track_id, data, self._connection.sink)
             player.pause()
             if player.multicast is not None:
                 player.multicast.release(player.stream.path, self._session)
         if recorder is not None:
             recorder.close(self._session.reason or "the publisher left")
+        self._channels.close()
