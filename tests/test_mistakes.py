@@ -25,6 +25,7 @@ PORTS = (
     "http.listen",
     "webrtc.listen",
     "webrtc.listen_tcp",
+    "webrtc.listen_tls",
 )
 UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 # Root is who may do everything: without these rights it is like any other user.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.interop.binaries import path_of
+from tests.interop.process import Child, stop_all, wait_all
 from tests.interop.server import Penstock
 from tests.interop.tone import pitch
 from tests.machine import alone
@@ -23,6 +26,7 @@ from .chromium import chromium
 from .play import GOPS, TRANSCODED, origin
 from .proxy import proxy
 from .publisher import SOUND, TONE, publishing
+from .time_code import CLOCK, time_codes
 from .wall import watch_script
 
 HERE = Path(__file__).parent
@@ -255,38 +259,71 @@ def test_five_seconds_without_a_network(server: Penstock, page: Page) -> None:
         assert sessions() == before
 
 
-@pytest.mark.parametrize("carrier", ["rtsp", "rtmp", "hls", "webrtc"])
-def test_what_it_publishes_is_played(
-    carrier: str, published: str, server: Penstock, page: Page, work: Path
-) -> None:
-    if carrier == "webrtc":
-        assert begin(page, "Playing", "back", f"{origin(server)}/{published}/whep")["status"] == 201
-        check(watched(page, ["back"])["back"])
-        return
-    url = (
-        f"{origin(server)}/{published}.m3u8" if carrier == "hls" else server.endpoints.url(carrier, published)
-    )
-    sound = work / f"{carrier}.wav"
-    extra = ("-rtsp_transport", "tcp") if carrier == "rtsp" else ()
-    # FFmpeg 5 knows legacy FLV only: it gets AAC.
-    tool = path_of("ffmpeg" if carrier == "rtmp" else "ffmpeg-new")
-    argv = [tool, "-v", "error", "-y", *extra, "-i", url]
+def player(carrier: str, server: Penstock, path: str, sound: Path, gray: Path) -> list[str]:
+    """FFmpeg that writes two seconds of what it plays: each picture's brightness, and the sound."""
+    extra: tuple[str, ...] = ()
+    url = f"{origin(server)}/{path}.m3u8" if carrier == "hls" else ""
+    if carrier == "rtsp":
+        extra = ("-rtsp_transport", "tcp")
+    elif carrier == "srt":
+        url = f"{server.endpoints.url('srt', '').rstrip('/')}?streamid=read:{path}"
+    elif carrier == "rtmpdump":
+        url = "pipe:0"
+    url = url or server.endpoints.url(carrier, path)
+    # FFmpeg 5 and rtmpdump know legacy FLV only: they get AAC.
+    tool = path_of("ffmpeg" if carrier in ("rtmp", "rtmpdump") else "ffmpeg-new")
+    argv = [tool, "-nostdin", "-v", "error", "-y", *extra, "-i", url]
     # The pictures that come, and not each again for every tick of RTP's clock.
     # Of which two may come nearer than the stream's usual rate has them.
     argv += ["-map", "0:v", "-t", "2", "-fps_mode", "passthrough", "-enc_time_base", "1:90000"]
-    argv += ["-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"]
+    argv += ["-f", "rawvideo", "-pix_fmt", "gray", str(gray)]
     argv += ["-map", "0:a", "-t", "2", "-ac", "1", "-ar", "48000", "-f", "wav", str(sound)]
+    if carrier == "rtmpdump":
+        dump = [path_of("rtmpdump"), "-q", "--live", "-r", server.endpoints.url("rtmp", path), "-o", "-"]
+        return ["sh", "-c", f"{shlex.join(dump)} 2>/dev/null | {shlex.join(argv)}"]
+    return argv
+
+
+CARRIERS = ("rtsp", "rtmp", "rtmpdump", "srt", "hls")
+
+
+@pytest.fixture(scope="module")
+def taken(server: Penstock, published: str, work: Path) -> dict[str, Child]:
+    """The players of what the browser publishes, once all have ended; the page goes on by itself meanwhile."""
+    players: dict[str, Child] = {}
+    for carrier in CARRIERS:
+        argv = player(carrier, server, published, work / f"{carrier}.wav", work / f"{carrier}.gray")
+        players[carrier] = Child.start(carrier, argv, work / f"{carrier}.log")
+    wait_all(list(players.values()), 40)
+    stop_all(list(players.values()))
+    return players
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_what_it_publishes_is_played(
+    carrier: str, taken: dict[str, Child], server: Penstock, work: Path
+) -> None:
     with server.explained():
-        # The page goes on by itself while this waits.
-        done = subprocess.run(argv, capture_output=True, timeout=40, check=False)
-        assert not done.stderr, done.stderr
-        size = picture.WIDTH * picture.HEIGHT
-        frames = [picture.read(done.stdout[at : at + size]) for at in range(0, len(done.stdout), size)]
+        assert taken[carrier].words() == ""
+        shown, size = (work / f"{carrier}.gray").read_bytes(), picture.WIDTH * picture.HEIGHT
+        frames = [picture.read(shown[at : at + size]) for at in range(0, len(shown), size)]
         numbers = [frame[0] for frame in frames if frame is not None]
         assert len(frames) >= 40, len(frames)
         assert len(frames) - len(numbers) <= 1
         assert numbers == sorted(numbers)
-        assert abs(pitch(sound.read_bytes()[-96_000:]) - TONE) < 15
+        assert abs(pitch((work / f"{carrier}.wav").read_bytes()[-96_000:]) - TONE) < 15
+
+
+def test_what_it_publishes_it_plays(published: str, server: Penstock, page: Page) -> None:
+    """With a data channel in its offer as well, which is refused and costs nothing else (RFC 8829 5.3.1)."""
+    assert (
+        begin(page, "Playing", "back", f"{origin(server)}/{published}/whep", None, "udp", True)["status"]
+        == 201
+    )
+    check(watched(page, ["back"])["back"])
+    sdp = page.evaluate("Playing.all.back.told.sdp")
+    assert re.findall(r"m=(\w+) (\d+) ", sdp) == [("video", "9"), ("audio", "9"), ("application", "0")]
+    assert page.evaluate("Playing.all.back.channel.readyState") in ("connecting", "closed")
 
 
 def test_of_simulcast_each_reader_gets_one_layer(server: Penstock, page: Page, work: Path) -> None:
@@ -380,6 +417,35 @@ def showing(page: Page, name: str, wide: int) -> None:
     page.wait_for_function(
         "([name, wide]) => Playing.all[name].video.videoWidth === wide", arg=[name, wide], timeout=30_000
     )
+
+
+def test_a_time_code_moves_on_screenshots(server: Penstock, page: Page, work: Path) -> None:
+    """The number of the picture that is shown is told by comparing its time code with all that there are."""
+    url = server.endpoints.url("rtmp", "live/clock")
+    argv = [path_of("ffmpeg-new"), "-v", "error", "-re", "-f", "lavfi", "-i", CLOCK, *GOPS["1 s"]]
+    publisher = Child.start("clock", [*argv, "-pix_fmt", "yuv420p", "-f", "flv", url], work / "clock.log")
+    try:
+        live(server, "live/clock")
+        assert begin(page, "Playing", "clock", f"{origin(server)}/live/clock/whep")["status"] == 201
+        until(page, "peer.first !== null", "clock")
+        video = page.evaluate_handle("Playing.all.clock.video").as_element()
+        assert video is not None
+        shots: list[tuple[float, bytes]] = []
+        for number in range(2):
+            page.wait_for_timeout(1000)
+            video.screenshot(path=work / f"clock{number}.png")
+            shots.append((time.monotonic(), time_codes("-i", str(work / f"clock{number}.png"))[0]))
+    finally:
+        publisher.stop()
+    page.evaluate("Playing.all.clock.pc.close()")
+    codes = time_codes("-f", "lavfi", "-i", f"{CLOCK}:duration=10")
+    shown: list[int] = []
+    for _, code in shots:
+        away = [sum(map(ne, code, other)) for other in codes]
+        best, second = sorted(away)[:2]
+        assert 2 * best < second, (best, second)
+        shown.append(away.index(best))
+    assert abs((shown[1] - shown[0]) / 25 - (shots[1][0] - shots[0][0])) < 0.2, (shown, shots)
 
 
 def test_ffmpeg_publishes_by_whip(server: Penstock, page: Page, work: Path) -> None:

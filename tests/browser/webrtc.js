@@ -54,9 +54,10 @@ window.wayOf = wayOf;
 
 // A peer that plays: `video` shows it, and what is heard goes into an analyser.
 class Playing {
-  constructor(name, codec, way) {
+  constructor(name, codec, way, data = false) {
     this.way = way;
     this.pc = new RTCPeerConnection();
+    if (data) this.channel = this.pc.createDataChannel("data");
     this.stream = new MediaStream();
     this.video = document.createElement("video");
     Object.assign(this.video, { muted: true, autoplay: true, playsInline: true, srcObject: this.stream });

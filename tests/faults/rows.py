@@ -112,7 +112,7 @@ ROWS = {
     "M4": "pictures without end, half of all packets lost",
     "W1": "messages of STUN that are none",
     "W2": "checks without the password",
-    "W3": "storms of roles and nominations",
+    "W3": "storms of roles and nominations, consent that runs out",
     "W4": "DTLS before a check has passed",
     "W5": "fragments of handshakes",
     "W6": "lost flights, odd certificates and alerts",

@@ -1,12 +1,13 @@
 """Faults of WebRTC beside a canary: rows W1 to W12 of the list of bad inputs.
 
 Who does not know the password of an ICE session hears nothing; what is none of a peer's is dropped, and its stream goes on.
-That consent runs out (W3) is in tests/webrtc/test_whep.py, since it takes 30 s here.
 """
 
 from __future__ import annotations
 
+import json
 import random
+import select
 import socket
 import struct
 import time
@@ -25,6 +26,7 @@ from OpenSSL import SSL
 
 from penstock_formats.rtcp import ReceiverReport, encode_rtcp
 from penstock_webrtc.dtls import Dtls, Identity
+from penstock_webrtc.ice import CONSENT_SECONDS
 from penstock_webrtc.server import make_identity
 from penstock_webrtc.srtp import Srtp
 from penstock_webrtc.stun import Attribute
@@ -45,6 +47,14 @@ def broadcast(faults: Rig) -> Iterator[Broadcast]:
     with Broadcast(faults.server) as running:
         running.goes_on()
         yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def silent(faults: Rig, broadcast: Broadcast) -> Iterator[tuple[WebrtcPeer, datetime]]:
+    """Who plays, and says nothing any more from the first test on; since when."""
+    with whep(faults, broadcast) as peer:
+        peer.connect().plays()
+        yield peer, datetime.now(UTC)
 
 
 def whep(faults: Rig, broadcast: Broadcast, **changes: Any) -> WebrtcPeer:
@@ -594,3 +604,32 @@ def test_W11_offers_without_end_of_who_never_connects(faults: Rig, broadcast: Br
             assert time.monotonic() < deadline, last
             time.sleep(0.1)
         broadcast.goes_on()
+
+
+def test_W3_who_says_no_more_that_it_wants_media_gets_none(
+    faults: Rig, broadcast: Broadcast, silent: tuple[WebrtcPeer, datetime]
+) -> None:
+    """RFC 7675 5.1; the player of the broadcast says so now and then, and goes on."""
+    peer, since = silent
+
+    def ends() -> list[dict[str, Any]]:
+        lines = (json.loads(raw) for raw in faults.server.raw_log() if b"no check of ICE in 30 s" in raw)
+        return [line for line in lines if line["event"] == "session closed"]
+
+    wait = CONSENT_SECONDS - (datetime.now(UTC) - since).total_seconds()
+    time.sleep(max(0.0, wait - 2))
+    deadline = time.monotonic() + 5
+    while not ends():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (line,) = ends()
+    assert -0.5 < (datetime.fromisoformat(line["timestamp"]) - since).total_seconds() - CONSENT_SECONDS < 2
+    while select.select([peer.client.sock], [], [], 0)[0]:
+        peer.client.sock.recv(65_536)
+    with faults.watched():
+        assert peer.ended
+        assert peer.hears(0.2) == []
+        peer.client.send(peer.client.check())
+        assert peer.hears(0.2) == []
+        broadcast.goes_on()
+    assert len(ends()) == 1

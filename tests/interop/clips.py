@@ -146,7 +146,7 @@ CLIPS = {
             ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "25"),
             OPUS,
         ),
-        Clip("webrtc", ("h264", "opus"), X264_PLAIN, OPUS, seconds=4),
+        Clip("webrtc", ("h264", "opus"), X264_PLAIN, OPUS),
         Clip("short", ("h264", "aac"), X264_JOINABLE, AAC, seconds=4),
         Clip("audio-only", ("aac",), (), AAC),
         Clip("video-only", ("h264",), X264_JOINABLE),

@@ -34,6 +34,7 @@ SETTINGS = (
     "http.listen=127.0.0.1:0",
     "webrtc.listen=127.0.0.1:0",
     "webrtc.listen_tcp=127.0.0.1:0",
+    "webrtc.listen_tls=127.0.0.1:0",
     "http.listen_tls=127.0.0.1:0",
     "transcode.enabled=false",
 )

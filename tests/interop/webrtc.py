@@ -1,4 +1,4 @@
-"""Peers of WebRTC that nobody here wrote: GStreamer's webrtcbin, aiortc and FFmpeg publish by WHIP, aiortc plays by WHEP."""
+"""Peers of WebRTC that nobody here wrote: GStreamer's webrtcbin, aiortc and FFmpeg publish, the first two play as well."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class GstWhip(Publisher):
         return clip.base
 
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
-        return [SYSTEM_PYTHON, str(HERE / "gst_webrtc.py"), url, str(clip.file(self.container(clip)))]
+        file = str(clip.file(self.container(clip)))
+        return [SYSTEM_PYTHON, str(HERE / "gst_webrtc.py"), "publish", url, file]
 
 
 @frozen
@@ -66,12 +67,8 @@ class FFmpegWhip(Publisher):
         ]
 
 
-@frozen
-class AiortcWhep(Player):
-    """aiortc."""
-
-    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
-        return [sys.executable, str(HERE / "aiortc_peer.py"), "play", url, str(work)]
+class Whep(Player):
+    """A peer that writes down what it plays."""
 
     def frames(self, work: Path) -> FrameList:
         lines = [line.split() for line in (work / "audio.txt").read_text().splitlines()]
@@ -79,9 +76,28 @@ class AiortcWhep(Player):
         return FrameList(read_frames(work / "video.h264", work).video, FrameTrack("audio", "opus", sound))
 
 
+@frozen
+class AiortcWhep(Whep):
+    """aiortc."""
+
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        return [sys.executable, str(HERE / "aiortc_peer.py"), "play", url, str(work)]
+
+
+@frozen
+class GstWhep(Whep):
+    """webrtcbin."""
+
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        return [SYSTEM_PYTHON, str(HERE / "gst_webrtc.py"), "play", url, str(work)]
+
+
 PUBLISHERS = (
     GstWhip("webrtcbin", "whip", ("gst-webrtc",), CODECS),
     AiortcWhip("aiortc", "whip", ("aiortc",), CODECS),
     FFmpegWhip("ffmpeg new", "whip", ("ffmpeg-new",), CODECS),
 )
-PLAYERS = (AiortcWhep("aiortc", "whep", ("aiortc",), CODECS, RULES),)
+PLAYERS = (
+    AiortcWhep("aiortc", "whep", ("aiortc",), CODECS, RULES),
+    GstWhep("webrtcbin", "whep", ("gst-webrtc",), CODECS, RULES),
+)

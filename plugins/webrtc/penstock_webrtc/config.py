@@ -38,8 +38,14 @@ class WebrtcConfig:
         "empty: neither.",
         validator=is_listen,
     )
+    listen_tls: str = option(
+        ":5349",
+        "Address and port of TURN over TLS, where server.certificate is set; empty: none.",
+        validator=is_listen,
+    )
     turn: bool = option(
-        True, "Whether webrtc.listen_tcp serves TURN; it relays to webrtc.listen, and to nothing else."
+        True,
+        "Whether webrtc.listen_tcp and webrtc.listen_tls serve TURN; it relays to webrtc.listen, and to nothing else.",
     )
     turn_secret: str = option(
         "",

@@ -10,12 +10,15 @@ from penstock_webrtc.candidate import Candidate, host_candidates, mapped_candida
 
 
 class Reach:
-    """Our addresses, the UDP port of media, and the port of media over TCP and of TURN, where there is one."""
+    """Our addresses, the UDP port of media, and where there are any, that of media over TCP and TURN, and of TURN over TLS."""
 
-    def __init__(self, addresses: Iterable[str], port: int, tcp_port: int | None) -> None:
+    def __init__(
+        self, addresses: Iterable[str], port: int, tcp_port: int | None, tls_port: int | None = None
+    ) -> None:
         self._addresses = tuple(dict.fromkeys(addresses))
         self._port = port
         self._tcp_port = tcp_port
+        self._tls_port = tls_port
         # Peers on this machine reach it over the loopback first of all.
         self._local = tuple(dict.fromkeys(["127.0.0.1", *self._addresses]))
         self._mapped: tuple[Peer, ...] = ()
@@ -48,17 +51,21 @@ class Reach:
         """The addresses and ports of ours that a client of TURN at `host` may send to; there are no others."""
         return self._places[_is_near(host)]
 
-    def turn_urls(self, host: str) -> Sequence[str]:
-        """TURN URIs (RFC 7065), over UDP and over TCP: of one address of each family, that outside where there is one."""
+    def turn_urls(self, host: str, name: str = "") -> Sequence[str]:
+        """TURN URIs (RFC 7065), over UDP and over TCP: of one address of each family, that outside where there is one.
+
+        And over TLS of `name`, under which the peer has found our certificate to be good.
+        """
         first: dict[bool, str] = {}
         outside = () if _is_near(host) else self._mapped
         for address in (*(address for address, _ in outside), *self._own(host)):
             first.setdefault(":" in address, f"[{address}]" if ":" in address else address)
+        secure = [f"turns:{name}:{self._tls_port}?transport=tcp"] if name and self._tls_port else []
         return [
             f"turn:{address}:{self._tcp_port}?transport={transport}"
             for address in first.values()
             for transport in ("udp", "tcp")
-        ]
+        ] + secure
 
 
 def _is_near(host: str) -> bool:

@@ -83,6 +83,13 @@ def _open_second(config: WebrtcConfig) -> _Second:
         return _Second(listeners, datagrams, number, endpoints)
 
 
+def _open_secure(config: WebrtcConfig) -> tuple[Sequence[socket.socket], Endpoint]:
+    """What listens on ``webrtc.listen_tls``."""
+    host, number = parse_listen(config.listen_tls)
+    listeners = open_listener(host, number, what="WebRTC", key="webrtc.listen_tls")
+    return listeners, Endpoint("webrtc-turns", host or "", listeners[0].getsockname()[1], "tcp")
+
+
 class WebrtcService:
     """Everything that is not HTTP: the ports, and who looks after the peers."""
 
@@ -108,9 +115,19 @@ class WebrtcService:
                 for one in (*second.listeners, second.datagrams):
                     stack.enter_context(one or nullcontext())
                 endpoints += second.endpoints
-            reach = Reach(addresses, port.number, second.number if second else None)
             secret = config.turn_secret.encode() or SystemRandom().randbytes(32)
             turn = TimedCredentials(secret) if second and second.datagrams else None
+            secure = _open_secure(config) if turn and config.listen_tls and server.has_tls else None
+            if secure is not None:
+                for one in secure[0]:
+                    stack.enter_context(one)
+                endpoints.append(secure[1])
+            reach = Reach(
+                addresses,
+                port.number,
+                second.number if second else None,
+                secure[1].port if secure else None,
+            )
             shared = Shared(server, config, port, make_identity(), reach, turn)
             try:
                 share(server, shared)
@@ -124,6 +141,11 @@ class WebrtcService:
                         relay = Relay(port, reach, turn) if turn else None
                         serve = partial(serve_link, server, port, relay)
                         tasks.start_soon(server.serve_tcp, second.listeners, "webrtc-tcp", serve)
+                        if secure is not None:
+                            tls = server.tls_context()
+                            tasks.start_soon(
+                                partial(server.serve_tcp, secure[0], "webrtc-tcp", serve, tls=tls)
+                            )
                         if relay and second.datagrams:
                             tasks.start_soon(relay.run, second.datagrams, server.poller)
                             tasks.start_soon(relay.watch)

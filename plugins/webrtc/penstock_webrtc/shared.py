@@ -76,13 +76,16 @@ class Shared:
     def _text(self, size: int) -> str:
         return "".join(self.random.choices(_UFRAG, k=size))
 
-    def ice_servers(self, host: str) -> list[tuple[str, str]]:
-        """What a peer at `host` is told of servers that it may use (RFC 9725 4.6): our own TURN server, and those configured."""
+    def ice_servers(self, host: str, name: str) -> list[tuple[str, str]]:
+        """What a peer at `host` is told of servers that it may use (RFC 9725 4.6): our own TURN server, and those configured.
+
+        `name` is the one by which it came over TLS, empty where it did not.
+        """
         found: list[str] = []
         if self.turn is not None:
-            name, password = self.turn.issue(time.time(), self._text(8))
-            secrets = f'username="{name}"; credential="{password}"; credential-type="password"'
-            found = [f'<{url}>; rel="ice-server"; {secrets}' for url in self.reach.turn_urls(host)]
+            user, password = self.turn.issue(time.time(), self._text(8))
+            secrets = f'username="{user}"; credential="{password}"; credential-type="password"'
+            found = [f'<{url}>; rel="ice-server"; {secrets}' for url in self.reach.turn_urls(host, name)]
         found += [f'<{url}>; rel="ice-server"' for url in self.config.ice_servers]
         return [("link", value) for value in found]
 

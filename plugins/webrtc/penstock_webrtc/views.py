@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from urllib.parse import quote
@@ -37,6 +38,9 @@ SDP = "application/sdp"
 MAX_OFFER = 128 << 10
 """Bytes of a body: the largest offers of browsers have 30 KiB."""
 
+# RFC 3986 3.2: host and port, as far as a URI of TURN has them as well.
+_AUTHORITY = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
+
 Made = tuple[Media, dict[str, Section]]
 Make = Callable[[Session, StreamPath, Offer, Request], Awaitable[Made]]
 
@@ -69,7 +73,7 @@ class Views:
     def options(self, request: Request) -> Headers:
         """What is told before an offer is made, since browsers do not change their ICE servers later (RFC 9725 4.6)."""
         try:
-            return shared_of(self._server).ice_servers(_host(request))
+            return shared_of(self._server).ice_servers(_host(request), _secure_name(request))
         except UserError:
             return ()  # who makes an offer is told why
 
@@ -134,7 +138,10 @@ class Views:
         except BaseException as e:
             waiting()
             release()
-            self._server.close_session(session, e)
+            left = isinstance(e, anyio.get_cancelled_exc_class()) and not self._server.stopping
+            self._server.close_session(
+                session, Closed("the peer left before it had an answer") if left else e
+            )
             if isinstance(e, Unacceptable):
                 await request.respond(406, f"{e}\n".encode())
                 return
@@ -147,7 +154,7 @@ class Views:
         )
         resource = f"{request.root}/{quote(path, safe='/')}/{what}/{token}"
         headers = [("location", resource), ("etag", _etag(peer)), ("accept-patch", CONTENT_TYPE)]
-        headers += shared.ice_servers(host)
+        headers += shared.ice_servers(host, _secure_name(request))
         await request.respond(201, answer, content_type=SDP, headers=headers)
 
     async def _run(
@@ -226,6 +233,12 @@ def _path(request: Request) -> StreamPath:
 
 def _host(request: Request) -> str:
     return request.address.rpartition(":")[0].strip("[]")
+
+
+def _secure_name(request: Request) -> str:
+    """The name or address by which the peer came over TLS; empty where it did not, or says what is none."""
+    found = _AUTHORITY.fullmatch(request.headers.get("host", "")) if request.secure else None
+    return found[1] if found is not None else ""
 
 
 def _etag(peer: Peer) -> str:

@@ -20,19 +20,21 @@ FAR_NS = 5 * NS
 """Reports that put tracks further apart than they arrive are not believed: no sender interleaves that coarsely."""
 ARRIVALS = 64
 """Frames of which the least delayed tells how a track arrives: 1.3 to 2.6 s."""
+REPORTS_NS = 10 * NS
+"""Reports of so long, by the sender's wall clock, of which the least late counts: clocks drift by a millisecond in that."""
+MAX_REPORTS = 64
+"""And no more than these: who reports more often than six times a second floods."""
 
 
 class TrackClock:
     """One track's RTP clock. Times are unwrapped ticks of its `rate`, arrivals ns of any steady clock."""
 
-    __slots__ = ("_decoded", "_delays", "_depth", "_waiting", "began", "first", "rate", "report", "shift")
+    __slots__ = ("_decoded", "_delays", "_depth", "_reports", "_waiting", "began", "first", "rate", "shift")
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
         self.shift: int | None = None
         """What to add to its ticks to be on the clock of all tracks; None until it is placed."""
-        self.report: tuple[int, int] | None = None
-        """The last sender report: wall time in ns, and the ticks it stands for."""
         self.began: int | None = None
         """When its first frame came."""
         self.first = 0
@@ -40,6 +42,7 @@ class TrackClock:
         self._waiting: list[int] = []
         self._decoded: deque[int] = deque(maxlen=MAX_REORDER)
         self._delays: deque[int] = deque(maxlen=ARRIVALS)
+        self._reports: deque[tuple[int, int]] = deque(maxlen=MAX_REPORTS)
 
     def frame(self, ticks: int, arrival: int, declared: int = 0) -> None:
         """A frame that is shown at `ticks` came in; its codec's config says that at most `declared` are reordered.
@@ -67,6 +70,31 @@ class TrackClock:
         began = self.began or 0
         return min(self._delays, default=began - to_ns(self.first, self.rate))
 
+    def reported(self, at: int, ticks: int) -> None:
+        """A sender report: at the wall time `at`, in ns, it was `ticks`."""
+        reports = self._reports
+        if reports and at <= reports[-1][0]:
+            # Its clock was set back: what it said before is of another time.
+            reports.clear()
+        while len(reports) > 1 and at - reports[0][0] > REPORTS_NS:
+            reports.popleft()
+        reports.append((at, ticks))
+
+    @property
+    def report(self) -> tuple[int, int] | None:
+        """The least late of the last sender reports: wall time in ns, and the ticks it stands for.
+
+        Some senders (aiortc, GStreamer) tell when a frame went out, and that is later than they would have it where they
+        were held up, by 130 ms on a busy machine; none tells it too early.
+        """
+        return min(self._reports, key=lambda told: told[0] - to_ns(told[1], self.rate), default=None)
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether another report says what the least late one does."""
+        offsets = sorted(at - to_ns(ticks, self.rate) for at, ticks in self._reports)
+        return len(offsets) > 1 and offsets[1] - offsets[0] < STEP_NS
+
     def wall(self, ticks: int) -> int | None:
         """The sender's wall time at `ticks`; None without a report."""
         if self.report is None:
@@ -85,7 +113,7 @@ class TrackClock:
         """A new numbering (another SSRC): nothing of the old one holds, but who waits already waits no longer for it."""
         if self.shift is not None:
             self.shift = self.began = None
-        self.report = None
+        self._reports.clear()
         self._depth = 0
         self._waiting.clear()
         self._decoded.clear()
@@ -149,8 +177,8 @@ class Alignment:
     def correct(self) -> int:
         """Move tracks forwards, never back, to where new reports put them; by how many ns, 0 for not at all.
 
-        The first reports of all tracks are believed at once, later ones when the next agree: between the reports of two
-        tracks the sender's clock may have been set.
+        Reports are believed when a second one of each track agrees: one may have been late. Later ones are when the next agree:
+        between the reports of two tracks the sender's clock may have been set.
         """
         clocks = [c for c in self.clocks if c.shift is not None]
         if len(clocks) < 2 or any(c.report is None for c in clocks):
@@ -165,8 +193,11 @@ class Alignment:
         }
         least = min(errors.values())
         error = max(errors.values()) - least
-        sure = not self._settled or (self._doubt is not None and abs(error - self._doubt) < STEP_NS)
-        self._settled, self._doubt = True, error
+        if not self._settled:
+            sure = self._settled = all(c.confirmed for c in clocks)
+        else:
+            sure = self._doubt is not None and abs(error - self._doubt) < STEP_NS
+        self._doubt = error
         if origin is None or not sure or not STEP_NS < error < FAR_NS:
             return 0
         self._origin = origin + least

@@ -181,7 +181,7 @@ class TrackIngest:
         if self.statistics is not None:
             self.statistics.sender_report(report, now)
         if report.ntp:
-            self.clock.report = ntp_to_ns(report.ntp), unwrap_timestamp(report.rtp_time, self._ticks)
+            self.clock.reported(ntp_to_ns(report.ntp), unwrap_timestamp(report.rtp_time, self._ticks))
             self._ingest.reported(now)
 
 
