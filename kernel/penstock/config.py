@@ -108,9 +108,9 @@ _NO_TABLE = PluginTable()
 
 
 def default_file() -> Path | None:
-    """``penstock.toml`` in the working directory, if it is there."""
+    """``penstock.toml`` in the working directory, if it is there: also where it is none that can be read, which is then said."""
     path = Path("penstock.toml")
-    return path if path.is_file() else None
+    return path if os.path.lexists(path) else None
 
 
 def load(

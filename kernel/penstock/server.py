@@ -127,6 +127,8 @@ class Server:
             await self.services.stop_all()
             while len(self.sessions):
                 await anyio.sleep(0.01)
+                # Also those that began since, by what their peers had asked before.
+                await kick_in_turns((s for s in self.sessions if not s.reason), "the server is stopping")
         self.services.report_unfinished()
         if self._drained > MAX_DRAIN_LINES:
             self.log.info("sessions closed", sessions=self._drained, reason="the server is stopping")

@@ -429,3 +429,7 @@ def test_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_file() is None
     (tmp_path / "penstock.toml").touch()
     assert default_file() == Path("penstock.toml")
+    (tmp_path / "penstock.toml").unlink()
+    # What cannot be read is told by who reads it, and not passed over.
+    (tmp_path / "penstock.toml").symlink_to("nowhere")
+    assert default_file() == Path("penstock.toml")

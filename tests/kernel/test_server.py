@@ -7,6 +7,7 @@ import socket
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -246,6 +247,39 @@ async def until_closed(sock: socket.socket) -> None:
             assert sock.recv(1) == b""
         except ConnectionResetError:
             pass
+
+
+async def test_a_session_that_begins_while_the_server_stops_is_not_waited_for() -> None:
+    """As that of an HLS viewer, whose request had come before."""
+    ended: list[str] = []
+
+    class Late(Plugin):
+        name = "late"
+
+        @hookimpl
+        def session_closed(self, session: Session, reason: str, server: penstock.Server) -> None:
+            if session.protocol == "echo":
+                server.spawn(partial(self.work, server))
+            else:
+                ended.append(reason)
+
+        async def work(self, server: penstock.Server) -> None:
+            session = server.open_session("late", "127.0.0.1:1")
+            with anyio.CancelScope() as scope:
+                session.ends(scope)
+                await anyio.sleep_forever()
+            server.close_session(session)
+
+    plugins = PluginSet.discover([Echo(), Late()], installed=False)
+    async with penstock.Server(plugins=plugins) as server:
+        peer = socket.create_connection(("127.0.0.1", port_of(server)))
+        with anyio.fail_after(3):
+            while not len(server.sessions):
+                await anyio.sleep(0.01)
+        began = anyio.current_time()
+    peer.close()
+    assert anyio.current_time() - began < 5
+    assert ended == ["the server is stopping"]
 
 
 async def test_whoever_is_told_of_a_session_is_told_of_its_end() -> None:
