@@ -17,11 +17,22 @@ HOST = "10.99.0.1"
 
 @contextlib.contextmanager
 def bad_link(
-    *, rtt: float, loss: float, jitter: float = 0.0, burst: int = 0, seed: int = 1
+    *,
+    rtt: float,
+    loss: float,
+    jitter: float = 0.0,
+    burst: int = 0,
+    seed: int = 1,
+    rate: float = 0.0,
+    queue: int = 1000,
 ) -> Generator[None]:
-    """RTT and jitter in ms (which puts packets out of order), loss in % of either way, alone or in bursts of that mean."""
+    """RTT and jitter in ms (which puts packets out of order), loss in % of either way, alone or in bursts of that mean.
+
+    `rate` in Mbit/s is what it carries either way, with a queue of so many packets in front; 0 is without a bound.
+    """
     command = [sys.executable, str(TUNNETEM), "--delay", str(rtt / 2), "--loss", str(loss / 100)]
     command += ["--jitter", str(jitter), "--burst", str(burst), "--seed", str(seed)]
+    command += ["--rate", str(rate), "--queue", str(queue)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()

@@ -69,5 +69,9 @@ class WebrtcConfig:
         "directly.",
         validator=_are_servers,
     )
+    pacing: bool = option(
+        True,
+        "Whether large pictures are spread over up to 0.2 s for viewers who join or lose packets; others get them at once.",
+    )
     start: Literal["key", "live"] = start_option()
     max_backlog_seconds: float | None = backlog_option()

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from attrs import define, field
 
 from penstock.media import NS, CodecConfig, Track
 from penstock.registry import INFO, Registry, VideoInfo
+from penstock_webrtc.rate import Rate
 
-RATE_NS = 2 * NS
-"""What a rate is the mean of: a key frame among the pictures until the next."""
-LEAST_NS = NS // 2
 ALIVE_NS = 2 * NS
 """After so long without a picture a layer is not sent any more: browsers stop the largest where they lack bandwidth."""
-HEADERS = 40
-"""Bytes that each packet has besides its payload: header, extensions and tag."""
 
 
 @define(eq=False)
@@ -25,32 +20,23 @@ class Layer:
 
     track: Track
     pixels: int = 0
-    began: int = 0
     seen: int = 0
     _config: CodecConfig | None = None
-    _frames: deque[tuple[int, int]] = field(factory=lambda: deque[tuple[int, int]](maxlen=1024))
-    _octets: int = 0
+    _rate: Rate = field(factory=Rate)
 
-    def frame(self, registry: Registry, track: Track, octets: int, time: int) -> None:
-        """One of its pictures, in packets of so many bytes."""
-        frames = self._frames
-        if not frames or time - self.seen > ALIVE_NS:
-            frames.clear()
-            self._octets, self.began = 0, time
+    def frame(self, registry: Registry, track: Track, payloads: Sequence[bytes], time: int) -> None:
+        """One of its pictures."""
+        if time - self.seen > ALIVE_NS:
+            self._rate = Rate()
         self.track, self.seen = track, time
         if track.config is not self._config:
             self._config, self.pixels = track.config, _pixels(registry, track)
-        if len(frames) == frames.maxlen:
-            self._octets -= frames.popleft()[1]
-        frames.append((time, octets))
-        self._octets += octets
-        while time - frames[0][0] >= RATE_NS:
-            self._octets -= frames.popleft()[1]
+        self._rate.frame(payloads, time)
 
     @property
     def rate(self) -> float:
         """Bits a second."""
-        return 8 * NS * self._octets / max(LEAST_NS, min(RATE_NS, self.seen - self.began))
+        return self._rate.value
 
 
 class Layers:
@@ -64,12 +50,12 @@ class Layers:
     def __contains__(self, track_id: int) -> bool:
         return track_id in self._layers
 
-    def frame(self, track: Track, payloads: Iterable[bytes], time: int) -> None:
+    def frame(self, track: Track, payloads: Sequence[bytes], time: int) -> None:
         """A picture was written."""
         layer = self._layers.get(track.id)
         if layer is not None:
             self._time = max(self._time, time)
-            layer.frame(self._registry, track, sum(len(payload) + HEADERS for payload in payloads), time)
+            layer.frame(self._registry, track, payloads, time)
 
     @property
     def alive(self) -> list[Layer]:

@@ -13,6 +13,7 @@ from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.rtp import RTP, Packetizer, SampledPacketizer
 from penstock_webrtc.layers import Layers
+from penstock_webrtc.rate import Rate
 
 MAX_PAYLOAD = 1160
 """Bytes of an RTP payload: with all headers, the tag and what a retransmission adds 1250 over IPv6, which every path takes."""
@@ -62,6 +63,8 @@ class PayloadMuxer:
 
     def __init__(self, registry: Registry, tracks: Iterable[Track], layers: Sequence[Track] = ()) -> None:
         self.layers = Layers(registry, layers)
+        self.rate = Rate()
+        """Of all pictures."""
         self._registry = registry
         self.left_out: dict[int, str] = {}
         """Tracks that came too late, and why their readers do not get them."""
@@ -116,6 +119,8 @@ class PayloadMuxer:
                 total += source.packetizer.ticks(payload)
                 later.append(total)
             ticks = tuple(later)
+        if video:
+            self.rate.frame(payloads, event.dts)
         key = event.key and event.track.id == self._leader
         if event.track.id in self.layers:
             self.layers.frame(event.track, payloads, event.dts)

@@ -10,7 +10,7 @@ import anyio
 
 from penstock.alternatives import Alternatives
 from penstock.feed import Reader
-from penstock.media import Frame, Kind, Track
+from penstock.media import NS, Frame, Kind, Track
 from penstock.publisher import Publisher
 from penstock.registry import INFO
 from penstock.ring import Unit
@@ -37,11 +37,14 @@ from penstock_webrtc.layered import Layered
 from penstock_webrtc.muxer import PayloadMuxer, PayloadUnit
 from penstock_webrtc.negotiation import Played, layers_of
 from penstock_webrtc.numbering import Numbering
+from penstock_webrtc.pacer import Pacer
 from penstock_webrtc.playout import EXTENSION, Playout
 from penstock_webrtc.route import Route, RouteSink
 from penstock_webrtc.sender import Sender
 from penstock_webrtc.srtp import Srtp
 
+PACED_NS = 30 * NS
+"""So long after it was sent something again large pictures are spread out for a viewer."""
 PRESSED = 32
 """What came before the reader did is shown so many times faster: pictures up to now at once, and no delay that stays."""
 FEEDBACK = ("nack", "nack pli", "ccm fir")
@@ -126,7 +129,9 @@ class Player:
         self._reader: Reader | None = None
         self._sink: RouteSink | None = None
         self._srtp: Srtp | None = None
+        self._pacer: Pacer | None = None
         self._repeated = 0
+        self._repeated_at = -PACED_NS
         bits = random.getrandbits
         # RFC 3711 3.3.1: numbers begin in the lower half, so that a lost first packet does not hide that they wrapped.
         self._senders = {
@@ -178,8 +183,14 @@ class Player:
             # Which layer it begins with says the feed.
             del self._senders[layered.sender.played.track.id]
         self._live = stream.last_time
-        self._sink = RouteSink(route, self._stamp, self._server.spawn)
-        self._reader = feed.attach(self._sink, self._session, start=self._config.start)
+        self._sink = sink = RouteSink(route, self._stamp, self._server.spawn)
+        if self._config.pacing and isinstance(feed.muxer, PayloadMuxer):
+            # Nothing is known of its link yet, and what it begins with is much.
+            rate = feed.muxer.rate
+            self._pacer = sink.pacer = Pacer(
+                sink.send, lambda: self._carried or rate.value, self._server.spawn
+            )
+        self._reader = feed.attach(sink, self._session, start=self._config.start)
         if layered is not None:
             # The reader counts all layers.
             self._session.count_out = lambda: sum(sender.octets for sender in self._by_ssrc.values())
@@ -216,6 +227,8 @@ class Player:
         layered, srtp, sink = self._layered, self._srtp, self._sink
         if layered is not None and srtp is not None and sink is not None and (octets := layered.tick(now)):
             sink.send(layered.sender.padding(srtp, octets))
+        if sink is not None:
+            self._spread(sink, now)
         return None
 
     def close(self, reason: str) -> None:
@@ -230,6 +243,23 @@ class Player:
         goodbye = Goodbye(tuple(self._by_ssrc))
         self._sink.send([self._srtp.protect_rtcp(encode_rtcp([self._empty_report(), goodbye]))])
         self._sink.close(reason)
+
+    @property
+    def _carried(self) -> float | None:
+        """Bits a second that its link is known to carry."""
+        return self._layered.choosing.estimator.rate if self._layered is not None else None
+
+    def _spread(self, sink: RouteSink, now: int) -> None:
+        """Spread large pictures out while it begins, and where its link has shown that it does not take everything at once."""
+        if self._carried is not None or now - self._repeated_at < PACED_NS:
+            sink.pacer = self._pacer
+        elif (
+            sink.pacer is not None
+            and not sink.pacer.waits
+            and self._reader is not None
+            and self._reader.state == "ready"
+        ):
+            sink.pacer = None
 
     def _empty_report(self) -> SenderReport:
         """RFC 3550 6.1: a compound begins with a report."""
@@ -275,4 +305,6 @@ class Player:
             return
         found = sender.repeat(self._srtp, nack, now)
         self._repeated += len(found)
+        if found:
+            self._repeated_at, self._sink.pacer = now, self._pacer
         self._sink.send(found)

@@ -13,6 +13,7 @@ from penstock.ring import Unit
 from penstock.sink import Spawn
 from penstock.udp import send_all
 from penstock_webrtc.ice import Address
+from penstock_webrtc.pacer import Pacer
 
 
 class Route(Protocol):
@@ -80,9 +81,23 @@ class RouteSink(StampSink):
     ) -> None:
         super().__init__(route.sock, route.address, stamp, spawn)
         self.route = route
+        self.pacer: Pacer | None = None
+        """By which pictures go, while the peer's link may not take large ones at once."""
 
     def emit(self, units: Sequence[Unit]) -> None:
-        self.route.send(self.stamp(units))
+        pacer = self.pacer
+        if pacer is None:
+            self.route.send(self.stamp(units))
+            return
+        if sound := [unit for unit in units if not unit.video]:
+            self.route.send(self.stamp(sound))
+        if pictures := [unit for unit in units if unit.video]:
+            pacer.put(self.stamp(pictures))
+
+    def close(self, reason: str) -> None:
+        if self.pacer is not None:
+            self.pacer.clear()
+        super().close(reason)
 
     def send(self, datagrams: Sequence[bytes]) -> None:
         self.route.send(datagrams)
