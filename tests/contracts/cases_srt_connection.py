@@ -71,6 +71,8 @@ def talk(sequence: int) -> list[bytes]:
         step(TAKE, b"\0\x40") + nak((0, 63)) + step(TAKE, b"\0\x20") + wait(1200) + step(TAKE, b"\0\2")
         + wait(1300) + ack(97, 20_000_000, 1, 1),
         step(TAKE, b"\0\x64") + step(TAKE, b"\0\x64") + nak((150, 170)),
+        step(TAKE, b"\0\5") + ack(2, 40_000, 5, 100, 50, 60, 70) + nak((3, 4)) + ack(3, 40_000, 5, 100, 50, 60, 70)
+        + wait(20) + ack(5, 40_000, 5, 100, 50, 60, 70) + ack(9, 40_000, 5, 100, 50, 60, 70),
         step(TAKE, b"\0\x64") + step(TAKE, b"\0\x64") + nak((136, 199)) + nak((150, 170)) + wait(1)
         + step(TAKE, b"\0\3") + wait(1),
         control(ControlType.SHUTDOWN) + at(0) + step(TAKE, b"\0\1") + step(CLOSE) + wait(1),
@@ -122,7 +124,8 @@ def _encrypted(mode: Mode) -> list[bytes]:
         sealed(1000, mode) + sealed(1001, mode) + sealed(1003, mode) + sealed(1002, mode, RETRANSMITTED)
         + wait(200),
         data_packet(1000, 5, EVEN << KEY_SHIFT, b"") + data_packet(1001, 5, EVEN << KEY_SHIFT, bytes(20)),
-        step(TAKE, b"\0\3") + wait(10),
+        step(TAKE, b"\0\3") + wait(10) + control(ControlType.ACK, Acknowledgement(1001, 4, 5, 6, 7, 8, 9).build(), 1),
+        step(TAKE, b"\0\1") + control(ControlType.ACK, Acknowledgement(1001, 4, 5, 6, 7, 8, 9).build(), 1),
     ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from penstock_srt.key_material import KeyMaterial, encrypting_key
 from penstock_srt.keyring import EVEN, Keyring
 from penstock_srt.listener import Accepted, Listener, Requested
 from penstock_srt.packet import (
+    FULL_ACK,
     HEADER,
     KEY_SHIFT,
     SOLO,
@@ -183,7 +184,12 @@ def converse(sequence: int, mode: Mode | None = None) -> Callable[[bytes], list[
                 now += _number(argument, 7000) * MS
                 connection.handle_timeout(now)
             elif kind in (SEND, ELSEWHERE):
-                connection.receive_datagrams((argument,), now)
+                # As a port does it.
+                answer = connection.answer(argument, now) if len(argument) == FULL_ACK.size else None
+                if answer is not None:
+                    found.append(answer)
+                else:
+                    connection.receive_datagrams((argument,), now)
             elif kind == TAKE:
                 found += connection.send([b"payload"] * _number(argument, 100), now)
             else:
