@@ -71,6 +71,9 @@ def talk(sequence: int) -> list[bytes]:
         step(TAKE, b"\0\x40") + nak((0, 63)) + step(TAKE, b"\0\x20") + wait(1200) + step(TAKE, b"\0\2")
         + wait(1300) + ack(97, 20_000_000, 1, 1),
         step(TAKE, b"\0\x64") + step(TAKE, b"\0\x64") + nak((150, 170)),
+        step(TAKE, b"\0\x64") + nak((90, 99)) + step(TAKE, b"\0\x64") * 4,
+        step(TAKE, b"\0\x40") + nak((0, 63)) + wait(200) + nak((0, 63)) + wait(10),
+        step(TAKE, b"\0\5") + ack(1, 2000, 100, 100, 50, 60, 70) + nak((3, 3)) + wait(19) + nak((3, 3)) + wait(5) + wait(5),
         step(TAKE, b"\0\5") + ack(2, 40_000, 5, 100, 50, 60, 70) + nak((3, 4)) + ack(3, 40_000, 5, 100, 50, 60, 70)
         + wait(20) + ack(5, 40_000, 5, 100, 50, 60, 70) + ack(9, 40_000, 5, 100, 50, 60, 70),
         step(TAKE, b"\0\x64") + step(TAKE, b"\0\x64") + nak((136, 199)) + nak((150, 170)) + wait(1)

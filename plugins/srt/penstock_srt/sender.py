@@ -142,8 +142,7 @@ class Sender:
             return
         if sequence > first:
             buffer.acknowledge(sequence)
-            if sequence - self._forgotten >= FORGET_PACKETS:
-                self._forget()
+            self._forget()
         if rtt is not None:
             self.round_trip.take(rtt * 1000)
             self.window = available
