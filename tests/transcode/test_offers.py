@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 import penstock
 from penstock import Event, Frame, Track, Unit
+from penstock_formats.flv.muxer import surely_takes
 from penstock_transcode import picture
 from tests.transcode.test_picture import known, published
 
@@ -78,3 +79,12 @@ async def test_pictures_are_made_while_they_are_read(monkeypatch: pytest.MonkeyP
         (line,) = [entry for entry in logs if entry["log_level"] == "warning"]
         assert line["event"] == "pictures are not transcoded as fast as they come: some are left out"
         assert line["path"] == "live/one"
+
+
+async def test_rtmp_players_that_announce_nothing_need_what_legacy_flv_has() -> None:
+    """Of H.265 they know no number, though some servers made one up."""
+    async with penstock.Server({name: {"enabled": False} for name in OFF}) as server:
+        tracks = {n: Track(1, known(server.registry, n), 90_000) for n in ("h264", "h265", "av1")}
+        sure = {n: surely_takes(server.registry, None, track) for n, track in tracks.items()}
+        assert sure == {"h264": True, "h265": False, "av1": False}
+        assert surely_takes(server.registry, frozenset({"hvc1"}), tracks["h265"])

@@ -28,7 +28,12 @@ def surely_takes(registry: Registry, fourccs: frozenset[str] | None, track: Trac
     if binding is None:
         return False
     known = fourccs or frozenset()
-    return binding.legacy_id is not None or binding.fourcc in known or "*" in known
+    return _legacy_id(binding) is not None or binding.fourcc in known or "*" in known
+
+
+def _legacy_id(binding: FlvBinding) -> int | None:
+    """Legacy FLV has no number for HEVC that all agree on."""
+    return None if binding.fourcc == "hvc1" else binding.legacy_id
 
 
 @define
@@ -126,9 +131,9 @@ class FlvMuxer:
         """How the reader is told the codec: the legacy number where there is one, else the FourCC it takes."""
         fourcc, known = binding.fourcc, self._fourccs
         taken = fourcc is not None and (known is None or fourcc in known or "*" in known)
-        # Legacy FLV has no number for HEVC that all agree on, and none for a second track.
-        if binding.legacy_id is not None and not number and fourcc != "hvc1":
-            return binding.legacy_id
+        # Legacy FLV has no second track.
+        if (legacy := _legacy_id(binding)) is not None and not number:
+            return legacy
         return fourcc if taken else None
 
     def mux(self, event: Event) -> Sequence[Unit]:
