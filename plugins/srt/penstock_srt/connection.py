@@ -176,7 +176,7 @@ class Connection:
         """The answer to a datagram of the size of `FULL_ACK`, where that is a full acknowledgement and nothing else is to be
         done; None where it is to be given to `receive_datagrams`, as all others are.
 
-        Players send one for each frame: what comes of it is what comes of it the long way, for a quarter of the cost.
+        Players send one for each frame: what comes of it is what comes of it the long way, for half of the cost.
         """
         sender, keys = self._sender, self.terms.keys
         if self.closed or self._replies or sender.pending or self._receiver.buffer.stamps:
