@@ -18,7 +18,7 @@ from penstock_webrtc.choosing import Choosing
 from penstock_webrtc.layers import ALIVE_NS, Layers
 from penstock_webrtc.muxer import MAX_PAYLOAD, PayloadUnit
 from penstock_webrtc.numbering import MAX_SENT, Arrival, Numbering, flow
-from penstock_webrtc.probe import LAST_NS
+from penstock_webrtc.probe import LAST_NS, PROBE_NS, Prober
 
 MS = NS // 1000
 TICK = 20 * MS
@@ -48,6 +48,8 @@ class World:
     queue: int = 60_000
     delay: int = 20 * MS
     loss: float = 0.0
+    stalls: bool = False
+    """Whether the viewer's machine is so busy that it looks at what came only now and then: up to 80 ms later."""
     repairs: bool = True
     now: int = 10 * NS
     choosing: Choosing = field(init=False)
@@ -57,6 +59,7 @@ class World:
     history: list[tuple[int, int | None]] = field(factory=list[tuple[int, "int | None"]])
     lost: int = 0
     _free: int = 0
+    _awake: int = 0
     _frames: int = 0
     _coming: list[tuple[int, int]] = field(factory=list[tuple[int, int]])
     _told: Arrivals = field(factory=Arrivals)
@@ -111,10 +114,13 @@ class World:
         self._coming.append((self._free + self.delay, number))
 
     def _receive(self) -> None:
-        while self._coming and self._coming[0][0] <= self.now:
+        while self.now >= self._awake and self._coming and self._coming[0][0] <= self.now:
             at, number = self._coming.pop(0)
+            at = self.now if self.stalls else at
             # The viewer's clock is another one.
             self._told.add(number & 0xFFFF, at + 12_345 * NS)
+        if self.stalls and self.now >= self._awake:
+            self._awake = self.now + int(self._random.random() * 80 * MS)
         if self.now % FEEDBACK == 0 and (told := self._told.feedback()) is not None:
             again = TransportFeedback.parse(told.encode(1, 2).data)
             self._feedbacks.append((self.now + self.delay, again))
@@ -193,6 +199,26 @@ def test_it_falls_quickly_where_the_link_gets_narrow_and_rises_again() -> None:
     world.width = 5_000 * KBIT
     world.run(LAST_NS / NS + 3)
     assert world.choosing.current == 3
+
+
+def test_it_rises_again_to_a_viewer_whose_machine_is_busy() -> None:
+    world = World(800 * KBIT, stalls=True)
+    world.run(6)
+    assert world.choosing.current in (1, 2)
+    world.width = 5_000 * KBIT
+    world.run(LAST_NS / NS + 3)
+    assert world.choosing.current == 3
+
+
+def test_a_probe_of_which_only_the_end_was_held_up_got_through() -> None:
+    prober = Prober()
+    prober.begin(0, 1_000_000, 0, 0)
+    sent = [(n, n // 2 * 20 * MS) for n in range(10)]
+    assert prober.told([Arrival(n, at, at + 5 * MS + n // 8 * 40 * MS, 1250) for n, at in sent], NS) is None
+    assert prober.due(PROBE_NS, 12_500, 10) == 0
+    found = prober.told([Arrival(10, PROBE_NS, PROBE_NS + 45 * MS, 100)], NS)
+    assert found == pytest.approx(1_000_000)
+    assert prober.ready(NS)
 
 
 def test_probes_that_fail_come_more_and_more_seldom_and_hurt_little() -> None:
