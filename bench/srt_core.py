@@ -28,7 +28,7 @@ def pair(mode: Mode | None) -> tuple[Connection, Connection]:
         keys = ring, Keyring.receive(PASSPHRASE, KeyMaterial.parse(material))
 
     def end(id: int, peer_id: int, ring: Keyring | None) -> Connection:
-        terms = Terms(id, peer_id, 1000, 1000, 120, 120, 1500, 8192, 0, 0, 0x010501, ring)
+        terms = Terms(id, peer_id, 1000, 1000, 120, 120, 1500, 8192, 0, 0, ring)
         return Connection(terms, Settings(), ("192.0.2.1", 9000), b"", Random(1), 0)
 
     return end(7, 9, keys[0]), end(9, 7, keys[1])

@@ -119,7 +119,6 @@ class Pair:
                 settings.window,
                 start,
                 start + one_way,
-                0x010501,
                 ring,
             )
             return End(Connection(terms, settings, (LEFT, RIGHT)[id - 1], b"", link.random, now))

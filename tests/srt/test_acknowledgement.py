@@ -32,7 +32,7 @@ SETTINGS = Settings(refresh_packets=100, announce_packets=50)
 
 
 def connection(sequence: int, keys: Keyring | None = None) -> Connection:
-    terms = Terms(7, 9, sequence, 5000, 120, 120, 1500, 8192, START, START, 0x010501, keys)
+    terms = Terms(7, 9, sequence, 5000, 120, 120, 1500, 8192, START, START, keys)
     return Connection(terms, SETTINGS, ("192.0.2.1", 1), b"", Random(1), START)
 
 

@@ -36,7 +36,7 @@ class Peer:
     """A connection, and what its peer may send it."""
 
     def __init__(self, keys: Keyring | None = None, window: int = 8192) -> None:
-        terms = Terms(7, 9, FIRST, FIRST, 120, 120, 1500, 8192, START, START, 0x010501, keys)
+        terms = Terms(7, 9, FIRST, FIRST, 120, 120, 1500, 8192, START, START, keys)
         self.connection = Connection(terms, Settings(window=window), ("192.0.2.1", 1), b"", Random(1), START)
         self.now = START
 

@@ -52,12 +52,8 @@ class Bond:
 
     @property
     def full(self) -> bool:
-        """Whether it has as many links as it may; those that are over are forgotten first."""
-        for link in self.links:
-            if link.closed:
-                self._gone.add(link.statistics)
-        self.links = self.open
-        return len(self.links) >= MAX_LINKS
+        """Whether it has as many links as it may."""
+        return len(self.open) >= MAX_LINKS
 
     @property
     def statistics(self) -> Statistics:
@@ -73,8 +69,13 @@ class Bond:
         return whole
 
     def join(self, link: Connection, weight: int) -> None:
-        """One link more."""
-        self.links.append(link)
+        """One link more; those that are over are forgotten."""
+        for gone in self.links:
+            if gone.closed:
+                self._gone.add(gone.statistics)
+                self._weights.pop(gone, None)
+                self._doubted.pop(gone, None)
+        self.links = [*self.open, link]
         self._weights[link] = weight
         link.share(self._shared, self._next)
 

@@ -77,7 +77,6 @@ class Terms:
     window: int
     start: int
     peer_start: int
-    peer_version: int
     keys: Keyring | None = None
 
 

@@ -277,7 +277,6 @@ class Listener:
             handshake.window,
             now,
             request.arrived - request.stamp * 1000,
-            hello.version,
             granted.keys,
         )
         connection = Connection(terms, self.settings, request.address, request.stream_id, self._random, now)

@@ -123,6 +123,5 @@ def conclude(
         answer.window,
         start,
         peer_start,
-        hello.version,
         keys,
     )

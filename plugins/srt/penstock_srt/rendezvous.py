@@ -230,7 +230,6 @@ class Rendezvous:
             peer.window,
             self._start,
             peer_start,
-            hello.version,
             granted.keys,
         )
         self._handshake = evolve(self._handshake, extension=granted.flags, extensions=granted.extensions)
