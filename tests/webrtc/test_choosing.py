@@ -221,6 +221,15 @@ def test_a_probe_of_which_only_the_end_was_held_up_got_through() -> None:
     assert prober.ready(NS)
 
 
+def test_a_probe_that_was_not_told_of_is_none_that_failed() -> None:
+    prober = Prober()
+    for _ in range(5):
+        prober.begin(0, 1_000_000, 0, 0)
+        assert prober.due(PROBE_NS, 12_500, 10) == 0
+        assert prober.told([Arrival(10, PROBE_NS, PROBE_NS, 100)], NS) == 0
+        assert prober.ready(3 * NS)
+
+
 def test_probes_that_fail_come_more_and_more_seldom_and_hurt_little() -> None:
     world = World(1_000 * KBIT, 40_000)
     world.run(30)

@@ -83,8 +83,12 @@ class Prober:
             return None
         # Without the last to be told of: what came just behind them was not told of yet.
         found = max(flow(self._heard.values()), self._unhindered())
+        whole = sum(arrival.size for arrival in self._heard.values()) * 8 * NS >= GOOD * self.rate * PROBE_NS
         if found >= GOOD * self.rate:
             self.rate, self._next_at = 0.0, now
+        elif not whole:
+            # It was not told of what was sent, which says nothing of the link.
+            self.rate, self._next_at = 0.0, now + FIRST_NS
         else:
             self._failed(now)
         self._heard.clear()
