@@ -125,31 +125,43 @@ class DecodingTimes:
 class StreamClock:
     """Maps the stream's time to wall time (ns since 1970) by the arrival of its frames (ADR 0017).
 
-    Drift is followed at no more than `MAX_SLEW`, so that what is derived from it (sender reports) stays even.
+    Drift is followed at no more than `MAX_SLEW`. `wall` leaps where a clock was set, a publisher stood still for seconds,
+    or another one came; `steady` never does.
     """
 
-    __slots__ = ("_last", "_offset")
+    __slots__ = ("_last", "_offset", "_steady")
 
     def __init__(self) -> None:
         self._offset: int | None = None
+        self._steady: int | None = None
         self._last = 0
 
     def arrival(self, time: int, wall: int) -> None:
         """A frame with `time` came in at `wall`."""
         error = wall - time - (self._offset or 0)
-        if self._offset is None or abs(error) > MAX_ERROR_NS:
+        if self._offset is None or self._steady is None or abs(error) > MAX_ERROR_NS:
             self._offset = wall - time
+            self._steady = self._offset if self._steady is None else self._steady
         else:
             most = max(0, time - self._last) // MAX_SLEW
-            self._offset += max(-most, min(most, error))
+            step = max(-most, min(most, error))
+            self._offset += step
+            self._steady += step
         self._last = time
 
     def wall(self, time: int) -> int:
         """Wall time of `time`; 0 before the first frame."""
         return time + self._offset if self._offset is not None else 0
 
+    def steady(self, time: int) -> int:
+        """As `wall`, but on one line through leaps: for sender reports, by which players place what they get.
+
+        A leap would put sound and picture apart between the reports of the one and of the other, and clocks back.
+        """
+        return time + self._steady if self._steady is not None else 0
+
     def reset(self) -> None:
-        """A new publisher: its clock says nothing of the old one's."""
+        """A new publisher: its clock says nothing of the old one's. Times go on (ADR 0005), and `steady` with them."""
         self._offset = None
 
 

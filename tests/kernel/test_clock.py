@@ -196,6 +196,25 @@ def test_a_wall_clock_that_was_set_is_believed_at_once() -> None:
     assert clock.wall(NS) == 2 * NS + MAX_ERROR_NS + 1
 
 
+def test_reports_go_on_through_every_leap() -> None:
+    """A publisher that stands still for 6 s and catches up, and another one after it, whose first frame is late."""
+    clock = StreamClock()
+    assert clock.steady(5) == 0
+    clock.arrival(0, 100 * NS)
+    clock.arrival(NS, 107 * NS)
+    assert (clock.wall(NS), clock.steady(NS)) == (107 * NS, 101 * NS)
+    clock.arrival(8 * NS, 108 * NS)
+    assert clock.wall(8 * NS) == clock.steady(8 * NS) == 108 * NS
+    clock.reset()
+    assert (clock.wall(9 * NS), clock.steady(9 * NS)) == (0, 109 * NS)
+    clock.arrival(9 * NS, 110 * NS)
+    assert (clock.wall(9 * NS), clock.steady(9 * NS)) == (110 * NS, 109 * NS)
+    # Drift is followed by both.
+    clock.arrival(10 * NS, 112 * NS)
+    assert clock.steady(10 * NS) == 110 * NS + NS // MAX_SLEW
+    assert clock.wall(10 * NS) == 111 * NS + NS // MAX_SLEW
+
+
 def test_a_new_publisher_has_a_clock_of_its_own() -> None:
     clock = StreamClock()
     clock.arrival(0, 10 * NS)

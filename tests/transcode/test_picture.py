@@ -265,6 +265,11 @@ async def test_pictures_are_made_where_the_config_asks_for_it(registry: Registry
         assert not list(plugin.derive(frame.track, PATH, server, TranscodeConfig()))
 
 
-def test_ffmpegs_libraries_are_not_loaded_before_they_are_needed() -> None:
-    script = "import sys, penstock_transcode.plugin; sys.exit('av' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=30).returncode == 0
+@pytest.mark.parametrize("video", [[], ["live/*"]])
+def test_ffmpegs_libraries_are_loaded_at_the_start_where_pictures_are_asked_for(video: list[str]) -> None:
+    script = (
+        "import sys; from penstock_transcode.config import TranscodeConfig; from penstock_transcode.plugin import plugin;"
+        "plugin.services(None, TranscodeConfig(video=sys.argv[1:])); sys.exit('av' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *video], check=False, timeout=30)
+    assert done.returncode == bool(video)

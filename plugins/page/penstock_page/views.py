@@ -80,7 +80,9 @@ class Views:
     async def player(self, request: Request) -> None:
         """The player of one stream, whether it is live already or not."""
         if not _wants_html(request):
-            raise NotFound("there is a page here, for browsers")
+            raise NotFound(
+                "browsers have a page here; players ask for .m3u8, .mpd, .flv, .ts or .mp4 behind the path"
+            )
         try:
             path = await self._authorized(request, asks=True)
         except Denied as e:

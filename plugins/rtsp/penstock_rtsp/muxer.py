@@ -116,10 +116,6 @@ class RtpMuxer:
     ) -> None:
         self._channels = dict(channels) if channels is not None else None
         self._clock = clock
-        self._wall_ahead = 0
-        """What reports say is so much later than the stream's clock: see `_wall`."""
-        self._wall_offset: int | None = None
-        self._seam = False
         self._senders: dict[int, _Sender] = {}
         self.left_out: dict[int, str] = {}
         """Tracks that were not chosen or came too late, and why their readers do not get them."""
@@ -164,7 +160,6 @@ class RtpMuxer:
 
     def mux(self, event: Event) -> Sequence[Unit]:
         if isinstance(event, Epoch):
-            self._seam = True
             self.report_soon()
             return ()
         if isinstance(event, TrackAdded) and event.track.kind is not Kind.DATA:
@@ -242,7 +237,7 @@ class RtpMuxer:
         return (b"".join(parts),)
 
     def _report(self, sender: _Sender, time: int) -> bytes:
-        ntp = ns_to_ntp(self._wall(time))
+        ntp = ns_to_ntp(self._clock.steady(time))
         rtp_time = to_ticks(time, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
         report = SenderReport(
             sender.ssrc, ntp, rtp_time, sender.packets & 0xFFFFFFFF, sender.octets & 0xFFFFFFFF
@@ -257,23 +252,6 @@ class RtpMuxer:
             track_id: encode_rtcp([ReceiverReport(s.ssrc), _description(s.ssrc), Goodbye((s.ssrc,))])
             for track_id, s in self._senders.items()
         }
-
-    def _wall(self, time: int) -> int:
-        """The wall time that goes into a report about `time`.
-
-        At a seam (ADR 0005) the stream's times go on by up to a second more than the wall clock has. Players that follow the
-        reports would go back by that much: what they are told goes on as the times do.
-        """
-        wall = self._clock.wall(time)
-        if not wall:
-            # Nothing has arrived since the seam.
-            return time + self._wall_offset if self._wall_offset is not None else 0
-        offset = wall - time + self._wall_ahead
-        if self._seam and self._wall_offset is not None:
-            self._wall_ahead += self._wall_offset - offset
-            offset = self._wall_offset
-        self._seam, self._wall_offset = False, offset
-        return time + offset
 
     def reports(self, cursor: Cursor, track_ids: Iterable[int]) -> dict[int, bytes]:
         """The sender reports with which a reader starts: those in the ring may be seconds away.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 
 from penstock.derived import Derivation
-from penstock.hooks import Plugin, hookimpl
+from penstock.hooks import Plugin, Service, hookimpl
 from penstock.media import Track
 from penstock.path import StreamPath
 from penstock.registry import INFO, AudioInfo, VideoInfo
@@ -28,6 +29,13 @@ class TranscodePlugin(Plugin):
     name = "transcode"
     version = version("penstock")
     config = TranscodeConfig
+
+    @hookimpl
+    def services(self, server: Server, config: TranscodeConfig) -> Iterable[Service]:
+        if config.video:
+            # Sooner or later they are needed: now nobody watches yet, who would be held up by the loading.
+            import_module("penstock_transcode.offers")
+        return ()
 
     @hookimpl
     def derive(

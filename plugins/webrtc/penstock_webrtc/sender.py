@@ -86,7 +86,7 @@ class Sender:
             return None
         self._reported = unit.time
         rtp_time = to_ticks(unit.pts, self.played.format.clock_rate) + self.offset
-        wall = ns_to_ntp(stream.clock.wall(unit.pts))
+        wall = ns_to_ntp(stream.clock.steady(unit.pts))
         report = SenderReport(self.ssrc, wall, rtp_time, self.packets, self.octets)
         return encode_rtcp([report, SourceDescription(((self.ssrc, ((1, CNAME.encode()),)),))])
 

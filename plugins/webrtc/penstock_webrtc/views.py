@@ -45,6 +45,9 @@ Made = tuple[Media, dict[str, Section]]
 Make = Callable[[Session, StreamPath, Offer, Request], Awaitable[Made]]
 
 
+REMEDY = "publish without them (FFmpeg: -bf 0), or have pictures transcoded (transcode.video)"
+
+
 class Unacceptable(PenstockError):
     """The offer is well formed, and nothing of it can be had: the reason is what the peer is told."""
 
@@ -185,7 +188,7 @@ class Views:
         tracks = await stream.tracks_for(lambda track: track.id not in reordered and known(track))
         played, left_out = choose_played(self._server.registry, offer, tracks)
         if any(chosen.track.id in reordered for chosen in played):
-            raise Unacceptable(f"{path}: {REORDERED}")
+            raise Unacceptable(f"{path}: {REORDERED}; {REMEDY}")
         missing = {track.kind: left_out[track.id] for track in tracks if track.id in left_out}
         asked = {media.kind for media in offer.media if media.receives}
         kinds = {chosen.track.kind for chosen in played}
