@@ -100,6 +100,8 @@ def rtsp_flood(faults: Rig, packets: int) -> None:
     """RTP packets of a key frame each, 18 bytes with their frame."""
     with client(faults) as peer:
         peer.record(H264)
+        # What is sent in one call has the socket's timeout for all of it.
+        peer.peer.sock.settimeout(30)
         assert peer.peer.send(b"".join(interleaved(0, rtp(n, n * 90, IDR)) for n in range(packets)))
         assert peer.ask("OPTIONS").status == 200
 
