@@ -102,11 +102,12 @@ async def _pulling(path: str, **server: Any) -> AsyncGenerator[Server]:
 
 async def test_a_source_that_floods_leaves_others_their_turn() -> None:
     async with _pulling("live/pulled", publisher_timeout=0.4) as server:
-        stream, longest, last = None, 0.0, time.process_time()
+        stream, longest = None, 0.0
+        begin = last = time.process_time()
         with anyio.fail_after(10):
             while stream is None or stream.frames_in < len(PACKETS):
                 await anyio.sleep(0.001)
                 now = time.process_time()
                 longest, last = max(longest, now - last), now
                 stream = server.streams.get("live/pulled") or stream
-    assert longest < 0.4
+    assert longest < (last - begin) / 3
