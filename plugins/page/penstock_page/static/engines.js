@@ -2,6 +2,7 @@
 //
 // report.fail(reason)   it cannot go on
 // report.ended()        the stream is over
+// report.wanted()       throws where another way was chosen while this one waited: it may not take the <video>
 // engine.delay(now, origin)   ms between the server's getting a frame and our showing it, null where it is not known
 // engine.edge()         the position to jump to for the newest picture
 // engine.stop()
@@ -40,6 +41,7 @@ function library(file, name) {
 
 export async function hls(video, url, report, { lowLatency }) {
   const Hls = await library("hls.min.js", "Hls");
+  report.wanted();
   if (!Hls.isSupported()) throw new Error("this browser has no Media Source Extensions");
   const player = new Hls({
     lowLatencyMode: lowLatency,
@@ -77,6 +79,7 @@ function hlsReason(data) {
 
 export async function flv(video, url, report, { socket, tracks }) {
   const mpegts = await library("mpegts.js", "mpegts");
+  report.wanted();
   if (!mpegts.isSupported()) throw new Error("this browser has no Media Source Extensions");
   mpegts.LoggingControl.enableAll = false;
   const absolute = new URL(url, window.location.href);

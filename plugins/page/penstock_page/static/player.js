@@ -109,6 +109,9 @@ async function play() {
   const report = {
     fail: (reason) => current() && failed(reason),
     ended: () => current() && (mine.ended = true),
+    wanted: () => {
+      if (!current()) throw new Error("another way was chosen");
+    },
   };
   try {
     const tracks = info.stream?.tracks ?? [];

@@ -25,7 +25,7 @@ export async function whep(video, url, report, { kinds }) {
     pc.close();
     leave();
     resource = null;
-    video.srcObject = null;
+    if (video.srcObject === stream) video.srcObject = null;
   };
   pc.addEventListener("track", ({ track }) => stream.addTrack(track));
   pc.addEventListener("connectionstatechange", () => {
@@ -45,6 +45,7 @@ export async function whep(video, url, report, { kinds }) {
     await pc.setRemoteDescription({ type: "answer", sdp: answer });
     const missing = pc.getTransceivers().find((each) => each.currentDirection !== "recvonly");
     if (missing) throw new Error(`it would have no ${missing.receiver.track.kind}`);
+    report.wanted();
   } catch (error) {
     stop();
     throw error;
