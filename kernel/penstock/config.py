@@ -108,7 +108,7 @@ _NO_TABLE = PluginTable()
 
 
 def default_file() -> Path | None:
-    """``penstock.toml`` in the working directory, if it is there: also where it is none that can be read, which is then said."""
+    """``penstock.toml`` in the working directory, if it is there, be it a directory or a dangling link: `load` says so."""
     path = Path("penstock.toml")
     return path if os.path.lexists(path) else None
 
