@@ -16,6 +16,10 @@ MAX_ERROR_NS = 5 * NS
 SNAP_TOLERANCE_NS = 2_000_000
 """How far a sound frame's time may be from its sample grid and still be snapped to it: RTMP's clock is 1 ms."""
 
+STEP_NS = NS // 8000
+"""How far apart frames of a track are set that came with one time: a tick of the coarsest clock that RTP has (8 kHz,
+RFC 3551 table 4). With less, players by RTP take two pictures of one time stamp for one.
+"""
 
 MAX_REORDER = 16
 """The deepest reordering there is (H.264 A.3.1, H.265 A.4.2): a stream that lies does not get a longer memory."""
@@ -105,11 +109,11 @@ class DecodingTimes:
             while len(pending) > self.depth:
                 dts = pending.pop(0)
         if self._last is not None and dts <= self._last:
-            dts = self._last + 1_000
+            dts = self._last + STEP_NS
         if dts > pts:
             # The stream reorders more than it declared: believe what is seen, from here on.
             self.depth = min(self.depth + 1, MAX_REORDER)
-            dts = pts if self._last is None or pts > self._last else self._last + 1_000
+            dts = pts if self._last is None or pts > self._last else self._last + STEP_NS
         self._last = dts
         return dts
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import structlog
 
-from penstock.clock import DecodingTimes, FrameInterval, SampleGrid
+from penstock.clock import STEP_NS, DecodingTimes, FrameInterval, SampleGrid
 from penstock.errors import Closed
 from penstock.media import NS, Codec, CodecConfig, Frame, Kind, Track
 from penstock.registry import INFO, CodecInfo, VideoInfo
@@ -209,7 +209,7 @@ class Publisher:
                 duration = duration or samples * NS // track.clock_rate
         last = entry.last if entry.last is not None else self._floor
         if dts <= last and kind is not Kind.DATA:
-            dts = last + 1_000
+            dts = last + STEP_NS
         if pts < dts:
             pts = dts
         entry.last = dts

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.clock import STEP_NS
 from penstock.errors import Closed
-from penstock.media import NS, Epoch, Event, Frame, Track, TrackAdded, TrackChanged, TrackRemoved
+from penstock.media import NS, Epoch, Event, Frame, Track, TrackAdded, TrackChanged, TrackRemoved, to_ticks
 from penstock.publisher import JUMP_NS, MAX_TRACKS, Publisher, flush_all
 from penstock.stream import Stream
 from tests.kernel.stage import (
@@ -192,6 +193,21 @@ def test_a_step_back_below_a_second_is_no_jump() -> None:
     assert frames(got)[-1].pts - frames(got)[0].pts == ms(3500) - PICTURE + SOUND
 
 
+def test_frames_of_one_time_have_time_stamps_of_their_own_in_every_carrier() -> None:
+    """GStreamer's flvmux gives all that was shown before its first dts that dts: players by RTP took it for one picture."""
+    source = Source()
+    for _ in range(3):
+        source.publisher.write(source.video.id, (b"p",), pts=source.at, dts=source.at)
+        source.publisher.write(source.audio.id, (bytes(960),), pts=source.at)
+    got = events(source.queue)
+    assert_ordered(got)
+    for track in (source.video, source.audio):
+        times = [f.pts for f in frames(got, track)]
+        assert times[-1] - times[0] < ms(1)
+        for rate in (8000, 44_100, 90_000):
+            assert len({to_ticks(pts, rate) for pts in times}) == 3
+
+
 def test_data_without_a_time_is_where_the_stream_is() -> None:
     source = Source(at=500 * NS)
     data = source.publisher.add_track(DATA, 1000, Number())
@@ -232,7 +248,7 @@ def test_whatever_a_source_does_times_go_up_and_ticks_stay(
     for frame, shift, before in zip(
         pictures[1:], source.shifts(got, source.video)[1:], pictures, strict=False
     ):
-        assert shift % NS == 0 or frame.dts == before.dts + 1000
+        assert shift % NS == 0 or frame.dts == before.dts + STEP_NS
     assert frames(got)[-1].dts - frames(got)[0].dts <= (sum(p[0] for p in parts) + 1 + 13 * len(parts)) * NS
 
 
