@@ -13,7 +13,7 @@ from penstock_srt.connection import Connection, Received
 from penstock_srt.extension import GroupType
 from penstock_srt.group_caller import GroupCaller, Way
 from penstock_srt.handshake import RejectReason
-from penstock_srt.listener import Accepted, Listener, Requested
+from penstock_srt.listener import Accepted, Listener, Request, Requested
 from penstock_srt.settings import MS, Address, Settings
 from tests.srt.link import Link, Weather
 
@@ -51,6 +51,8 @@ class Bonded:
         self.received: tuple[list[bytes], list[bytes]] = ([], [])
         self.dropped = 0
         self.rejected: list[int] = []
+        self.asked: list[Request] = []
+        self.decides = True
 
     def send(self, by: int, payloads: list[bytes]) -> None:
         bond = self.bonds[by]
@@ -84,7 +86,9 @@ class Bonded:
         while (event := negotiator.next_event()) is not None:
             match event:
                 case Requested(request):
-                    request.accept(self.now, self.passphrase)
+                    self.asked.append(request)
+                    if self.decides:
+                        request.accept(self.now, self.passphrase)
                 case Accepted(connection, bond) | Joined(connection, bond):
                     self.links[end].append(connection)
                     self.bonds[end] = bond
@@ -175,6 +179,28 @@ def test_a_way_that_was_given_up_is_tried_again() -> None:
         bonded.listener.release(link)
     bonded.run(500)
     assert len(bonded.listener.connections) == 0
+
+
+@pytest.mark.parametrize("passphrase", ["", "a long passphrase", None])
+def test_who_decides_of_one_link_decides_of_those_that_call_with_it(passphrase: str | None) -> None:
+    """They are let in together, or refused together, where the passphrase is another one or nobody is let in."""
+    bonded = Bonded(GroupType.BROADCAST, [Weather()] * 2, passphrase="a long passphrase")
+    bonded.decides = False
+    bonded.run(200)
+    (request,) = bonded.asked
+    if passphrase is None:
+        request.reject(1403)
+    else:
+        request.accept(bonded.now, passphrase)
+    bonded.run(100)
+    assert len(bonded.asked) == 1
+    if passphrase:
+        assert [len(links) for links in bonded.links] == [2, 2]
+        play(bonded, 0, 50)
+        bonded.run(1000)
+        assert bonded.received[1] == [payload(n) for n in range(50)]
+    else:
+        assert bonded.rejected == [1403 if passphrase is None else RejectReason.UNSECURE]
 
 
 def test_a_listener_that_takes_no_groups_says_so() -> None:

@@ -51,9 +51,7 @@ class Caller:
             pass
         if (due := self.negotiator.next_timeout()) is not None and due <= now:
             self.negotiator.handle_timeout(now)
-        while isinstance(event := self.negotiator.next_event(), Joined):
-            self.links.append(event.connection)
-            self.bond = event.bond
+        self._listen()
         for data, address in self.negotiator.datagrams_to_send(now):
             self.sock.sendto(data, address)
         for link in self.links:
@@ -72,6 +70,13 @@ class Caller:
                     link.receive_datagrams((data,), now)
                 return
         self.negotiator.receive_datagram(data, address, now)
+        self._listen()
+
+    def _listen(self) -> None:
+        """What comes right behind an answer is for the link that is made by it."""
+        while isinstance(event := self.negotiator.next_event(), Joined):
+            self.links.append(event.connection)
+            self.bond = event.bond
 
     def _put(self, link: Connection, datagrams: list[bytes]) -> None:
         if link not in self.cut:

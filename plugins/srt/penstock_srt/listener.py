@@ -241,12 +241,20 @@ class Listener:
             now,
             stamp,
         )
+        first = not self._waiting(request)
         self._requests[addr, handshake.socket_id] = request
         known = self._bonds.get(request.peer_group)
         if known is not None and known[0].open:
             self.accept(request, now, known[2], None)
-        else:
+        elif first:
             self._events.append(Requested(request))
+
+    def _waiting(self, request: Request) -> list[Request]:
+        """What else asks to be a link of the same group: whoever decides of one has decided of all."""
+        group = request.peer_group
+        if not group[0]:
+            return []
+        return [other for other in self._requests.values() if other.peer_group == group]
 
     def accept(self, request: Request, now: int, passphrase: str, latency: int | None) -> None:
         """See `Request.accept`."""
@@ -264,6 +272,8 @@ class Listener:
         )
         if isinstance(granted, RejectReason):
             self._refuse(handshake, request.stamp, request.address, request.stream_id, granted)
+            for other in self._waiting(request) if bond is None else ():
+                self.refuse(other, granted)
             return
         mtu = min(self.settings.mtu, handshake.mtu)
         terms = Terms(
@@ -291,20 +301,24 @@ class Listener:
         )
         self.connections[terms.id.to_bytes(4, "big")] = connection
         self._answers[request.address, handshake.socket_id] = connection, answer
+        self._reply(answer, handshake.socket_id, connection.stamp(now), request.address)
         if bond is not None and theirs is not None:
             bond.join(connection, theirs.weight)
             self._events.append(Joined(connection, bond))
-        else:
-            if theirs is not None:
-                bond = Bond(GroupType(theirs.type), connection, theirs.weight, self.settings)
-                self._bonds[request.peer_group] = bond, id, passphrase
-            self._events.append(Accepted(connection, bond))
-        self._reply(answer, handshake.socket_id, connection.stamp(now), request.address)
+            return
+        if theirs is not None:
+            bond = Bond(GroupType(theirs.type), connection, theirs.weight, self.settings)
+            self._bonds[request.peer_group] = bond, id, passphrase
+        self._events.append(Accepted(connection, bond))
+        for other in self._waiting(request):
+            self.accept(other, now, passphrase, latency)
 
     def refuse(self, request: Request, reason: int) -> None:
         """See `Request.reject`."""
         if self._take(request):
-            self._refuse(request.handshake, request.stamp, request.address, request.stream_id, reason)
+            for each in (request, *self._waiting(request)):
+                self._take(each)
+                self._refuse(each.handshake, each.stamp, each.address, each.stream_id, reason)
 
     def _take(self, request: Request) -> bool:
         if request.answered:

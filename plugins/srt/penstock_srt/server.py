@@ -75,7 +75,9 @@ class SrtService:
             case Accepted():
                 self._outcome = event
             case Joined(connection, bond):
-                self._port.join(connection, bond)
+                # Links that asked together are let in together: then the first one is not there yet.
+                if not self._deciding:
+                    self._port.join(connection, bond)
             case Refused(_, _, reason) if self._deciding:
                 # Its session tells of it.
                 self._outcome = reason
@@ -103,7 +105,12 @@ class SrtService:
     def accept(self, request: Request, session: Session, passphrase: str) -> Link:
         outcome = self._answered(lambda now: request.accept(now, passphrase))
         if isinstance(outcome, Accepted):
-            return self._port.add(outcome.connection, session, outcome.bond)
+            bond = outcome.bond
+            link = self._port.add(outcome.connection, session, bond)
+            if bond is not None:
+                for connection in bond.links[1:]:
+                    self._port.join(connection, bond)
+            return link
         raise Closed("the caller gave up" if outcome is None else f"refused: {meaning(outcome)}")
 
     def refuse(self, request: Request, code: Rejection) -> None:

@@ -271,7 +271,6 @@ class Port(Generic[Told]):
         """Read a batch, and give each connection what is its own; returns how many datagrams there were."""
         receive, links, negotiator = self.sock.recvfrom, self._links, self._negotiator
         touched: list[Link] = []
-        negotiated = False
         read = 0
         while read < BATCH:
             try:
@@ -285,8 +284,9 @@ class Port(Generic[Told]):
             read += 1
             link = links.get(data[12:16])
             if link is None:
+                # What follows an answer, or comes right behind it, is for the connection that is made by it.
                 negotiator.receive_datagram(data, address, now)
-                negotiated = True
+                self.negotiate(now)
             elif link.connection.address != address:
                 self.dropped += 1
             elif (
@@ -305,8 +305,6 @@ class Port(Generic[Told]):
             link.session.bytes_in += sum(map(len, inbox))
             link.connection.receive_datagrams(inbox, now)
             self.settle(link, now)
-        if negotiated:
-            self.negotiate(now)
         return read
 
     def _ring(self, now: int) -> None:
