@@ -74,7 +74,7 @@ class Presentation:
         self.start = _zero(stream, now) // MS * MS
         """Wall time of the stream's time 0, in ns since 1970."""
         self._eras: list[_Era] = []
-        self._written: dict[tuple[bool, bool], tuple[_State, str, bytes]] = {}
+        self._written: dict[tuple[bool, bool, bool], tuple[_State, str, bytes]] = {}
 
     @property
     def id(self) -> int:
@@ -90,15 +90,18 @@ class Presentation:
         now: int,
         *,
         anchored: bool = False,
+        outlasting: bool = False,
     ) -> bytes:
         """The MPD of what is there, with `QUERY` and `CLOCK` in it; files are in `folder`, itself it is at `location`.
 
-        In one that is `anchored` the first segment of each period is said to start at the presentation's zero.
+        In one that is `anchored` the first segment of each period is said to start at the presentation's zero; in one that
+        is `outlasting` a segment that never comes is told of behind the end.
         """
-        state, kind = _state(store), (config.low_latency, anchored)
+        state, kind = _state(store), (config.low_latency, anchored, outlasting)
         known = self._written.get(kind)
         if known is None or known[:2] != (state, location):
-            known = state, location, self._mpd(store, config, folder, location, now, anchored).write()
+            mpd = self._mpd(store, config, folder, location, now, anchored, outlasting)
+            known = state, location, mpd.write()
             self._written[kind] = known
         return known[2]
 
@@ -153,7 +156,14 @@ class Presentation:
     # -- the description -----------------------------------------------------
 
     def _mpd(
-        self, store: SegmentStore, config: DashConfig, folder: str, location: str, now: int, anchored: bool
+        self,
+        store: SegmentStore,
+        config: DashConfig,
+        folder: str,
+        location: str,
+        now: int,
+        anchored: bool,
+        outlasting: bool,
     ) -> Mpd:
         low = config.low_latency and not store.ended
         offered = {name: list(_offered(r, low)) for name, r in store.renditions.items()}
@@ -166,7 +176,7 @@ class Presentation:
         return Mpd(
             self.start,
             now,
-            tuple(self._periods(store, offered, low, folder, anchored)),
+            tuple(self._periods(store, offered, low, folder, anchored, outlasting)),
             longest=target,
             min_buffer=min(target, behind // 2) if low else target,
             window=max(store.bounds.window, 3 * target),
@@ -179,7 +189,13 @@ class Presentation:
         )
 
     def _periods(
-        self, store: SegmentStore, offered: dict[str, list[Segment]], low: bool, folder: str, anchored: bool
+        self,
+        store: SegmentStore,
+        offered: dict[str, list[Segment]],
+        low: bool,
+        folder: str,
+        anchored: bool,
+        outlasting: bool,
     ) -> Iterator[Period]:
         for number, era in enumerate(self._eras):
             end = self._eras[number + 1].start if number + 1 < len(self._eras) else None
@@ -193,7 +209,8 @@ class Presentation:
                     if s.time + slack >= era.start and (end is None or s.time + slack < end)
                 ]
                 if segments:
-                    template = self._template(rendition, segments, era, low, folder, anchored)
+                    outlasts = outlasting and store.ended and end is None
+                    template = self._template(rendition, segments, era, low, folder, anchored, outlasts)
                     sets.append(self._set(rendition, segments, template, low))
             if sets:
                 yield Period(f"p{era.start // MS}", era.start, tuple(sets))
@@ -243,6 +260,7 @@ class Presentation:
         low: bool,
         folder: str,
         anchored: bool,
+        outlasts: bool,
     ) -> SegmentTemplate:
         rate = segments[-1].init.tracks[0].clock_rate
         timeline: list[tuple[int, int]] = []
@@ -258,6 +276,10 @@ class Presentation:
                     end = max(end, (segment.time // NS + 1) * NS)
             start = to_ticks(segment.time, rate)
             timeline.append((start, max(1, to_ticks(end, rate) - start)))
+        if outlasts:
+            # VLC does not read what it has of the last segment that is told of before another one is, and takes a
+            # presentation for ended where that one is missing.
+            timeline.append((sum(timeline[-1]), to_ticks(rendition.store.target, rate)))
         offset, query = to_ticks(era.start, rate), QUERY
         if anchored:
             # GStreamer (1.22 to 1.29) adds the start of the first segment to how far into a segment it is, and asks for what is

@@ -114,6 +114,7 @@ class DashRoutes:
             f"./{name}.mpd",
             time.time_ns(),
             anchored=_agent(asked) == "GStreamer",
+            outlasting=_agent(asked) == "VLC/",
         )
         query = escape(carried(asked.query, viewer.token))
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
