@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import chain
 
 from penstock.media import NS, Frame, Kind
@@ -17,12 +18,14 @@ EARLIER = 3
 class GopCache:
     """Frames from the oldest key frame that some video track still needs, in the order in which they came.
 
-    Before these, where `segments` has `replay` bytes for it, are the groups that make `EARLIER` segments.
+    Before these, where `segments` has `replay` bytes for it and `wanted` says at a key frame that somebody may ask for them,
+    are the groups that make `EARLIER` segments.
     """
 
-    def __init__(self, bounds: Bounds, segments: SegmentBounds) -> None:
+    def __init__(self, bounds: Bounds, segments: SegmentBounds, wanted: Callable[[], bool]) -> None:
         self._bounds = bounds
         self._segments = segments
+        self._wanted = wanted
         self._frames: deque[Frame] = deque()
         self._earlier: deque[list[Frame]] = deque()
         self._earlier_count = 0
@@ -81,9 +84,10 @@ class GopCache:
         earlier.append(group)
         self._earlier_count += len(group)
         self._earlier_bytes += sum(frame.size for frame in group)
+        room = self._segments.replay if self._wanted() else 0
         enough = EARLIER * self._segments.length(max(self.key_intervals.values(), default=0))
         while earlier and (
-            self._earlier_bytes > self._segments.replay
+            self._earlier_bytes > room
             or self._earlier_count > self._bounds.frames
             or newest - (earlier[1] if len(earlier) > 1 else self._frames)[0].dts >= enough
         ):

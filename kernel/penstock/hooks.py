@@ -117,6 +117,14 @@ class HookSpecs:
         """
 
     @hookspec
+    def serves_segments(self, server: Server, config: Any) -> bool:  # type: ignore[empty-body]  # pyright: ignore[reportReturnType]
+        """Whether it serves streams in segments at the moment (`Stream.segments`).
+
+        Where some plugin does, streams keep what makes three segments before the frames of the GOP cache, for who asks first.
+        Asked at key frames.
+        """
+
+    @hookspec
     async def authorize(
         self,
         session: Session,

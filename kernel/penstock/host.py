@@ -40,6 +40,10 @@ class StreamHost(Protocol):
         """What plugins can make of `track`."""
         ...
 
+    def serves_segments(self) -> bool:
+        """Whether somebody may ask for segments, and first needs what was before."""
+        ...
+
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a task that ends with the server at the latest."""
         ...

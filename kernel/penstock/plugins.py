@@ -275,6 +275,20 @@ class PluginSet:
                 found += answers
         return found
 
+    def any(self, hook_name: str, /, **arguments: Any) -> bool:
+        """Whether some implementation answers True; who fails does not."""
+        for record, impl in self._implementations(hook_name):
+            try:
+                answer: Any = impl.function(*self._arguments(record, impl, arguments))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - what it may have answered is not known
+                self._note(record, hook_name, error)
+            else:
+                if answer is True:
+                    return True
+        return False
+
     def first(self, hook_name: str, /, **arguments: Any) -> Any:
         """The first answer that is not None, in order. Raises `Denied` where a plugin fails to answer."""
         for record, impl in self._implementations(hook_name):

@@ -123,7 +123,7 @@ class ServerConfig:
     segment_replay_bytes: int = option(
         16 * MIB,
         "Most bytes that a stream keeps of before its last key frame, so that who asks for segments first has three at "
-        "once; 0: who comes first waits for them.",
+        "once; 0: who comes first waits for them. Without a plugin that serves segments nothing is kept.",
         validator=within(0),
     )
     segment_idle: float = option(

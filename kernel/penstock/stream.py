@@ -91,7 +91,7 @@ class Stream:
         self.host = host
         self._tracks: dict[int, Track] = {}
         self._next_id = 1
-        self._cache = GopCache(options.bounds, options.segments)
+        self._cache = GopCache(options.bounds, options.segments, host.serves_segments)
         self._feeds: dict[object, Feed] = {}
         self._queues: set[FrameQueue] = set()
         self._stores = SegmentStores(self)

@@ -269,5 +269,8 @@ class Streams:
     def derivations(self, stream: Stream, track: Track) -> Iterable[Derivation]:
         return self._server.plugins.gather("derive", Derivation, track=track, path=stream.path)
 
+    def serves_segments(self) -> bool:
+        return self._server.plugins.any("serves_segments")
+
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._server.spawn(work)

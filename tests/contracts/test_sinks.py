@@ -113,6 +113,9 @@ class Host:
     def derivations(self, stream: Stream, track: Track) -> tuple[()]:
         return ()
 
+    def serves_segments(self) -> bool:
+        return True
+
     def spawn(self, work: object) -> None: ...
 
 

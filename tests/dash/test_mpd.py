@@ -236,6 +236,30 @@ async def test_the_end_is_a_presentation_with_a_duration() -> None:
         assert (last, (last + duration) // 90_000) == (before.times()[-1][0], last // 90_000 + 1)
 
 
+@pytest.mark.anyio
+async def test_vlc_is_told_of_a_segment_behind_the_end_that_never_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It reads the last one only where another follows, and ends where that is missing."""
+    monkeypatch.setattr("penstock_dash.server.PAUSE", 0)
+    agent = "User-Agent: VLC/3.0.24 LibVLC/3.0.24"
+    async with live({"reconnect_grace": 0}) as (server, stream):
+        await watching(server, stream, 3)
+        before = await description(server, "/live/one.mpd", agent)
+        stream.close()
+        await anyio.sleep(0.05)
+        others, mpd = await description(server), await description(server, "/live/one.mpd", agent)
+        for kind in ("video", "audio"):
+            *told, (last, duration) = mpd.times(kind)
+            assert told == others.times(kind)
+            assert told[: len(before.times(kind))] == before.times(kind)
+            assert (last, duration > 0) == (sum(told[-1]), True)
+            answers = [
+                (await get(server, mpd.media(time, kind), agent)).status for time, _ in mpd.times(kind)
+            ]
+            assert answers == [*(200 for _ in told), 404]
+
+
 def test_runs_of_segments_of_one_length_are_one_entry() -> None:
     timeline = ((0, 10), (10, 10), (20, 10), (30, 11), (41, 10), (60, 10), (70, 10))
     template = SegmentTemplate(1, 0, "i", "m", timeline).element()

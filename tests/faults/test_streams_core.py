@@ -129,6 +129,9 @@ class Host:
     def derivations(self, stream: object, track: object) -> tuple[()]:
         return ()
 
+    def serves_segments(self) -> bool:
+        return True
+
     def spawn(self, work: object) -> None: ...
 
 
@@ -222,7 +225,7 @@ async def test_X3_data_alone_for_a_day(stream: Stream) -> None:
 
 def test_X3_one_video_track_that_stopped_beside_one_of_key_frames_alone(registry: Registry) -> None:
     """The first track's only key frame must not hold the second's for ever."""
-    cache = GopCache(BOUNDS, SegmentBounds())
+    cache = GopCache(BOUNDS, SegmentBounds(), lambda: True)
     still, moving = (Track(n, H264, 90_000, VIDEO) for n in (1, 2))
     cache.add(Frame(still, 0, 0, (b"k" * 1000,), True))
     for number in range(20_000):
@@ -236,7 +239,7 @@ def test_X3_one_video_track_that_stopped_beside_one_of_key_frames_alone(registry
 
 
 def test_X3_a_key_frame_beyond_the_bound_is_not_kept() -> None:
-    cache = GopCache(BOUNDS, SegmentBounds())
+    cache = GopCache(BOUNDS, SegmentBounds(), lambda: True)
     track = Track(1, H264, 90_000, VIDEO)
     cache.add(Frame(track, 0, 0, (bytes(BOUNDS.bytes + 1),), True))
     assert not cache.frames

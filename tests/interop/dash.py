@@ -40,9 +40,8 @@ PLAYERS: tuple[Player, ...] = (
         for name, binary, _, _ in FFMPEGS
     ),
     GstDashPlayer("gstreamer", "dash", GST_NEEDS, PLAIN, Rules(tail=4), PATIENCE),
-    # Nor does it: the last segment, of 2 s, never fills the buffer that it wants before it goes on, and half a second waits
-    # at its output.
-    VlcDashPlayer("vlc", "dash", ("cvlc",), PLAIN, Rules(tail=120, times=False), PATIENCE),
+    # What its muxer still holds when it ends: 0.3 s of sound and picture.
+    VlcDashPlayer("vlc", "dash", ("cvlc",), PLAIN, Rules(tail=20, times=False), PATIENCE),
 )
 
 

@@ -77,6 +77,9 @@ class Host:
     def derivations(self, stream: Stream, track: Track) -> Iterable[Derivation]:
         return ()
 
+    def serves_segments(self) -> bool:
+        return True
+
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         raise AssertionError("nothing runs here")
 

@@ -68,6 +68,10 @@ class Maker(Plugin):
     def derive(self, track: Track) -> Iterable[Derivation]:
         return [Derivation(LOUD, RATE, Number(7), self.make)] if track.codec is AUDIO else []
 
+    @hookimpl
+    def serves_segments(self) -> bool:
+        return True
+
     async def make(self, track: DerivedTrack) -> None:
         self.runs += 1
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,8 +22,10 @@ def frame(track: Track, dts: int, *, key: bool = True, size: int = 10) -> Frame:
     return Frame(track, dts, dts, (bytes(size // 2), bytes(size - size // 2)), key)
 
 
-def cache_of(bounds: Bounds | None = None, **segments: int) -> GopCache:
-    return GopCache(bounds or Bounds(), SegmentBounds(**segments))
+def cache_of(
+    bounds: Bounds | None = None, *, wanted: Callable[[], bool] = lambda: True, **segments: int
+) -> GopCache:
+    return GopCache(bounds or Bounds(), SegmentBounds(**segments), wanted)
 
 
 def cached(cache: GopCache) -> list[tuple[int, int]]:
@@ -122,6 +126,17 @@ def test_three_segments_before_the_last_key_frame_are_kept_for_who_asks_for_segm
             assert kept < 3 * length + 2 * gop
             assert cache.frames == cache.replay[-len(cache.frames) :]
             assert len(cache.frames) <= 2 * gop
+
+
+def test_nothing_is_kept_for_segments_while_nobody_may_ask_for_them() -> None:
+    wanted = False
+    cache = cache_of(wanted=lambda: wanted)
+    for n in range(400):
+        if n in (100, 300):
+            wanted = not wanted
+        cache.add(frame(ONE, n * PICTURE, key=n % 25 == 0))
+        kept = len(cache.replay) - len(cache.frames)
+        assert bool(kept) is wanted
 
 
 def test_what_is_kept_for_segments_is_bounded() -> None:

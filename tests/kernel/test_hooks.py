@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 import penstock
-from penstock import Codec, CodecConfig, Kind, Plugin, PluginSet, Track, hookimpl
+from penstock import NS, Codec, CodecConfig, Kind, Plugin, PluginSet, Track, hookimpl
 from penstock.path import StreamPath
 from penstock.session import Session
 from penstock.stream import Stream
@@ -81,6 +81,49 @@ class Clumsy(Plugin):
     @hookimpl
     def stream_published(self) -> None:
         raise RuntimeError("clumsy")
+
+
+class Segmenter(Plugin):
+    name = "segmenter"
+
+    @hookimpl
+    def serves_segments(self) -> bool:
+        return True
+
+
+class Failing(Plugin):
+    name = "failing"
+
+    @hookimpl
+    def serves_segments(self) -> bool:
+        raise RuntimeError("clumsy")
+
+
+async def test_frames_of_before_are_kept_while_a_plugin_serves_segments() -> None:
+    plugins = PluginSet.discover([Failing(), Segmenter()], installed=False)
+    async with penstock.Server({"server": {"drain_timeout": 0.0}}, plugins=plugins) as server:
+        publisher = await server.streams.publish(server.sessions.add("out", "here"), "live/one")
+        track = publisher.add_track(VIDEO, 90_000, Number())
+        publisher.tracks_complete()
+        stream, number = publisher.stream, 0
+
+        def write() -> tuple[int, int]:
+            nonlocal number
+            for _ in range(50):
+                at = number * NS // 25
+                publisher.write(track.id, (b"%d" % number,), pts=at, dts=at, key=number % 25 == 0)
+                number += 1
+            return len(stream.cached), len(stream.replayed)
+
+        assert write() == (25, 50)
+        assert write() == (25, 100)
+        await server.disable("segmenter")
+        assert write() == (25, 25)
+        await server.enable("segmenter")
+        assert write() == (25, 75), "from the next key frame on"
+        failing = server.plugins.get("failing")
+        assert failing is not None
+        assert failing.errors
 
 
 async def test_a_reader_that_skips_is_told_of() -> None:

@@ -23,6 +23,11 @@ class DashPlugin(Plugin):
     def http_routes(self, server: Server, config: DashConfig) -> Iterable[Route]:
         return DashRoutes(server, config).routes()
 
+    @hookimpl
+    def serves_segments(self, server: Server) -> bool:
+        # Without the HTTP port nobody asks for them.
+        return server.plugins.implements("asgi")
+
 
 plugin = DashPlugin()
 """What the entry point names."""

@@ -33,6 +33,11 @@ class HlsPlugin(Plugin):
     def services(self, server: Server, config: HlsConfig) -> Iterable[Service]:
         return [DirectoryService(server, config)] if config.directory or config.always else []
 
+    @hookimpl
+    def serves_segments(self, server: Server) -> bool:
+        # Without the HTTP port nobody asks for them.
+        return server.plugins.implements("asgi")
+
 
 plugin = HlsPlugin()
 """What the entry point names."""
