@@ -237,11 +237,24 @@ async def test_the_end_is_a_presentation_with_a_duration() -> None:
 
 
 @pytest.mark.anyio
-async def test_vlc_is_told_of_a_segment_behind_the_end_that_never_comes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_segment_ends_where_the_next_one_starts_although_that_is_not_told_of_yet() -> None:
+    """VLC takes what starts within the last entry for a part of that, and leaves it out."""
+    agent = "User-Agent: VLC/3.0.24 LibVLC/3.0.24"
+    async with live(languages=()) as (server, stream):
+        for n in range(60):
+            # The newest key frame is shown a picture earlier than the others are.
+            at = n * 40_000_000
+            late = 80_000_000 if n < 50 else 40_000_000
+            stream.publisher.write(stream.video, (bytes(60),), pts=at + late, dts=at, key=n % 25 == 0)
+        low = (await description(server)).times()
+        told = (await description(server, "/live/one.mpd", agent)).times()
+        assert [sum(entry) for entry in told] == [start for start, _ in low[1:]]
+        assert len(told) == 2
+
+
+@pytest.mark.anyio
+async def test_vlc_is_told_of_a_segment_behind_the_end_that_never_comes() -> None:
     """It reads the last one only where another follows, and ends where that is missing."""
-    monkeypatch.setattr("penstock_dash.server.PAUSE", 0)
     agent = "User-Agent: VLC/3.0.24 LibVLC/3.0.24"
     async with live({"reconnect_grace": 0}) as (server, stream):
         await watching(server, stream, 3)

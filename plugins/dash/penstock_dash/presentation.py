@@ -264,9 +264,11 @@ class Presentation:
     ) -> SegmentTemplate:
         rate = segments[-1].init.tracks[0].clock_rate
         timeline: list[tuple[int, int]] = []
-        for number, segment in enumerate(segments):
-            following = segments[number + 1] if number + 1 < len(segments) else None
-            if following is not None and following.number == segment.number + 1:
+        for segment in segments:
+            following = rendition.get(segment.number + 1)
+            if following is not None and not (following.gap or following.discontinuity):
+                # Also where it is not told of yet: what lies between two dts is not what lies between two pts where frames are
+                # not as far apart, and VLC takes what starts within the last entry for a part of that.
                 end = following.time
             else:
                 end = segment.time + (segment.duration if segment.complete else self.expected(rendition))

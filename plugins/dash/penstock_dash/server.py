@@ -209,21 +209,21 @@ class DashRoutes:
                 raise NotFound("there is no such init segment, or not any more")
             await self._answer(request, viewer, init)
             return
-        segment = await self._segment(rendition, resource.time, _period(request))
+        segment = await self._segment(request, rendition, resource.time)
         caching = _caching(segment, resource)
         if segment.complete:
             await self._answer(request, viewer, _answer(request, segment.data, _type(rendition), caching))
         else:
             await self._grow(request, viewer, rendition, segment, caching)
 
-    async def _segment(self, rendition: Rendition, ticks: int, period: int | None) -> Segment:
+    async def _segment(self, request: Request, rendition: Rendition, ticks: int) -> Segment:
         """The segment that starts at `ticks`, or the next one after that, which is waited for. Raises `NotFound`.
 
         Where the one that is being made ends is a guess in descriptions, so that the start of the next one is, too.
         """
-        number = _number(rendition, ticks, period)
+        number = _number(rendition, ticks, _period(request))
         if number is None:
-            if rendition.ended:
+            if rendition.ended and _agent(request) != "VLC/":
                 # FFmpeg does not know that a presentation can end, and asks again at once.
                 await anyio.sleep(PAUSE)
             raise NotFound("there is no such segment, or not any more, or not yet")
