@@ -170,11 +170,16 @@ async def test_every_notice_reaches_the_plugins() -> None:
         publisher_session = server.sessions.add("out", "here")
         reader_session = server.sessions.add("in", "there")
 
+        async def told(line: str) -> None:
+            with anyio.fail_after(5):
+                while line not in witness.seen:
+                    await anyio.sleep(0.001)
+
         async def publish() -> None:
             publisher = await server.streams.publish(publisher_session, "live/one")
             track = publisher.add_track(TEST, 1000, Name("a"))
             publisher.tracks_complete()
-            await anyio.sleep(0.05)
+            await told("reader_joined in")
             publisher.configure(track.id, Name("b"))
             publisher.write(track.id, (b"x",), pts=0)
             publisher.close()
@@ -187,7 +192,7 @@ async def test_every_notice_reaches_the_plugins() -> None:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read, tasks)
-            await anyio.sleep(0.02)
+            await told("stream_wanted live/one")
             tasks.start_soon(server.run_session, publisher_session, publish)
         server.sessions.remove(reader_session)
         assert server.streams.secret(StreamPath.parse("live/one")) == "sesame"
