@@ -52,6 +52,43 @@ def times(muxer: FragmentMuxer, *fragments: list[bytes]) -> list[tuple[int, int,
     return [(s.dts // 90, (s.pts - s.dts) // 90, s.duration // 90) for s in found]
 
 
+def number(fragment: list[bytes]) -> int:
+    at = fragment[0].index(b"mfhd") + 8
+    return int.from_bytes(fragment[0][at : at + 4], "big")
+
+
+@pytest.mark.parametrize("apart", [40, 1001 / 30])
+def test_numbers_follow_while_durations_add_up_to_decode_times(apart: float) -> None:
+    muxer = FragmentMuxer(REGISTRY, [VIDEO])
+    # In whole milliseconds, as RTMP has them.
+    fragments = [muxer.fragment([picture(round(1000 + n * apart))]) for n in range(100)]
+    assert [number(f) for f in fragments] == list(range(1, 101))
+
+
+@given(steps=st.lists(st.sampled_from([20, 40, 80, 200, 1040, 4000]), min_size=1, max_size=30))
+def test_who_adds_up_durations_and_believes_times_where_a_number_is_left_out_has_them(
+    steps: list[int],
+) -> None:
+    """As VLC 3 does, whichever fragment it begins with, but for what nobody sees."""
+    muxer = FragmentMuxer(REGISTRY, [VIDEO, SOUND])
+    at, fragments = 1000, list[list[bytes]]()
+    for step in steps:
+        fragments.append(muxer.fragment([picture(at), sound(at * 441 // 10)]))
+        at += step
+    for first in (0, len(steps) // 2):
+        counted: dict[int, float] = {}
+        before = -1
+        for fragment in fragments[first:]:
+            if number(fragment) != before + 1:
+                counted.clear()
+            before = number(fragment)
+            for sample in samples(muxer.init, *fragment):
+                rate = sample.track.timescale
+                time = counted.setdefault(sample.track.id, sample.dts / rate)
+                assert abs(time - sample.dts / rate) <= 2 / 50
+                counted[sample.track.id] += sample.duration / rate
+
+
 def test_a_duration_is_until_the_next_frame() -> None:
     muxer = FragmentMuxer(REGISTRY, [VIDEO])
     first = muxer.fragment([picture(1000, key=True), picture(1040), picture(1100)], {1: 1_130_000_000})

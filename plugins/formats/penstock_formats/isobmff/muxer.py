@@ -17,6 +17,9 @@ MAX_DURATION = 0xFFFFFFFF
 MAX_COMPOSITION = 0x7FFFFFFF
 """What the fields of a sample hold, in ticks."""
 
+STRAYS = 50
+"""One part in so many of a second is what sound and picture may be apart: nobody sees that."""
+
 _HALF = NS // 2
 _DEFAULT_INTERVAL = NS // 25
 
@@ -24,7 +27,7 @@ _DEFAULT_INTERVAL = NS // 25
 class _Slot:
     """One track: how it is described, and where its decode times are."""
 
-    __slots__ = ("binding", "description", "interval", "last", "rate")
+    __slots__ = ("binding", "counted", "description", "interval", "last", "rate")
 
     def __init__(self, description: InitTrack, interval: int) -> None:
         self.description = description
@@ -34,6 +37,12 @@ class _Slot:
         """The distance of the last two frames in ticks: the next duration to expect."""
         self.last = -1
         """The decode time of the last sample, in ticks."""
+        self.counted = -1
+        """Where the durations that were told end, counted from the decode time that was told last with a number left out."""
+
+    def counts_wrong(self, run: TrackRun) -> bool:
+        """Whether who adds up durations has lost the time of `run`."""
+        return self.counted >= 0 and abs(run.decode_time - self.counted) > self.rate // STRAYS
 
     def run(self, frames: Sequence[Frame], sizes: list[int], end: int | None) -> TrackRun:
         """Times of `frames`, the last of which ends at `end` (ns) where that is known."""
@@ -186,6 +195,15 @@ class FragmentMuxer:
         if not runs:
             return []
         self._sequence += 1
+        slots = [self._slots[run.track_id] for run in runs]
+        if any(map(_Slot.counts_wrong, slots, runs)):
+            # VLC 3 adds up durations, and believes decode times only where a fragment's number does not follow the one before.
+            # ISO/IEC 14496-12 8.8.5: numbers increase.
+            self._sequence += 1
+            for slot in self._slots.values():
+                slot.counted = -1
+        for slot, run in zip(slots, runs, strict=True):
+            slot.counted = (run.decode_time if slot.counted < 0 else slot.counted) + sum(run.durations)
         return [build_moof(self._sequence, runs), *samples]
 
     def _by_track(self, frames: Iterable[Frame]) -> Iterator[tuple[_Slot, list[Frame]]]:
