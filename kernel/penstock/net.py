@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,7 @@ class Connection:
             return
         with anyio.move_on_after(LINGER_SECONDS):
             await self.sink.flushed()
+            self._say_no_more()
             self.sink.close("closed")
             try:
                 self.sock.shutdown(socket.SHUT_WR)
@@ -177,7 +179,15 @@ class Connection:
             except (OSError, ValueError, anyio.ClosedResourceError):
                 return
 
+    def _say_no_more(self) -> None:
+        """TLS's own goodbye (RFC 8446 6.1): an end without it is an attack to GnuTLS, and an error to players."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            with suppress(OSError, ValueError):
+                self.sock.unwrap()  # what it then waits for, the peer's own, is not needed
+
     def close(self, reason: str = "closed") -> None:
+        if not self.sink.closed:
+            self._say_no_more()
         self.sink.close(reason)
         if self.sock.fileno() >= 0:
             # A task that waits to write must not wait on for whoever gets this descriptor next.

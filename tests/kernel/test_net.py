@@ -376,6 +376,31 @@ def test_certificates(tmp_path: Path) -> None:
         load_tls(certificate, str(locked))
 
 
+@pytest.mark.parametrize("way", ["linger", "close"])
+async def test_tls_ends_with_its_own_goodbye(tmp_path: Path, way: str) -> None:
+    """An end without it may have lost the last words: GnuTLS, in GStreamer, calls that an error, as this client does."""
+    certificate, key = (str(path) for path in self_signed(tmp_path))
+    client = ssl.create_default_context(cafile=certificate)
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.settimeout(5)
+    read: list[bytes] = []
+
+    def peer() -> None:
+        with client.wrap_socket(far, server_hostname="localhost", suppress_ragged_eofs=False) as tls:
+            read.extend(iter(lambda: tls.recv(100), b""))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, peer)
+        tls = await start_tls(near, load_tls(certificate, key))
+        connection = Connection(tls, ("::1", 1, 0, 0), tasks.start_soon, 5, Poller())
+        connection.sink.control(b"last word")
+        if way == "linger":
+            await connection.linger()
+        connection.close()
+    assert read == [b"last word"]
+
+
 async def test_handshakes(tmp_path: Path) -> None:
     certificate, key = (str(path) for path in self_signed(tmp_path))
     server, client = load_tls(certificate, key), ssl.create_default_context(cafile=certificate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import time
 import weakref
 from contextlib import suppress
 
@@ -24,6 +25,7 @@ from penstock_formats.rtcp import (
     parse_rtcp,
 )
 from penstock_formats.rtp.packet import RtpPacket
+from penstock_rtsp import session as rtsp_session
 from penstock_rtsp.muxer import LATE
 from penstock_rtsp.player import BEGIN_SECONDS
 from penstock_rtsp.rtp_info import parse_rtp_info
@@ -325,11 +327,12 @@ def said_goodbye(data: bytes) -> list[int]:
 
 
 async def until_the_end(peer: Talk) -> list[tuple[int, bytes]]:
-    """What else comes in channels."""
+    """What else comes in channels, to a peer that leaves when each of its two tracks has said goodbye."""
     found: list[tuple[int, bytes]] = []
     with anyio.fail_after(5), suppress(anyio.EndOfStream):
-        while True:
+        while sum(bool(said_goodbye(data)) for channel, data in found if channel % 2) < 2:
             found.append(await peer.frame())
+        await peer.ask("TEARDOWN")
     return found
 
 
@@ -358,6 +361,32 @@ async def test_over_tcp_each_track_says_goodbye_after_its_last_packet(publishers
     goodbyes = [(channel, said_goodbye(data)) for channel, data in came if channel % 2]
     assert [g for g in goodbyes if g[1]] == goodbyes[-2:] == [(c + 1, [media[c][0].ssrc]) for c in (0, 2)]
     assert [channel for channel, _ in came[-2:]] == [1, 3]
+
+
+async def test_a_player_that_was_told_the_end_is_let_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GStreamer pauses and tears down then, and shows its user an error where nobody answers."""
+    monkeypatch.setattr(rtsp_session, "FAREWELL_SECONDS", 0.5)
+    async with serving() as server, talking(server) as polite, talking(server) as mute:
+        source = await publish(server, sound=False)
+        await source.picture(key=True)
+        for peer in (polite, mute):
+            assert (await peer.play(1)).status == 200
+        began = time.monotonic()
+        source.publisher.close()
+        source.stream.end_if_left(time.monotonic() + 10)
+        await anyio.sleep(0.05)
+        with anyio.fail_after(2):
+            statuses = [
+                (await polite.ask(method)).status for method in ("PAUSE", "PLAY", "SETUP", "TEARDOWN")
+            ]
+            assert statuses == [200, 454, 455, 200]
+            with pytest.raises(anyio.EndOfStream):
+                await polite.ask("OPTIONS")
+            assert time.monotonic() - began < 0.4
+            with suppress(anyio.EndOfStream):
+                while True:
+                    await mute.frame()
+        assert 0.4 < time.monotonic() - began < 1.5
 
 
 @pytest.mark.parametrize("grace", [0.0, 10.0])

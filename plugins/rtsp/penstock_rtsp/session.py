@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from penstock.errors import ProtocolViolation
+from penstock.errors import Closed, ProtocolViolation
 from penstock.net import Connection, slices
 from penstock.session import Session
 from penstock_formats.rtp.ingest import Ingest
@@ -23,6 +23,8 @@ NAME = "Penstock"
 RECEIVE = 256 << 10
 PLAYER_RECEIVE = 16 << 10
 REPORT_SECONDS = 5.0
+FAREWELL_SECONDS = 1.0
+"""How long a player that was told the end has to leave by itself, as most do at once."""
 TICK_SECONDS = 0.05
 """How often a publisher is looked after whose frames wait: for missing packets over UDP, or for their track's place."""
 
@@ -64,7 +66,9 @@ class RtspSession:
                 await self._record()
         finally:
             self._shared.sessions.discard(self)
-            self._goodbye()
+            if self._goodbye() and not self._server.stopping:
+                with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
+                    await self._let_leave()
             # They call each other: what a session had would wait for the collector, thousands at once.
             del self._methods
             self._failure = None
@@ -201,15 +205,39 @@ class RtspSession:
                 recorder.rtcp(index, frame.payload, now)
                 return
 
-    def _goodbye(self) -> None:
+    def _goodbye(self) -> bool:
+        """Give back what the session had; whether it was a player's, who was told that no more comes."""
         player, recorder = self._methods.player, self._methods.recorder
+        told = False
         if player is not None:
             if self._session.reason:
                 for track_id, data in player.goodbyes().items():
                     self._channels.report(track_id, data, self._connection.sink)
+                    told = True
             player.pause()
             if player.multicast is not None:
                 player.multicast.release(player.stream.path, self._session)
         if recorder is not None:
             recorder.close(self._session.reason or "the publisher left")
         self._channels.close()
+        return told
+
+    async def _let_leave(self) -> None:
+        """Answer a player that leaves at the BYE: GStreamer pauses first, and calls a closed connection an error."""
+        rtsp = self._rtsp
+        self._connection.patient = False
+        try:
+            while data := await self._receive(PLAYER_RECEIVE):
+                rtsp.receive_data(data)
+                while (event := rtsp.next_event()) is not None:
+                    if isinstance(event, Asked):
+                        method = event.request.method
+                        # RFC 2326 11.3.5: there is no session any more but to be left.
+                        status = 200 if method in ("PAUSE", "TEARDOWN") else 454
+                        self._connection.sink.control(rtsp.respond(event.request, status, date=date()))
+                        if method == "TEARDOWN":
+                            return
+                    elif isinstance(event, Refused):
+                        self._connection.sink.control(rtsp.refuse(event, date()))
+        except (Closed, ProtocolViolation):
+            pass  # gone, or nothing to be understood any more: closed in either case
