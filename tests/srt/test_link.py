@@ -145,6 +145,15 @@ def test_what_is_lost_is_sent_again_within_the_budget(loss: float, burst: float)
     assert left.connection.statistics.pktRetrans <= 6000 * (1.65 * loss + 0.02)
 
 
+def test_where_packets_overtake_each_other_what_is_lost_is_still_sent_again() -> None:
+    """By 10 ms: a report asks for half of all that is sent, of which a tenth is lost."""
+    pair = Pair(Link(Weather(loss=0.05, burst=5, jitter=10), Random(5)), Settings())
+    play(pair, 4000, 1)
+    left, right = pair.ends
+    assert left.connection.statistics.pktRetrans > 0.5 * 4000
+    assert right.dropped <= 0.002 * 4000
+
+
 def test_a_gap_longer_than_the_buffer_is_survived() -> None:
     link = Link(Weather(), Random(1))
     pair = Pair(link, Settings(window=64))

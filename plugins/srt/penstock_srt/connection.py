@@ -184,11 +184,13 @@ class Connection:
             self._settings.refresh_packets - self._settings.announce_packets
         ):
             return None
-        kind, number, _, destination, sequence, rtt, _, available, _, capacity, _ = FULL_ACK.unpack(data)
+        kind, number, _, destination, sequence, rtt, variance, available, _, capacity, _ = FULL_ACK.unpack(
+            data
+        )
         if kind != _ACK or destination != self.id or not number:
             return None
         self._statistics.pktRecvACK += 1
-        sender.acknowledged(sequence & MASK, rtt, available, capacity)
+        sender.acknowledged(sequence & MASK, rtt, variance, available, capacity)
         self._heard = self._said = now
         return self._acknowledged(number, now)
 
@@ -336,7 +338,9 @@ class Connection:
                 self._statistics.pktRecvACK += 1
                 ack = Acknowledgement.parse(packet.body)
                 capacity = None if ack.packet_rate is None else ack.capacity
-                self._sender.acknowledged(ack.next_sequence, ack.rtt, ack.available, capacity)
+                self._sender.acknowledged(
+                    ack.next_sequence, ack.rtt, ack.rtt_variance, ack.available, capacity
+                )
                 if packet.information:
                     self._replies.append(self._acknowledged(packet.information, now))
             case ControlType.ACKACK:

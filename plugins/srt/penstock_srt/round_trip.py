@@ -44,3 +44,8 @@ class RoundTrip:
         else:
             self.known = True
             self.rtt, self.variance = sample, sample // 2
+
+    def said(self, rtt: int, variance: int) -> None:
+        """The peer has measured, and smoothed what it measured: an ACK has it (3.2.4)."""
+        self.known = True
+        self.rtt, self.variance = min(rtt, MAX_RTT), min(variance, MAX_RTT)

@@ -76,9 +76,11 @@ class Sender:
         self._second_bytes = 0
         self._second_rate = 0.0
         self._forgotten = sequence
-        self._wanted: dict[int, None] = {}
+        self._wanted: dict[int, int] = {}
+        """What is to be sent again, and until when that is of use."""
         self._sent_again: dict[int, int] = {}
-        self._copies: dict[int, int] = {}
+        self._copies: dict[int, tuple[int, int]] = {}
+        """What is to be sent twice: when, and until when that is of use."""
 
     def stamp(self, now: int) -> int:
         """The time stamp of what is sent `now`."""
@@ -132,7 +134,9 @@ class Sender:
         self._sent_again.clear()
         self._copies.clear()
 
-    def acknowledged(self, next_sequence: int, rtt: int | None, available: int, capacity: int | None) -> None:
+    def acknowledged(
+        self, next_sequence: int, rtt: int | None, variance: int, available: int, capacity: int | None
+    ) -> None:
         """An ACK came, in the terms of `Acknowledgement`; one for packets that were never sent is ignored."""
         buffer = self.buffer
         first = buffer.first
@@ -144,7 +148,7 @@ class Sender:
             buffer.acknowledge(sequence)
             self._forget()
         if rtt is not None:
-            self.round_trip.take(rtt * 1000)
+            self.round_trip.said(rtt * 1000, variance * 1000)
             self.window = available
         if capacity is not None:
             self.peer_rate = capacity
@@ -162,11 +166,15 @@ class Sender:
             if begin < buffer.first and end > begin:
                 self.dropped = (begin, min(end, buffer.first) - 1)
             begin = max(begin, buffer.first)
+            if begin >= end:
+                continue
+            # A hole is waited for until the packet behind it is due; the way of the first packet is in the peer's time base.
+            useful = buffer.run_of(min(end, buffer.next - 1)).sent + self.latency
             for sequence in range(begin, min(end, begin + room)):
                 room -= 1
                 sent = again.get(sequence)
                 if sequence not in wanted and (sent is None or sent <= recent):
-                    wanted[sequence] = None
+                    wanted[sequence] = useful
                     self.statistics.pktSndLoss += 1
 
     @property
@@ -176,42 +184,37 @@ class Sender:
 
     def retransmissions(self, now: int) -> list[bytes]:
         """What is to be sent again, as far as the budget goes; what would come too late is left out."""
-        datagrams = [data for sequence in self._take_copies(now) if (data := self._again(sequence, now))]
-        for sequence in list(self._wanted):
+        copies = [sequence for sequence, (when, _) in self._copies.items() if when <= now]
+        datagrams: list[bytes] = []
+        for sequence in copies:
+            self._again(sequence, self._copies.pop(sequence)[1], now, datagrams)
+        trip = self.round_trip.rtt
+        for sequence, useful in list(self._wanted.items()):
             if self._budget < 1:
                 break
             del self._wanted[sequence]
-            data = self._again(sequence, now)
-            if data is None:
+            sent = self._again(sequence, useful, now, datagrams)
+            if sent is None:
                 continue
-            datagrams.append(data)
-            if sequence in self._sent_again and self._deadline(sequence) < now + self.round_trip.rtt:
-                # It was lost twice, and there is no time to hear whether it is lost once more.
-                self._copies[sequence] = now + COPY_AFTER
+            unlucky = sequence in self._sent_again or now - sent > 3 * trip // 2
+            if unlucky and useful < now + trip and 2 * self._budget > self._budget_limit:
+                # It was lost twice, or the report of it was lost, and there is no time to hear whether it is lost once more.
+                self._copies[sequence] = now + COPY_AFTER, useful
             self._sent_again[sequence] = now
         self.statistics.pktRetrans += len(datagrams)
         return datagrams
 
-    def _take_copies(self, now: int) -> list[int]:
-        due = [sequence for sequence, when in self._copies.items() if when <= now]
-        for sequence in due:
-            del self._copies[sequence]
-        return due
-
-    def _deadline(self, sequence: int) -> int:
-        """When a packet must leave to be of use: the way of the first one is in the peer's time base."""
-        return self.buffer.run_of(sequence).sent + self.latency
-
-    def _again(self, sequence: int, now: int) -> bytes | None:
-        """A packet as it is sent again, None where that is of no use any more."""
-        if sequence < self.buffer.first or self._deadline(sequence) < now:
+    def _again(self, sequence: int, useful: int, now: int, datagrams: list[bytes]) -> int | None:
+        """Add a packet as it is sent again, and say when it was sent first; None where that is of no use any more."""
+        if sequence < self.buffer.first or useful < now:
             return None
         run = self.buffer.run_of(sequence)
         self._budget -= 1
         at = sequence - run.first
         message = SOLO | RETRANSMITTED | run.key_bits | (run.number + at) % MESSAGE_NUMBERS + 1
         header = HEADER.pack(sequence & MASK, message, self.stamp(run.sent), self.peer_id)
-        return header + run.payloads[at]
+        datagrams.append(header + run.payloads[at])
+        return run.sent
 
     def drop_too_late(self, now: int) -> None:
         """Give up what the peer can use no more (4.6)."""

@@ -43,7 +43,7 @@ class Settings:
     peer_latency: int = 0
     mtu: int = 1500
     window: int = 8192
-    overhead: int = 40
+    overhead: int = 100
     key_length: int = 16
     mode: Mode = Mode.CTR
     refresh_packets: int = 1 << 24
