@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import re
 import socket
 import time
 import weakref
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import anyio
 import pytest
@@ -25,7 +26,7 @@ from penstock_formats.rtcp import (
     parse_rtcp,
 )
 from penstock_formats.rtp.packet import RtpPacket
-from penstock_rtsp import session as rtsp_session
+from penstock_rtsp import goodbye
 from penstock_rtsp.muxer import LATE
 from penstock_rtsp.player import BEGIN_SECONDS
 from penstock_rtsp.rtp_info import parse_rtp_info
@@ -35,6 +36,12 @@ from tests.faults.rtsp import IDR, Reply, rtp, sdp
 from tests.rtsp.served import PATH, PICTURE, Talk, datagram, port, publish, serving, talking
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+
+
+@pytest.fixture(autouse=True)
+def short_goodbyes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(goodbye, "REST_SECONDS", 0.3)
+    monkeypatch.setattr(goodbye, "FAREWELL_SECONDS", 0.4)
 
 
 async def test_what_the_reply_to_play_says_is_true_of_the_first_packets() -> None:
@@ -363,9 +370,8 @@ async def test_over_tcp_each_track_says_goodbye_after_its_last_packet(publishers
     assert [channel for channel, _ in came[-2:]] == [1, 3]
 
 
-async def test_a_player_that_was_told_the_end_is_let_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_player_that_was_told_the_end_is_let_leave() -> None:
     """GStreamer pauses and tears down then, and shows its user an error where nobody answers."""
-    monkeypatch.setattr(rtsp_session, "FAREWELL_SECONDS", 0.5)
     async with serving() as server, talking(server) as polite, talking(server) as mute:
         source = await publish(server, sound=False)
         await source.picture(key=True)
@@ -382,33 +388,66 @@ async def test_a_player_that_was_told_the_end_is_let_leave(monkeypatch: pytest.M
             assert statuses == [200, 454, 455, 200]
             with pytest.raises(anyio.EndOfStream):
                 await polite.ask("OPTIONS")
-            assert time.monotonic() - began < 0.4
+            assert time.monotonic() - began < 0.3
             with suppress(anyio.EndOfStream):
                 while True:
                     await mute.frame()
-        assert 0.4 < time.monotonic() - began < 1.5
+        assert 0.3 < time.monotonic() - began < 1.5
 
 
-@pytest.mark.parametrize("grace", [0.0, 10.0])
-async def test_over_udp_nothing_says_goodbye_that_may_overtake_packets(grace: float) -> None:
+async def play_multicast(*peers: Talk) -> tuple[socket.socket, socket.socket]:
+    """Let all play the same track in its group; a receiver's sockets for RTP and RTCP."""
+    transport = ""
+    for peer in peers:
+        reply = await peer.ask("SETUP", "/trackID=1", "Transport: RTP/AVP;multicast")
+        transport = reply.header("Transport")
+        assert (await peer.ask("PLAY")).status == 200
+    told = re.search(r"destination=([\d.]+);port=(\d+)", transport)
+    assert told is not None, transport
+    pair = tuple(socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    for number, sock in enumerate(pair):
+        peers[0].sockets.append(sock)
+        sock.bind((told[1], int(told[2]) + number))
+        membership = socket.inet_aton(told[1]) + socket.inet_aton("127.0.0.1")
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+    return pair[0], pair[1]
+
+
+@pytest.mark.parametrize("way", ["unicast", "multicast"])
+@pytest.mark.parametrize("end", ["gone for long", "gone just now", "the server stops"])
+async def test_a_goodbye_in_datagrams_comes_when_all_before_it_is_read(end: str, way: str) -> None:
     """FFmpeg reads RTCP first, and all that it has not read by then is lost."""
-    times = {"wait_for_stream": 0, "publisher_timeout": 2.0, "reconnect_grace": grace}
-    async with serving(server=times) as server, talking(server) as peer:
+    times = {
+        "wait_for_stream": 0,
+        "publisher_timeout": 2.0,
+        "reconnect_grace": 10.0 * (end == "gone for long"),
+    }
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1] & ~1
+    async with AsyncExitStack() as peers, AsyncExitStack() as life:
+        server = await life.enter_async_context(serving(server=times, rtsp={"multicast_port": free}))
+        one, other = [await peers.enter_async_context(talking(server)) for _ in range(2)]
         source = await publish(server, sound=False)
         await source.picture(key=True)
-        media, control = await peer.play_udp(1)
-        source.publisher.close()
-        source.stream.left_at -= grace
-        await until_the_end(peer)
-        with anyio.fail_after(2):
+        media, control = await (one.play_udp(1) if way == "unicast" else play_multicast(one, other))
+        await source.picture(key=True)
+        began = time.monotonic()
+        if end == "the server stops":
+            await life.aclose()
+        else:
+            source.publisher.close()
+            source.stream.left_at -= 10 * (end == "gone for long")
+            source.stream.end_if_left(time.monotonic())
+        with anyio.fail_after(3):
             ssrc = RtpPacket.parse(await datagram(media)).ssrc
-        came: list[bytes] = []
-        with suppress(BlockingIOError):
-            while True:
-                came.append(control.recv(2048, socket.MSG_DONTWAIT))
-        *reports, last = map(said_goodbye, came)
-        assert not any(reports)
-        assert last == ([] if grace == 0 else [ssrc])
+            while not (said := said_goodbye(await datagram(control))):
+                pass
+        assert said == [ssrc]
+        assert (time.monotonic() - began < 0.3) == (end == "gone for long")
+        await anyio.sleep(0.05)
+        with pytest.raises(BlockingIOError):
+            control.recv(2048, socket.MSG_DONTWAIT)
 
 
 @pytest.mark.parametrize("state", ["asked", "set up", "playing", "playing over UDP"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from random import Random
 
 from penstock.datagram import DatagramSink
@@ -15,7 +14,6 @@ from penstock.session import Session
 from penstock.stream import Stream
 from penstock.udp import send_run
 from penstock_rtsp.config import RtspConfig, multicast_range
-from penstock_rtsp.goodbye import goodbyes
 from penstock_rtsp.muxer import RtpMuxer
 from penstock_rtsp.udp import Ports, sockaddr
 
@@ -32,6 +30,8 @@ class Group:
         self.sink = sink
         self.session = session
         self.members: set[Session] = set()
+        self.told = False
+        """Whether it was told that no more comes."""
 
 
 class Multicast:
@@ -114,7 +114,7 @@ class Multicast:
             own = self._server.sessions.add("rtsp-multicast", address)
             own.path, own.direction = stream.path, "read"
             reader = stream.feed(muxer, self._backlog).attach(
-                sink, own, start="live", on_end=lambda reason: self._over(stream.path, reason)
+                sink, own, start="live", on_end=lambda reason: self._over(stream, reason)
             )
             group = self._groups[stream.path] = Group(address, stream, reader, sink, own)
         group.members.add(session)
@@ -123,27 +123,37 @@ class Multicast:
             told.report_soon()
         return group
 
-    def leave(self, path: StreamPath, session: Session) -> None:
-        group = self._groups.get(path)
-        if group is not None:
-            group.members.discard(session)
-            if not group.members:
-                group.reader.detach()
-                self._end(path)
+    def leave(self, group: Group, session: Session) -> None:
+        """`session` is no member any more; without any nothing is sent to the group."""
+        group.members.discard(session)
+        if not group.members:
+            group.reader.detach()
+            self._forget(group)
 
-    def _over(self, path: StreamPath, reason: str) -> None:
-        """The stream has ended: its group is told, and then each member."""
-        group = self._groups.get(path)
-        if group is not None:
-            now = time.monotonic()
-            for track_id, data in goodbyes(group.stream, group.reader, now, datagrams=True).items():
-                sock, address = group.sink.destinations[track_id, 1]
-                send_run(sock, (data, len(data)), address)
-        self._end(path, reason)
+    def say_goodbye(self, group: Group) -> None:
+        """Tell the group, once, that no more comes; not while somebody is there, or has come anew."""
+        muxer = group.reader.feed.muxer
+        if (
+            group.members
+            or group.told
+            or group.stream.path in self._groups
+            or not isinstance(muxer, RtpMuxer)
+        ):
+            return
+        group.told = True
+        for track_id, data in muxer.goodbyes().items():
+            sock, address = group.sink.destinations[track_id, 1]
+            send_run(sock, (data, len(data)), address)
 
-    def _end(self, path: StreamPath, reason: str = "the stream ended") -> None:
-        group = self._groups.pop(path, None)
-        if group is not None:
+    def _over(self, stream: Stream, reason: str) -> None:
+        group = self._groups.get(stream.path)
+        if group is None or group.stream is not stream:
+            return
+        self._forget(group)
+        for member in group.members:
+            member.kick(reason)
+
+    def _forget(self, group: Group) -> None:
+        if self._groups.get(group.stream.path) is group:
+            del self._groups[group.stream.path]
             self._server.sessions.remove(group.session)
-            for member in group.members:
-                member.kick(reason)

@@ -22,8 +22,7 @@ from penstock.stream import Stream
 from penstock.udp import send_run
 from penstock_formats.rtcp import FullIntraRequest, PictureLoss, parse_rtcp
 from penstock_rtsp.config import RtspConfig
-from penstock_rtsp.goodbye import goodbyes
-from penstock_rtsp.multicast import Multicast
+from penstock_rtsp.multicast import Group, Multicast
 from penstock_rtsp.muxer import RtpMuxer
 from penstock_rtsp.rtp_info import build_rtp_info
 from penstock_rtsp.udp import Ports
@@ -52,6 +51,7 @@ class Player:
     )
     multicast: Multicast | None = None
     _reader: Reader | None = None
+    _group: Group | None = None
 
     @property
     def playing(self) -> bool:
@@ -85,7 +85,7 @@ class Player:
         """Attach to the feed: the reply goes out in the same step, and is true at the cursor."""
         control = connection.sink.control
         if self.multicast is not None:
-            group = self.multicast.join(self.stream, self.session)
+            group = self._group = self.multicast.join(self.stream, self.session)
             muxer = group.reader.feed.muxer
             cursor = Cursor(group.reader.feed, group.reader.feed.ring.end)
             info = (
@@ -152,16 +152,28 @@ class Player:
                 if track.id == track_id:
                     self.stream.request_key_frame(track)
 
-    def goodbyes(self) -> dict[int, bytes]:
-        """What the peer is told where the end is not its own, for each track."""
-        if self._reader is None:
-            return {}
-        return goodbyes(self.stream, self._reader, time.monotonic(), datagrams=bool(self.addresses))
+    def leave(self, report: Callable[[int, bytes], None]) -> Callable[[], None] | None:
+        """Leave the feed for good; what then tells the peer by `report`, or its group, that no more comes, if it played."""
+        group, multicast = self._group, self.multicast
+        muxer = self._reader.feed.muxer if self._reader is not None else None
+        self.pause()
+        if group is not None and multicast is not None:
+            return lambda: multicast.say_goodbye(group)
+        if not isinstance(muxer, RtpMuxer):
+            return None
+        goodbyes = muxer.goodbyes()
+
+        def tell() -> None:
+            for track_id, data in goodbyes.items():
+                report(track_id, data)
+
+        return tell
 
     def pause(self) -> None:
         """Leave the feed; what was set up stays."""
-        if self.multicast is not None:
-            self.multicast.leave(self.stream.path, self.session)
+        if self._group is not None and self.multicast is not None:
+            self.multicast.leave(self._group, self.session)
+            self._group = None
         if self._reader is not None:
             self._reader.detach("paused")
             self._reader = None

@@ -12,19 +12,19 @@ from penstock.errors import Closed, ProtocolViolation
 from penstock.net import Connection, slices
 from penstock.session import Session
 from penstock_formats.rtp.ingest import Ingest
+from penstock_rtsp import goodbye
 from penstock_rtsp.channels import Channels
 from penstock_rtsp.connection import Asked, Refused, ServerConnection
 from penstock_rtsp.date import date
 from penstock_rtsp.message import InterleavedFrame
 from penstock_rtsp.methods import Methods
+from penstock_rtsp.player import Player
 from penstock_rtsp.shared import Shared
 
 NAME = "Penstock"
 RECEIVE = 256 << 10
 PLAYER_RECEIVE = 16 << 10
 REPORT_SECONDS = 5.0
-FAREWELL_SECONDS = 1.0
-"""How long a player that was told the end has to leave by itself, as most do at once."""
 TICK_SECONDS = 0.05
 """How often a publisher is looked after whose frames wait: for missing packets over UDP, or for their track's place."""
 
@@ -66,9 +66,7 @@ class RtspSession:
                 await self._record()
         finally:
             self._shared.sessions.discard(self)
-            if self._goodbye() and not self._server.stopping:
-                with anyio.move_on_after(FAREWELL_SECONDS, shield=True):
-                    await self._let_leave()
+            await self._take_leave()
             # They call each other: what a session had would wait for the collector, thousands at once.
             del self._methods
             self._failure = None
@@ -205,22 +203,34 @@ class RtspSession:
                 recorder.rtcp(index, frame.payload, now)
                 return
 
-    def _goodbye(self) -> bool:
-        """Give back what the session had; whether it was a player's, who was told that no more comes."""
+    async def _take_leave(self) -> None:
+        """Give back what the session had, and tell a player whose end is not its own that no more comes."""
         player, recorder = self._methods.player, self._methods.recorder
-        told = False
-        if player is not None:
-            if self._session.reason:
-                for track_id, data in player.goodbyes().items():
-                    self._channels.report(track_id, data, self._connection.sink)
-                    told = True
-            player.pause()
-            if player.multicast is not None:
-                player.multicast.release(player.stream.path, self._session)
         if recorder is not None:
             recorder.close(self._session.reason or "the publisher left")
+        if player is not None:
+            tell = player.leave(
+                lambda track_id, data: self._channels.report(track_id, data, self._connection.sink)
+            )
+            if tell is not None and self._session.reason:
+                await self._part(player, tell)
+            if player.multicast is not None:
+                player.multicast.release(player.stream.path, self._session)
         self._channels.close()
-        return told
+
+    async def _part(self, player: Player, tell: Callable[[], None]) -> None:
+        """Let go a player that may leave by itself at any time, and is told to when nothing can be overtaken by that."""
+        seconds = 0.0 if player.channels else goodbye.rest(player.stream, time.monotonic())
+        if seconds > 0 and await self._leaves_within(seconds):
+            return
+        tell()
+        await self._leaves_within(goodbye.LAST_SECONDS if self._server.stopping else goodbye.FAREWELL_SECONDS)
+
+    async def _leaves_within(self, seconds: float) -> bool:
+        with anyio.move_on_after(seconds, shield=True):
+            await self._let_leave()
+            return True
+        return False
 
     async def _let_leave(self) -> None:
         """Answer a player that leaves at the BYE: GStreamer pauses first, and calls a closed connection an error."""
