@@ -10,6 +10,8 @@ from penstock.media import NS, Frame, Kind
 from penstock.ring import Bounds
 from penstock.segment import SegmentBounds
 
+SOUND = NS
+"""How much of sound without pictures is let go of at a time."""
 EARLIER = 3
 """Segments that are to be there for who asks for them first: no live list has less than three target durations
 (RFC 8216bis 6.2.2), and players begin as far from its end."""
@@ -19,7 +21,7 @@ class GopCache:
     """Frames from the oldest key frame that some video track still needs, in the order in which they came.
 
     Before these, where `segments` has `replay` bytes for it and `wanted` says at a key frame that somebody may ask for them,
-    are the groups that make `EARLIER` segments.
+    are the groups that make `EARLIER` segments. Of sound without pictures there is as much, in groups of `SOUND`.
     """
 
     def __init__(self, bounds: Bounds, segments: SegmentBounds, wanted: Callable[[], bool]) -> None:
@@ -43,12 +45,17 @@ class GopCache:
         is_video = frame.track.codec.kind is Kind.VIDEO
         is_key = frame.key and is_video
         if is_key:
+            if not keys:
+                # What was heard before the first picture: no segment begins there.
+                self._forget()
             id, before = frame.track.id, self._key_times.get(frame.track.id)
             self._key_times[id] = frame.dts
             if before is not None:
                 self.key_intervals[id] = max(self.key_intervals.get(id, 0), frame.dts - before)
             keys[id] = self._first + len(frames)
         elif frame.track.id not in keys if is_video else not keys:
+            if frame.track.codec.kind is Kind.AUDIO and not keys:
+                self._hear(frame)
             return
         frames.append(frame)
         self._bytes += frame.size
@@ -80,24 +87,44 @@ class GopCache:
 
     def _keep(self, group: list[Frame]) -> None:
         """Frames that readers begin with no more, and segments may."""
-        earlier, newest = self._earlier, self._frames[-1].dts
-        earlier.append(group)
+        self._earlier.append(group)
         self._earlier_count += len(group)
         self._earlier_bytes += sum(frame.size for frame in group)
-        room = self._segments.replay if self._wanted() else 0
         enough = EARLIER * self._segments.length(max(self.key_intervals.values(), default=0))
+        self._trim(self._frames[-1].dts - enough)
+
+    def _hear(self, frame: Frame) -> None:
+        """Sound without pictures: readers begin with what comes next, and segments with any of its frames."""
+        earlier = self._earlier
+        anew = not earlier or not 0 <= frame.dts - earlier[-1][0].dts < SOUND
+        if anew:
+            earlier.append([])
+        earlier[-1].append(frame)
+        self._earlier_count += 1
+        self._earlier_bytes += frame.size
+        full = self._earlier_bytes > self._segments.replay or self._earlier_count > self._bounds.frames
+        if anew or full:
+            # A group more, since segments are a frame longer than they should be.
+            self._trim(frame.dts - EARLIER * self._segments.target - SOUND)
+
+    def _trim(self, since: int) -> None:
+        """Let go of groups without which there is enough, from the dts `since` on, and of those that there is no room for."""
+        earlier, room = self._earlier, self._segments.replay if self._wanted() else 0
         while earlier and (
             self._earlier_bytes > room
             or self._earlier_count > self._bounds.frames
-            or newest - (earlier[1] if len(earlier) > 1 else self._frames)[0].dts >= enough
+            or (earlier[1] if len(earlier) > 1 else self._frames or earlier[0])[0].dts <= since
         ):
             gone = earlier.popleft()
             self._earlier_count -= len(gone)
             self._earlier_bytes -= sum(frame.size for frame in gone)
 
-    def clear(self) -> None:
+    def _forget(self) -> None:
         self._earlier.clear()
         self._earlier_count = self._earlier_bytes = 0
+
+    def clear(self) -> None:
+        self._forget()
         self._first += len(self._frames)
         self._frames.clear()
         self._keys.clear()

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.media import NS
 from penstock_hls.playlist import parse_playlist
-from tests.hls.stage import get, live, media, watching
+from tests.hls.stage import Live, get, live, media, serving, watching
 from tests.http.port import Answer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
@@ -70,6 +70,46 @@ async def test_6_2_5_2_what_is_there_already_is_answered_at_once() -> None:
         ):
             with anyio.fail_after(1):
                 assert (await get(server, f"/live/one/hls/ll-v1.m3u8?{query}")).status == 200
+
+
+async def test_vlc_which_knows_no_parts_is_given_two_segments_to_begin_with() -> None:
+    async with live() as (server, stream):
+        answers: dict[str, Answer] = {}
+
+        async def ask(agent: str) -> None:
+            answers[agent] = await get(server, "/live/one.m3u8", f"User-Agent: {agent}")
+
+        async with anyio.create_task_group() as tasks:
+            for agent in ("hls.js", "VLC/3.0.24 LibVLC/3.0.24"):
+                tasks.start_soon(ask, agent)
+            await anyio.sleep(0.05)
+            stream.write(26)
+            await anyio.sleep(0.1)
+            assert list(answers) == ["hls.js"]
+            stream.write(30)
+        assert [a.status for a in answers.values()] == [200, 200]
+        playlist = await media(server)
+        assert len([s for s in playlist.segments if s.uri]) == 2
+
+
+async def test_the_wait_for_a_first_segment_is_for_each_segment() -> None:
+    async with serving(first_segment_timeout=0.6) as server:
+        for path, more, status in (("live/one", 26, 200), ("live/two", 0, 404)):
+            stream = Live(server, path)
+            await stream.publish()
+            answers: list[Answer] = []
+
+            async def ask(url: str, answers: list[Answer] = answers) -> None:
+                answers.append(await get(server, url))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask, f"/{path}.m3u8?variant=ts")
+                await anyio.sleep(0.35)
+                stream.write(26)
+                await anyio.sleep(0.35)
+                assert not answers
+                stream.write(more)
+            assert answers[0].status == status
 
 
 @pytest.mark.parametrize(

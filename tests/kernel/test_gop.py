@@ -128,6 +128,30 @@ def test_three_segments_before_the_last_key_frame_are_kept_for_who_asks_for_segm
             assert len(cache.frames) <= 2 * gop
 
 
+def test_of_sound_alone_three_segments_are_kept_until_there_are_pictures() -> None:
+    cache = cache_of(target=2 * NS)
+    for n in range(1000):
+        cache.add(frame(SOUND, n * PICTURE))
+        cache.add(frame(WORDS, n * PICTURE))
+        kept = cache.replay
+        assert {f.track for f in kept} == {SOUND}
+        assert [f.dts for f in kept] == [k * PICTURE for k in range(n + 1 - len(kept), n + 1)]
+        assert min(n + 1, 3 * 51) <= len(kept) <= 200
+        assert cache.replay_start == kept[0].dts
+    assert (cache.frames, cache.bytes) == ((), 0)
+    cache.add(frame(ONE, 1000 * PICTURE))
+    assert cache.replay == cache.frames
+
+
+def test_sound_alone_is_bounded_whatever_its_times_are() -> None:
+    for step in (0, 1, -NS, 2 * NS):
+        cache = cache_of(Bounds(frames=60), target=2 * NS, replay=800)
+        for n in range(500):
+            cache.add(frame(SOUND, n * step, size=10 if n < 250 else 100))
+            assert len(cache.replay) <= 60
+            assert sum(f.size for f in cache.replay) <= 800
+
+
 def test_nothing_is_kept_for_segments_while_nobody_may_ask_for_them() -> None:
     wanted = False
     cache = cache_of(wanted=lambda: wanted)

@@ -226,6 +226,19 @@ def test_a_store_is_born_with_what_makes_three_segments_and_shared() -> None:
     assert first.number + 3 == last.number <= time.time() + 1
 
 
+def test_of_sound_alone_a_store_is_born_with_three_segments() -> None:
+    stream = stream_with()
+    live = Live(stream, video=False)
+    live.write(220)
+    assert not stream.cached, "readers begin with what comes next"
+    segments = store_of(stream).renditions["a1"].segments
+    assert [s.complete for s in segments][-4:] == [True, True, True, False]
+    live.write(30)
+    assert " ".join(texts(store_of(stream).renditions["a1"])).split() == [
+        f"a{n}" for n in range(int(text(segments[0]).split()[0][1:]), 250)
+    ], "nothing is left out"
+
+
 def test_without_room_for_more_a_store_is_born_with_the_newest_group_of_pictures() -> None:
     stream = stream_with(replay=0)
     live = Live(stream)

@@ -155,11 +155,13 @@ class DashRoutes:
         if lead is None:
             why = "; ".join(store.left_out.values()) or "it has no tracks"
             raise NotFound(f"{store.stream.path} cannot be played here: {why}")
-        found = False
-        with anyio.move_on_after(self._config.first_segment_timeout):
-            found = await lead.wait_ready(segments)
-        if not found:
-            raise NotFound(f"{store.stream.path} has no segment yet")
+        for enough in range(min(1, segments), segments + 1):
+            # For each as long: where key frames are rare, the second takes as long as the first.
+            found = False
+            with anyio.move_on_after(self._config.first_segment_timeout):
+                found = await lead.wait_ready(enough)
+            if not found:
+                raise NotFound(f"{store.stream.path} has no segment yet")
         with anyio.move_on_after(OTHERS_SECONDS):
             for rendition in tuple(store.renditions.values()):
                 await rendition.wait_ready(segments)

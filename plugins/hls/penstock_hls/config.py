@@ -29,7 +29,9 @@ class HlsConfig:
     )
     max_viewers: int = option(20_000, "Most viewers at a time.", validator=within(1))
     first_segment_timeout: float = option(
-        30.0, "Seconds that a viewer waits for a stream's first segments.", validator=within(0)
+        30.0,
+        "Seconds that a viewer waits for a stream's first segment, and as long for the second where it needs two.",
+        validator=within(0),
     )
     always: list[str] = option(  # noqa: RUF009
         [],

@@ -101,7 +101,8 @@ class HlsRoutes:
             return None
         store, variant = self._chosen(entry, asked, stream)
         renditions = store.renditions.values()
-        if not renditions or not all(r.is_ready(SEGMENTS[variant]) for r in renditions):
+        segments = _enough(asked, variant)
+        if not renditions or not all(r.is_ready(segments) for r in renditions):
             return None
         viewer = self.viewers.known(asked, path, anew=True)
         if viewer is None:
@@ -120,7 +121,7 @@ class HlsRoutes:
         await stream.segments_for(FORMATS[self._wanted(entry, request)])
         _, variant = self._chosen(entry, request, stream)
         store = await stream.segments_for(FORMATS[variant])
-        await self._ready(store, variant)
+        await self._ready(store, _enough(request, variant))
         await self._answer(request, viewer, self._multivariant(entry, request, viewer, store, variant))
 
     def _wanted(self, entry: Entry, asked: Asked) -> Variant:
@@ -158,20 +159,22 @@ class HlsRoutes:
             self.viewers.dismiss(viewer, str(e))
             raise
 
-    async def _ready(self, store: SegmentStore, variant: Variant) -> None:
-        """Wait for segments that are complete: `SEGMENTS`. Raises `NotFound` where nothing comes."""
+    async def _ready(self, store: SegmentStore, segments: int) -> None:
+        """Wait for so many `segments` that are complete. Raises `NotFound` where nothing comes."""
         if not store.renditions:
             why = "; ".join(store.left_out.values()) or "it has no tracks"
             raise NotFound(f"{store.stream.path} cannot be played here: {why}")
         lead = store.lead or next(iter(store.renditions.values()))
-        found = False
-        with anyio.move_on_after(self._config.first_segment_timeout):
-            found = await lead.wait_ready(SEGMENTS[variant])
-        if not found:
-            raise NotFound(f"{store.stream.path} has no segment yet")
+        for enough in range(min(1, segments), segments + 1):
+            # For each as long: where key frames are rare, the second takes as long as the first.
+            found = False
+            with anyio.move_on_after(self._config.first_segment_timeout):
+                found = await lead.wait_ready(enough)
+            if not found:
+                raise NotFound(f"{store.stream.path} has no segment yet")
         with anyio.move_on_after(OTHERS_SECONDS):
             for rendition in tuple(store.renditions.values()):
-                await rendition.wait_ready(SEGMENTS[variant])
+                await rendition.wait_ready(segments)
 
     # -- files -----------------------------------------------------------------
 
@@ -184,7 +187,7 @@ class HlsRoutes:
             return None
         resource = _resource(asked.url_path.rpartition("/")[2])
         rendition = stream.segments(FORMATS[resource.variant]).renditions.get(resource.rendition)
-        if rendition is None or not _has_enough(rendition, resource):
+        if rendition is None or not _has_enough(asked, rendition, resource):
             return None
         found = self._find(asked, rendition, resource)
         if isinstance(found, tuple):
@@ -205,8 +208,8 @@ class HlsRoutes:
         rendition = store.renditions.get(resource.rendition)
         if rendition is None:
             raise NotFound(f"{path} has no rendition {resource.rendition}")
-        if not _has_enough(rendition, resource):
-            await self._ready(store, resource.variant)
+        if not _has_enough(request, rendition, resource):
+            await self._ready(store, _enough(request, resource.variant))
         found: Answer | tuple[int, int] | None = None
         with anyio.move_on_after(_patience(rendition)):
             while isinstance(found := self._find(request, rendition, resource), tuple):
@@ -277,8 +280,17 @@ class HlsRoutes:
             viewer.sent += len(answer.body)
 
 
-def _has_enough(rendition: Rendition, resource: Resource) -> bool:
-    return resource.kind != "playlist" or rendition.completed >= SEGMENTS[resource.variant]
+def _enough(asked: Asked, variant: Variant) -> int:
+    """Segments that a playlist has to have."""
+    if "VLC/" in asked.headers.get("user-agent", ""):
+        # It knows nothing of parts, plays nothing of a segment before there is another, and looks for that a target duration
+        # later. Where the stream has ended then, it forgets to look for more of all renditions but the first.
+        return SEGMENTS["fmp4"]
+    return SEGMENTS[variant]
+
+
+def _has_enough(asked: Asked, rendition: Rendition, resource: Resource) -> bool:
+    return resource.kind != "playlist" or rendition.completed >= _enough(asked, resource.variant)
 
 
 def _patience(rendition: Rendition) -> float:
