@@ -16,7 +16,7 @@ from tests.page.test_pages import HOSTILE
 
 from .chromium import chromium
 from .play import GOPS, origin
-from .publisher import SEED, publishing
+from .publisher import SEED, SOUND, publishing
 from .wall import watch_script
 
 LIMIT = 20_000
@@ -187,6 +187,17 @@ def test_it_waits_for_a_publisher_and_for_the_next(page: Page, server: Penstock,
     expect(page.locator("#veil-title")).to_have_text("Not live at the moment", timeout=LIMIT)
     with publishing(url, work, *GOPS["1 s"]):
         expect(page.locator("#stage")).to_have_attribute("data-phase", "playing", timeout=LIMIT)
+
+
+def test_flv_goes_on_with_a_publisher_of_other_sound(page: Page, server: Penstock, work: Path) -> None:
+    """Its response ends there, since FLV has no other header in it; the picture has played to its end then, and is paused."""
+    url = server.endpoints.url("rtmp", "live/changing")
+    page.goto(f"{origin(server)}/live/changing?mode=flv")
+    with publishing(url, work, *GOPS["1 s"]):
+        plays(page, "FLV")
+    with publishing(url, work, *GOPS["1 s"], audio=(*SOUND, "-ar", "44100")):
+        until(page, "document.getElementById('s-audio').textContent.includes('44.1')")
+        plays(page, "FLV")
 
 
 def test_names_are_shown_and_run_nothing(page: Page, server: Penstock, work: Path) -> None:

@@ -161,6 +161,15 @@ function giveUp() {
   retryAt = failures.size ? performance.now() + RETRY_MS : Infinity;
 }
 
+async function follow() {
+  // A response ends where the next publisher's codecs are others: the stream may be there all the same.
+  stop();
+  await ask();
+  if (run || refused) return;
+  if (info.stream) play();
+  else wait();
+}
+
 function wait() {
   stop();
   phase("waiting", "Not live at the moment", "It starts here by itself as soon as somebody publishes it.");
@@ -208,13 +217,12 @@ async function poll() {
 function look() {
   monitor.look();
   const { standing } = monitor;
-  if (run && !video.paused) {
+  // A <video> that has played to its end is paused as well.
+  if (run && (!video.paused || video.ended)) {
     if (standing < 1) phase("playing");
     else if (monitor.started) phase("stalled");
-    if ((run.ended || !info.stream) && standing > 1) {
-      info.stream = null;
-      wait();
-    } else if (standing > run.mode.patience) failed(`no picture for ${run.mode.patience} seconds`);
+    if ((run.ended || !info.stream) && standing > 1) follow();
+    else if (standing > run.mode.patience) failed(`no picture for ${run.mode.patience} seconds`);
   } else if (run && monitor.started) phase("playing");
   if (stage.dataset.phase === "failed" && performance.now() > retryAt) retry();
   showFigures();
