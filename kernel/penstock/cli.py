@@ -16,9 +16,11 @@ from penstock import log
 from penstock.describe import describe
 from penstock.errors import UserError
 from penstock.plugins import PluginSet
+from penstock.structure import nearest
 
 USAGE_ERROR = 2
 START_ERROR = 1
+COMMANDS = ("serve", "plugins", "config", "check")
 
 _COMMANDS = """\
 commands:
@@ -73,12 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns 0, 1 if the server could not start, 2 for a mistake of the user."""
     parser = _parser()
     options = parser.parse_intermixed_args(arguments)
-    if options.command not in ("serve", "plugins", "config", "check"):
-        parser.error(f"there is no command {options.command!r}")
+    if options.command not in COMMANDS:
+        parser.error(f"there is no command {options.command!r}{nearest(options.command, COMMANDS)}")
     if (options.command == "check") != (options.file is not None):
         parser.error(
             "check needs a FILE" if options.file is None else f"unexpected argument {str(options.file)!r}"
         )
+    if options.command == "check" and options.config is not None:
+        parser.error("check takes its FILE, and no --config")
+    if options.command == "config" and (options.config is not None or options.overrides):
+        parser.error("config prints the defaults, and takes neither --config nor --set")
     try:
         status = _run(options)
         sys.stdout.flush()

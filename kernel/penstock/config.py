@@ -128,7 +128,7 @@ def load(
     tables = _parse(text, str(path))
     origins: dict[tuple[str, ...], str] = {}
     problems = _from_environment(tables, os.environ if env is None else env, known, origins)
-    problems += _from_overrides(tables, overrides, origins)
+    problems += _from_overrides(tables, overrides, known, origins)
     config, found = _build(tables, known, None if path is None else Path(path))
     places = Places("" if path is None else str(path), origins, structure.key_lines(text))
     problems += map(places.located, found)
@@ -267,7 +267,8 @@ def _from_environment(
                 f"{STREAMS_VARIABLE}='{STREAMS_EXAMPLE}'"
             )
         elif not (variable.startswith(unread) or _of_kubernetes(variable, env[variable])):
-            problems.append(f"{variable} is no setting of Penstock" + structure.nearest(variable, places))
+            meant = structure.nearest(variable, (*places, STREAMS_VARIABLE))
+            problems.append(f"{variable} is no setting of Penstock{meant}")
     return problems
 
 
@@ -300,20 +301,38 @@ def _of_kubernetes(variable: str, value: str) -> bool:
 
 
 def _from_overrides(
-    tables: dict[str, Any], overrides: Sequence[str], origins: dict[tuple[str, ...], str]
+    tables: dict[str, Any],
+    overrides: Sequence[str],
+    known: PluginConfigs,
+    origins: dict[tuple[str, ...], str],
 ) -> list[str]:
     problems: list[str] = []
+    names = {*RESERVED, *known}
     for override in overrides:
         key, equals, value = override.partition("=")
         place = structure.parse_key(key)
         if not equals or place is None or len(place) < 2:
-            problems.append(f"--set {override}: write table.key=value, such as rtmp.listen=:1936")
+            problems.append(f"--set {override}: write {_example(key)}")
+            continue
+        if place[0] not in names:
+            # All of the key at once: here the table is no line of its own.
+            table = structure.closest(place[0], names)
+            keys = [at[1] for at in variables(known).values() if at[0] == table]
+            meant = ".".join(filter(None, (table, structure.closest(place[1], keys))))
+            meant = f"; did you mean {meant}?" if table else ""
+            problems.append(f"--set {key.strip()}: {place[0]} is no table of Penstock or its plugins{meant}")
             continue
         problem = _put(tables, place, value)
         origins[place] = f"--set {key.strip()}"
         if problem:
             problems.append(f"--set {override}: {problem}")
     return problems
+
+
+def _example(key: str) -> str:
+    if key.strip().startswith("streams."):
+        return "the path in quotes, such as 'streams.\"live/x\".override=true'"
+    return "table.key=value, such as rtmp.listen=:1936"
 
 
 def _put(tables: dict[str, Any], place: tuple[str, ...], value: str) -> str:

@@ -91,13 +91,18 @@ def mistakes(written: str, meant: str) -> int:
     return row[-1]
 
 
+def closest(name: str, known: Iterable[str]) -> str:
+    """What of `known` was probably meant by `name`; empty where nothing is like it."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, len(names) or 1, 0.6)
+    # The first of those that are equally few mistakes away: difflib has the most alike first.
+    return min(close, key=lambda one: mistakes(name, one)) if close else ""
+
+
 def nearest(name: str, known: Iterable[str], table: str = "") -> str:
     """The end of a sentence about an unknown name: what was probably meant, or all there are if few."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, len(names) or 1, 0.6)
-    if close:
-        # The first of those that are equally few mistakes away: difflib has the most alike first.
-        meant = min(close, key=lambda one: mistakes(name, one))
+    if meant := closest(name, names):
         return f"; did you mean {table}.{meant}?" if table else f"; did you mean {meant}?"
     return f"; there are {', '.join(names)}" if 0 < len(names) <= 8 else ""
 

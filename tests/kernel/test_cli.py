@@ -168,7 +168,9 @@ def test_config_and_check(box: Box) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["sreve"], "there is no command 'sreve'"),
+        (["sreve"], "there is no command 'sreve'; did you mean serve?"),
+        (["check", "x.toml", "--config", "y.toml"], "check takes its FILE, and no --config"),
+        (["config", "--set", "server.drain_timeout=1"], "config prints the defaults, and takes neither"),
         (["check"], "check needs a FILE"),
         (["plugins", "x"], "unexpected argument 'x'"),
         (["--confg", "x"], "unrecognized arguments: --confg"),

@@ -168,6 +168,34 @@ def test_every_mistake_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("rtpm.listen=:1", "rtpm is no table of Penstock or its plugins; did you mean rtmp.listen?"),
+        (" rtpm.listne =:1", "rtpm is no table of Penstock or its plugins; did you mean rtmp.listen?"),
+        ("rtpm.x=1", "rtpm is no table of Penstock or its plugins; did you mean rtmp?"),
+        ("nowhere.listen=:1", "nowhere is no table of Penstock or its plugins"),
+        ("rtmp.lisen=:1", "rtmp.lisen is unknown; did you mean rtmp.listen?"),
+        (
+            "streams.live/x.override=true",
+            "write the path in quotes, such as 'streams.\"live/x\".override=true'",
+        ),
+    ],
+)
+def test_a_wrong_key_of_the_command_line_is_told_with_where_it_is_and_what_was_meant(
+    tmp_path: Path, override: str, says: str
+) -> None:
+    written = override if says.startswith("write") else override.partition("=")[0].strip()
+    assert mistakes(tmp_path, "", override) == [f"--set {written}: {says}"]
+
+
+def test_a_wrong_variable_is_told_with_what_was_meant(tmp_path: Path) -> None:
+    for variable, meant in (("RTPM_LISTEN", "RTMP_LISTEN"), ("STREMS", "STREAMS")):
+        assert mistakes(tmp_path, **{f"PENSTOCK_{variable}": ":1"}) == [
+            f"PENSTOCK_{variable} is no setting of Penstock; did you mean PENSTOCK_{meant}?"
+        ]
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"[rtmp\n", "is not valid TOML: "),
