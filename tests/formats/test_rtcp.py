@@ -27,6 +27,7 @@ from penstock_formats.rtcp import (
     parse_rtcp,
 )
 from penstock_formats.rtp.statistics import ReceiverStatistics
+from penstock_formats.transport_cc import TransportFeedback
 
 word = st.integers(0, 0xFFFFFFFF)
 blocks = st.lists(
@@ -151,3 +152,16 @@ def test_jitter_of_a_regular_wobble_and_a_new_numbering() -> None:
     for _ in range(3):
         statistics.packet(40000, 0, 0)
     assert statistics.report(0).cumulative_lost == -3
+
+
+def test_what_a_browser_fills_up_to_a_word_is_read() -> None:
+    """As Chromium sent it: 13 packets, whose arrivals end a byte before the end of a word."""
+    data = bytes.fromhex("afcd0008000000015d1b72ec0000000d0ef27100200d0800360000470000002f00300001")
+    (feedback,) = parse_rtcp(data)
+    assert isinstance(feedback, Feedback)
+    found = TransportFeedback.parse(feedback.data)
+    assert found.arrivals == (8, 0, 0x36, 0, 0, 0x47, 0, 0, 0, 0x2F, 0, 0x30, 0)
+    with pytest.raises(ProtocolViolation, match="padding"):
+        parse_rtcp(data[:-1] + bytes((33,)))
+    with pytest.raises(ProtocolViolation, match="padding"):
+        parse_rtcp(data[:-1] + bytes(1))

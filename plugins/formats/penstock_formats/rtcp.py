@@ -180,7 +180,8 @@ def parse_rtcp(data: bytes) -> tuple[RtcpPacket, ...]:
             raise ProtocolViolation("RTCP packet runs past the end", _CLAUSE)
         body = data[at + 4 : end]
         if first & 0x20:
-            if not body or not 0 < body[-1] <= len(body) or body[-1] % 4:
+            # RFC 3550 6.4.1 has whole words of it; libwebrtc fills transport feedback up to a word with one to three bytes.
+            if not body or not 0 < body[-1] <= len(body):
                 raise ProtocolViolation("RTCP padding is empty or longer than the packet", _CLAUSE)
             body = body[: -body[-1]]
         packets.append(_parse_body(kind, first & 0x1F, body))
