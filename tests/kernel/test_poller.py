@@ -55,6 +55,21 @@ async def test_who_is_patient_is_heard_also_where_nothing_else_happens() -> None
             await poller.wait(near, patient=True)
 
 
+async def test_who_rests_goes_on_when_the_pump_is_awake_or_at_its_time(anyio_backend_name: str) -> None:
+    with Poller() as poller:
+        for seconds, looks in ((0.01, False), (60.0, True)):
+            began = time.monotonic()
+            with anyio.fail_after(5):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(poller.rest, time.monotonic_ns() + int(seconds * 1e9))
+                    await anyio.sleep(0.001)
+                    if looks and sys.platform == "linux" and anyio_backend_name != "trio":
+                        poller.look()
+                    elif looks:
+                        tasks.cancel_scope.cancel()
+            assert looks or time.monotonic() - began >= seconds - 0.001
+
+
 async def test_who_gave_up_waiting_is_forgotten_and_may_wait_again() -> None:
     near, far = socket.socketpair()
     with Poller() as poller, near, far:

@@ -35,7 +35,7 @@ class GcmSender:
         number: int,
         extension: bytes = b"",
     ) -> list[bytes]:
-        """As `Srtp.seal`."""
+        """As `penstock_webrtc.srtp.Seal`."""
         if number < self._next.get(ssrc, 0):
             # RFC 7714 9.1: the same number with other bytes would give the key away.
             raise ValueError(f"packet {number} was sealed before")

@@ -24,12 +24,13 @@ LATE = "the peer was told of the tracks that there were when it came"
 
 
 class PayloadUnit(Unit):
-    """One frame as RTP payloads. `pts` is in ns, `ticks` are the RTP times of the payloads after the first one's.
+    """One frame as RTP payloads. `pts` is in ns, `rtp_time` that by the track's clock, before a sender's own offset; `ticks` are
+    the RTP times of the payloads after the first one's.
 
     `begins` says that its own track may begin here, `key` that readers of the feed may.
     """
 
-    __slots__ = ("_clock_rate", "_time", "begins", "pts", "ticks")
+    __slots__ = ("_clock_rate", "begins", "pts", "rtp_time", "ticks")
 
     def __init__(
         self, frame: Frame, payloads: tuple[bytes, ...], ticks: tuple[int, ...], clock_rate: int, *, key: bool
@@ -39,17 +40,18 @@ class PayloadUnit(Unit):
         self.begins = frame.key
         self.ticks = ticks
         self._clock_rate = clock_rate
-        self._time = to_ticks(frame.pts, clock_rate)
+        self.rtp_time = to_ticks(frame.pts, clock_rate)
 
     def ticks_of(self, pts: int) -> int:
         """The RTP time of the frame where it is shown at `pts`, before a sender's own offset."""
-        return self._time if pts == self.pts else to_ticks(pts, self._clock_rate)
+        return self.rtp_time if pts == self.pts else to_ticks(pts, self._clock_rate)
 
 
 @define
 class _Source:
     packetizer: Packetizer
     clock_rate: int
+    sampled: SampledPacketizer | None
     pts: int = 0
     stepped: int | None = None
     """The dts of the last picture that was to be shown before the one that it came after."""
@@ -84,7 +86,10 @@ class PayloadMuxer:
         binding = self._registry.get(track.codec, RTP)
         if binding is None or track.config is None:
             return None
-        source = _Source(binding.packetizer(track, MAX_PAYLOAD), binding.describe(track).clock_rate)
+        packetizer = binding.packetizer(track, MAX_PAYLOAD)
+        # Asked once, since asking costs as much as packetising does.
+        sampled = packetizer if isinstance(packetizer, SampledPacketizer) else None
+        source = _Source(packetizer, binding.describe(track).clock_rate, sampled)
         self._sources[track.id] = source
         return source
 
@@ -111,12 +116,12 @@ class PayloadMuxer:
         if not payloads:
             return ()
         ticks: tuple[int, ...] = ()
-        if len(payloads) > 1 and isinstance(source.packetizer, SampledPacketizer):
+        if len(payloads) > 1 and source.sampled is not None:
             # RFC 3551 4.1: samples have the time at which they are to be played, not that of their frame.
             total = 0
             later: list[int] = []
             for payload in payloads[:-1]:
-                total += source.packetizer.ticks(payload)
+                total += source.sampled.ticks(payload)
                 later.append(total)
             ticks = tuple(later)
         if video:

@@ -278,7 +278,7 @@ class Player:
     def _stamp(self, units: Sequence[Unit]) -> Sequence[bytes]:
         """The packets of this peer."""
         srtp, live, senders, layered = self._srtp, self._live, self._senders, self._layered
-        found: list[bytes] = []
+        found: Sequence[bytes] = ()
         if srtp is None:
             return found
         for unit in units:
@@ -291,12 +291,15 @@ class Player:
                 continue
             pts = unit.pts
             if pts < live:
-                if unit.video:
-                    found += sender.stamp(srtp, unit, live - (live - pts) // PRESSED)
-                continue
-            found += sender.stamp(srtp, unit, pts)
-            if (report := sender.report(self._stream, unit)) is not None:
-                found.append(srtp.protect_rtcp(report))
+                if not unit.video:
+                    continue
+                packets = sender.stamp(srtp, unit, live - (live - pts) // PRESSED)
+            else:
+                packets = sender.stamp(srtp, unit, pts)
+                if unit.time >= sender.report_at:
+                    packets = [*packets, srtp.protect_rtcp(sender.report(self._stream, unit))]
+            # A pass is one frame as a rule, whose packets are kept as they are.
+            found = [*found, *packets] if found else packets
         return found
 
     def _repeat(self, sender: Sender, nack: Nack, now: int) -> None:

@@ -42,8 +42,9 @@ class Sender:
     history: History = field(factory=History)
     packets: int = 0
     octets: int = 0
+    report_at: int = 0
+    """The time of a frame from which on a report is due."""
     _time: int = 0
-    _reported: int | None = None
     _repair: int | None = field(init=False)
     _kinds: tuple[int, int] = field(init=False)
 
@@ -57,7 +58,7 @@ class Sender:
         payloads, number = unit.payloads, self.sequence
         if self.choosing is not None:
             pts = self.choosing.shown(pts)
-        timestamp = unit.ticks_of(pts) + self.offset & 0xFFFFFFFF
+        timestamp = (unit.rtp_time if pts == unit.pts else unit.ticks_of(pts)) + self.offset & 0xFFFFFFFF
         if unit.ticks:
             packets: list[bytes] = []
             for n, later in enumerate((0, *unit.ticks)):
@@ -80,11 +81,9 @@ class Sender:
         self.history.append((number, timestamp, kept, unit.ticks))
         return packets
 
-    def report(self, stream: Stream, unit: PayloadUnit) -> bytes | None:
-        """A sender report with this frame's times, where one is due."""
-        if self._reported is not None and unit.time - self._reported < REPORT_NS:
-            return None
-        self._reported = unit.time
+    def report(self, stream: Stream, unit: PayloadUnit) -> bytes:
+        """A sender report with this frame's times; the next is due at `report_at`."""
+        self.report_at = unit.time + REPORT_NS
         rtp_time = to_ticks(unit.pts, self.played.format.clock_rate) + self.offset
         wall = ns_to_ntp(stream.clock.steady(unit.pts))
         report = SenderReport(self.ssrc, wall, rtp_time, self.packets, self.octets)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from pylibsrtp import Error, Policy, Session
 
@@ -27,6 +28,24 @@ _PROFILES: dict[str, int] = {
 }
 
 
+class Seal(Protocol):
+    """RTP packets of one source that follow each other, encrypted.
+
+    `kinds` are the payload type, and that of the last packet with its marker; `number` is the first one's, unwrapped;
+    `extension` is what all of them have between header and payload.
+    """
+
+    def __call__(
+        self,
+        ssrc: int,
+        kinds: tuple[int, int],
+        timestamp: int,
+        payloads: Sequence[bytes],
+        number: int,
+        extension: bytes = b"",
+    ) -> list[bytes]: ...
+
+
 class Srtp:
     """Encrypts what goes to one peer, and opens what comes from it; what is not the peer's, or came before, is None."""
 
@@ -38,36 +57,11 @@ class Srtp:
         sending = Session(out)
         self._inward = Session(inward)
         self._sources: dict[bytes, int] = {}
-        self._gcm = GcmSender(keys.local) if "GCM" in keys.profile else None
         self.protect: Callable[[bytes], bytes] = sending.protect
         """A whole RTP packet, encrypted; not for sources whose packets `seal` has."""
+        gcm = "GCM" in keys.profile
+        self.seal: Seal = GcmSender(keys.local).seal if gcm else partial(_seal, sending.protect)
         self.protect_rtcp: Callable[[bytes], bytes] = sending.protect_rtcp
-
-    def seal(
-        self,
-        ssrc: int,
-        kinds: tuple[int, int],
-        timestamp: int,
-        payloads: Sequence[bytes],
-        number: int,
-        extension: bytes = b"",
-    ) -> list[bytes]:
-        """RTP packets of one source that follow each other, encrypted.
-
-        `kinds` are the payload type, and that of the last packet with its marker; `number` is the first one's, unwrapped;
-        `extension` is what all of them have between header and payload.
-        """
-        if self._gcm is not None:
-            return self._gcm.seal(ssrc, kinds, timestamp, payloads, number, extension)
-        (kind, last), final = kinds, number + len(payloads) - 1
-        protect, pack = self.protect, HEADER.pack
-        first = 0x90 if extension else 0x80
-        return [
-            protect(
-                pack(first, last if n == final else kind, n & 0xFFFF, timestamp, ssrc) + extension + payload
-            )
-            for n, payload in enumerate(payloads, number)
-        ]
 
     def unprotect(self, data: bytes) -> bytes | None:
         """The RTP packet that came in."""
@@ -93,3 +87,21 @@ class Srtp:
             self._inward.remove_stream(int.from_bytes(least, "big"))
         sources[ssrc] = sources.get(ssrc, 0) + 1
         return found
+
+
+def _seal(
+    protect: Callable[[bytes], bytes],
+    ssrc: int,
+    kinds: tuple[int, int],
+    timestamp: int,
+    payloads: Sequence[bytes],
+    number: int,
+    extension: bytes = b"",
+) -> list[bytes]:
+    """As `Seal`, through libsrtp."""
+    (kind, last), final, pack = kinds, number + len(payloads) - 1, HEADER.pack
+    first = 0x90 if extension else 0x80
+    return [
+        protect(pack(first, last if n == final else kind, n & 0xFFFF, timestamp, ssrc) + extension + payload)
+        for n, payload in enumerate(payloads, number)
+    ]

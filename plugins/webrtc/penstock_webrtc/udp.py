@@ -10,16 +10,19 @@ from typing import Protocol
 from anyio.lowlevel import checkpoint
 
 from penstock.errors import ProtocolViolation
-from penstock.poller import Poller, sleep_until
+from penstock.poller import Poller
 from penstock.publisher import Publisher, flush_all
 from penstock.udp import RECEIVED, received
 from penstock_webrtc.ice import Address
 from penstock_webrtc.route import Route, UdpRoute
 from penstock_webrtc.stun import Attribute, Kind, StunMessage
 
-REST_NS = 5_000_000
-"""What viewers say within this time is read at once, as a wake-up costs more than a report: each says something every second,
-hundreds of them at any moment. Nobody who shakes hands or publishes waits, and what was lost waits this long at most."""
+REST_NS = 20_000_000
+"""What viewers say is read when frames have gone out, and after this at the latest, as a wake-up costs ten times what a report
+does: each says something every second, hundreds of them at any moment."""
+HURRIED_REST_NS = 5_000_000
+HURRIED_NS = 250_000_000
+"""The same for so long after somebody published or shook hands, who are read at once but for what viewers say meanwhile."""
 
 
 class PortPeer(Protocol):
@@ -53,6 +56,7 @@ class Port:
         self.answered: Callable[[StunMessage, Address], bool] | None = None
         """Takes answers to what we have asked, and tells whether they are."""
         self._hurried = False
+        self._hurried_at = 0
         self._names: dict[bytes, PortPeer] = {}
         self._keys: dict[Hashable, PortPeer] = {}
 
@@ -89,9 +93,11 @@ class Port:
             if not read:
                 await poller.wait(self.sock)
             elif self._hurried or read == RECEIVED:
+                self._hurried_at = now if self._hurried else self._hurried_at
                 await checkpoint()
             else:
-                await sleep_until(now + REST_NS)
+                rest = HURRIED_REST_NS if now - self._hurried_at < HURRIED_NS else REST_NS
+                await poller.rest(now + rest)
 
     def _read(self) -> tuple[int, dict[Publisher, None]]:
         """Take a batch: how many there were, and who has something to flush."""
