@@ -139,7 +139,7 @@ def at(values: Sequence[float], share: float) -> float:
 
 
 HEAD = (
-    "| viewers | delivered | lost | core | cpu-s/Gbit | us a packet | encryption | sending | the rest "
+    "| viewers | delivered | lost | core | cpu-s/Gbit | us a packet | encryption | sending | counting | the rest "
     "| of it a stream without viewers | rest : encryption and sending | viewers' core "
     "| age of a picture p50 / p99, ms | first picture p50 / p99, ms |"
 )
@@ -156,10 +156,11 @@ def table(rows: Sequence[Row], facts: dict[str, str]) -> str:
         delays = sorted(d for row in here for d in row["delay"])
         firsts = sorted(f for row in here for f in row["first"])
         base = middle("encryption_us") + middle("sending_us")
-        rest = middle("packet_us") - base
+        rest = middle("packet_us") - base - middle("counting_us")
         cells = [f"{viewers}", f"{middle('share'):.1%}", f"{sum(row['lost'] + row['bad'] for row in here)}"]
         cells += [f"{middle('core'):.0%}", f"{middle('cost'):.3f}", f"{middle('packet_us'):.2f}"]
-        cells += [f"{middle('encryption_us'):.2f}", f"{middle('sending_us'):.2f}", f"{rest:.2f}"]
+        cells += [f"{middle('encryption_us'):.2f}", f"{middle('sending_us'):.2f}"]
+        cells += [f"{middle('counting_us'):.2f}", f"{rest:.2f}"]
         cells += [f"{middle('idle_us'):.2f}", f"{rest / base:.2f}", f"{middle('load_core'):.0%}"]
         cells += [
             f"{at(delays, 0.5):.1f} / {at(delays, 0.99):.1f}",
