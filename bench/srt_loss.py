@@ -81,12 +81,16 @@ def feed(process: subprocess.Popen[bytes], mbps: float, seconds: float) -> None:
 
 
 def lost(data: bytes, sent: int, skipped: int) -> tuple[int, int]:
-    """How many numbers are missing, and of how many, once so many are over from the first that is there."""
+    """How many numbers are missing, and of how many, from the first that is there and so many more to the last.
+
+    srt-live-transmit reads the last packets of its input only when more follow, and nobody misses what comes last.
+    """
     numbers = {int.from_bytes(data[at + 1 : at + 9], "big") for at in range(0, len(data), PAYLOAD)}
     if not numbers:
         return sent, sent
     first = min(numbers) + skipped
-    return sent - first - sum(number >= first for number in numbers), sent - first
+    due = max(numbers) + 1 - first
+    return due - sum(number >= first for number in numbers), due
 
 
 def retransmitted(file: Path) -> int:
