@@ -80,6 +80,9 @@ class Lane:
         """Whether `ready` has changed since this was last set to false."""
         self.disturbed = False
         """Whether control bytes came to wait at the socket of a reader."""
+        self._by_picture = window is None
+        """Whether each picture takes along what waits. So it is for a window about as long as from one picture to the next,
+        too: a sleep of its own would only end more often, and between the pictures."""
         self._oldest = 0
         self._picture = False
         self._last = 0
@@ -113,27 +116,34 @@ class Lane:
     @property
     def due_at(self) -> int:
         """The moment (monotonic ns) at which what is pending should go out; 0 for at once."""
-        window = self.window
-        if window is None:
+        if self._by_picture:
             if self._picture:
                 return 0
             stream = self.feed.stream
             return self._oldest + (
                 min(PICTURE_WAIT_NS, stream.frame_interval) if stream.has_video else SOUND_WAIT_NS
             )
-        return self._last + int(window * 1_000_000) if window else 0
+        return self._gathered_at
 
     @property
     def rest_until(self) -> int:
         """Until when (monotonic ns) the ingest may sleep and let frames gather; 0 where each should go out at once."""
+        if self._by_picture:
+            return self._next_picture if self.window or len(self.ready) >= REST_READERS else 0
+        return self._gathered_at
+
+    @property
+    def _gathered_at(self) -> int:
         window = self.window
-        if window is None:
-            return self._next_picture if len(self.ready) >= REST_READERS else 0
         return self._last + int(window * 1_000_000) if window else 0
 
     def _expect_picture(self, now: int) -> None:
         """Follow the publisher's pace: where the picture was there when the sleep ended, end the next one earlier."""
         stream = self.feed.stream
+        if self.window:
+            self._by_picture = (
+                abs(self.window * 1_000_000 - stream.frame_interval) * 8 <= stream.frame_interval
+            )
         expected = self._next_picture + stream.frame_interval - REST_STEP_NS
         if stream.rested and expected > now:
             self._next_picture = expected

@@ -36,9 +36,10 @@ def counting(peer: Peer) -> Generator[list[bytes]]:
     yield writes
 
 
-async def test_sound_rides_with_the_next_picture() -> None:
-    """The default: as many writes as pictures, and none of them late."""
-    source = Source(StreamOptions(window=None))
+@pytest.mark.parametrize("window", [None, 36.0, 44.0])
+async def test_sound_rides_with_the_next_picture(window: float | None) -> None:
+    """The default, and a window about as long as the pictures' 40 ms: as many writes as pictures, and none of them late."""
+    source = Source(StreamOptions(window=window))
     async with peers() as (peer,):
         with counting(peer) as writes:
             source.feed().attach(peer.sink, session())
