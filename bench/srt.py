@@ -1,6 +1,6 @@
 """SRT beside libsrt's srt-live-transmit: ``python -m bench.srt --out docs/performance.md``.
 
-Out: readers of one stream of 2.1 Mbit/s, plain and AES-128, and of one of 8 Mbit/s; srt-live-transmit serves one reader a
+Out: readers of one stream of 2.1 Mbit/s and of one of 8 Mbit/s, each plain and AES-128; srt-live-transmit serves one reader a
 process, so that as many processes are run as `TRANSMITS`. In: one publisher at a constant rate, whose transport stream penstock
 takes apart and srt-live-transmit writes to /dev/null; what the demultiplexer and the stream behind it cost is measured by itself.
 Servers are on core 0, publishers and readers on core 1; what counts is the processor time of the server's threads.
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,8 @@ def out_of_penstock(players: int, secret: bool, mbps: float, options: argparse.N
             stack.enter_context(publish(f"rtmp://127.0.0.1:{rtmp}/live/bench", Path(name)))
         else:
             length = 2 * options.settle + options.seconds + 20
-            stack.enter_context(sender(srt, mbps, length, "#!::r=live/bench,m=publish"))
+            key = PASSPHRASE if secret else ""
+            stack.enter_context(sender(srt, mbps, length, "#!::r=live/bench,m=publish", key))
         time.sleep(1)
         count = stack.enter_context(readers(srt, players, STREAM, PASSPHRASE if secret else ""))
         # What was sent at once when they joined is over.
@@ -203,7 +205,9 @@ def out_of_transmit(secret: bool, mbps: float, options: argparse.Namespace) -> R
 
 
 @contextmanager
-def sender(port: int, mbps: float, seconds: float, stream_id: str) -> Generator[subprocess.Popen[str]]:
+def sender(
+    port: int, mbps: float, seconds: float, stream_id: str, passphrase: str = ""
+) -> Generator[subprocess.Popen[str]]:
     command = [
         "taskset",
         "-c",
@@ -216,7 +220,7 @@ def sender(port: int, mbps: float, seconds: float, stream_id: str) -> Generator[
         str(port),
     ]
     command += ["send", "--mbps", f"{mbps:g}", "--seconds", f"{seconds:g}", "--file", str(clip(mbps))]
-    command += ["--streamid", stream_id]
+    command += ["--streamid", stream_id, "--passphrase", passphrase]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -326,7 +330,7 @@ def main() -> None:
     parser.add_argument("--mbps", type=numbers, default=[2, 8, 50])
     parser.add_argument("--only", choices=["in", "out"], help="one way")
     parser.add_argument("--ours", action="store_true", help="penstock alone")
-    parser.add_argument("--plain", action="store_true", help="no encryption")
+    parser.add_argument("--cipher", choices=["plain", "aes"], help="readers in clear only, or encrypted only")
     parser.add_argument("--seconds", type=float, default=5, help="length of one measurement")
     parser.add_argument("--settle", type=float, default=3)
     parser.add_argument("--runs", type=int, default=3)
@@ -349,9 +353,9 @@ def main() -> None:
         clip(rate)
     for _ in range(options.runs):
         if options.only != "in":
-            streams = [(False, CLIP_MBPS), (True, CLIP_MBPS), (False, options.fast)]
-            for secret, rate in streams:
-                if not rate or (secret and options.plain):
+            ciphers = {"plain": [False], "aes": [True]}.get(options.cipher, [False, True])
+            for secret, rate in product(ciphers, (CLIP_MBPS, options.fast)):
+                if not rate:
                     continue
                 for players in options.players:
                     measure = partial(out_of_penstock, players, secret, rate, options)

@@ -119,13 +119,17 @@ class Connection:
 
     async def _wait(self) -> None:
         await self._poller.wait(self.sock, patient=self.patient)
-        self._since = time.monotonic_ns()
+        self.rested()
 
     async def turn(self) -> None:
         """Let the others have their turn: a peer that sends faster than it is read never makes us wait."""
         if time.monotonic_ns() - self._since > TURN_NS:
             await anyio.lowlevel.checkpoint()
-            self._since = time.monotonic_ns()
+            self.rested()
+
+    def rested(self) -> None:
+        """The others have had their turn, as the task slept."""
+        self._since = time.monotonic_ns()
 
     async def receive_until(self, separator: bytes, most: int) -> bytes | None:
         """What comes before the next `separator`, which is dropped; None at the peer's end.

@@ -105,7 +105,7 @@ class Poller:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._looking = False
         self._looked = 0
-        self._resting: set[asyncio.Future[None]] = set()
+        self._resting: dict[asyncio.Future[None], int] = {}
 
     def __enter__(self) -> Self:
         if sys.platform == "linux":
@@ -146,25 +146,30 @@ class Poller:
             if waiting.get(descriptor) is future:
                 del waiting[descriptor]
 
-    async def rest(self, moment: int) -> None:
-        """Sleep until a moment of `time.monotonic_ns()`, or until the pump has woken the loop, which is cheaper."""
+    async def rest(self, moment: int, earliest: int = 0) -> None:
+        """Sleep until a moment of `time.monotonic_ns()`, or until the pump has woken the loop, which is cheaper, at `earliest` or
+        after.
+        """
         loop, delay = self._loop, (moment - time.monotonic_ns()) / 1e9
         if loop is None:
             await sleep_until(moment)
             return
         future: asyncio.Future[None] = loop.create_future()
         timer = loop.call_later(delay, _readable, future)
-        self._resting.add(future)
+        self._resting[future] = earliest
         try:
             await future
         finally:
             timer.cancel()
-            self._resting.discard(future)
+            del self._resting[future]
 
     def look(self) -> None:
         """See to those who rest, and to those who are patient, if their time has come."""
-        for future in self._resting:
-            _readable(future)
+        if self._resting:
+            now = time.monotonic_ns()
+            for future, earliest in self._resting.items():
+                if now >= earliest:
+                    _readable(future)
         if self._looking:
             now = time.monotonic_ns()
             if now - self._looked >= PATIENCE_NS:

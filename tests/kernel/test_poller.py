@@ -100,3 +100,37 @@ async def test_sleeping_until_a_moment() -> None:
     # An event loop's timer may be a millisecond early.
     assert time.monotonic_ns() > moment - 2_000_000
     await sleep_until(moment)
+
+
+async def test_who_rests_is_woken_with_the_loop_but_not_too_early(anyio_backend_name: str) -> None:
+    # Trio sleeps until the end.
+    latest = 30_000_000 if anyio_backend_name == "trio" else 10_000_000_000
+    with Poller() as poller:
+        began = time.monotonic_ns()
+        woken: list[int] = []
+
+        async def rest() -> None:
+            await poller.rest(began + latest, began + 20_000_000)
+            woken.append(time.monotonic_ns())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rest)
+            with anyio.fail_after(5):
+                while not woken:
+                    await anyio.sleep(0.001)
+                    poller.look()
+        assert woken[0] >= began + 20_000_000
+
+
+async def test_who_rests_is_woken_also_where_nothing_else_happens() -> None:
+    with Poller() as poller:
+        began = time.monotonic_ns()
+        with anyio.fail_after(5):
+            await poller.rest(began + 20_000_000)
+            await poller.rest(began)
+        assert time.monotonic_ns() > began + 18_000_000
+        with anyio.move_on_after(0.01) as limit:
+            await poller.rest(began + 10_000_000_000)
+        assert limit.cancelled_caught
+        # It is forgotten.
+        poller.look()

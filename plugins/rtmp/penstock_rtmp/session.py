@@ -118,7 +118,8 @@ class RtmpSession:
             for publishing in tuple(self._publishing.values()):
                 if publishing.publisher.closed:
                     return
-                slept = await publishing.publisher.flush(rest=len(data) < most)
+                if slept := await publishing.publisher.flush(rest=len(data) < most):
+                    connection.rested()
                 connection.drained = not slept and len(data) < most and not connection.secure
 
     def _send(self) -> None:

@@ -32,10 +32,17 @@ REST_NS = 10_000_000
 acknowledgement to the next, and less than the latency that there is for what was lost: 20 ms at least, 120 by default."""
 LONG_REST_NS = 20_000_000
 PARTS = 6
-"""Where there are players only, who send nothing but acknowledgements, it is longer: up to a part of the least latency."""
+"""It is longer where that latency is: up to such a part of it."""
+PATIENCE = 9, 4
+"""Where there are players only, who send nothing but acknowledgements, these wait so many times as long for the pump to wake
+the loop for a picture: 45 ms by default, which is more than there is between two of 25 a second."""
+EXPECTED = 160
+"""Datagrams that may come in a rest, going by the last one: full ones fill a receive buffer of Linux's default size."""
 BRIEF_REST_NS = 5_000_000
 """The same while something is missing at some connection, and `MISSED_NS` after it: then each report of a loss counts."""
 MISSED_NS = 1_000_000_000
+SHAKEN_NS = 100_000_000
+"""And for so long after a step of a handshake: who calls goes on with the next one."""
 
 Event = TypeVar("Event", covariant=True)
 Told = TypeVar("Told")
@@ -85,8 +92,6 @@ class Link:
     @property
     def rest(self) -> int:
         """For how long (ns) what its peer sends may lie unread."""
-        if self.lead.receive is not None:
-            return REST_NS
         terms = self.connection.terms
         return max(REST_NS, min(LONG_REST_NS, min(terms.latency, terms.peer_latency) * MS // PARTS))
 
@@ -174,7 +179,8 @@ class Port(Generic[Told]):
         self._negotiator = negotiator
         self._told = told
         self.forget = forget
-        self._missed = 0
+        self._hurried = 0
+        """Until when rests are brief."""
         self._links: dict[bytes, Link] = {}
         self._timers: list[tuple[int, int, Link]] = []
         self._numbers = itertools.count()
@@ -183,6 +189,8 @@ class Port(Generic[Told]):
         self.changed = False
         """Whether links have come or gone, or what they are for is another."""
         self._calm_rest = REST_NS
+        self._patient = False
+        self._looked = 0
 
     def burst(self, units: Sequence[Unit]) -> Burst:
         """What is the same for all readers that get these units in one pass."""
@@ -220,6 +228,7 @@ class Port(Generic[Told]):
     def negotiate(self, now: int) -> None:
         """Tell what came of the handshakes, and send what they have to say."""
         negotiator = self._negotiator
+        self._hurried = max(self._hurried, now + SHAKEN_NS)
         while (event := negotiator.next_event()) is not None:
             self._told(event)
         for data, address in negotiator.datagrams_to_send(now):
@@ -234,13 +243,14 @@ class Port(Generic[Told]):
             touched, self._touched = self._touched, {}
             await flush_all(touched)
             if not read:
-                await self._wait(poller)
+                await self._wait(poller, now)
             elif self._links and read < BATCH:
-                await sleep_until(now + self._rest(now))
+                await self._rest(poller, now, read)
             else:
                 await checkpoint()
+            self._looked = now
 
-    async def _wait(self, poller: Poller) -> None:
+    async def _wait(self, poller: Poller, now: int) -> None:
         """Wait for a datagram, or until something is due."""
         due = [
             at for at in (self._negotiator.next_timeout(), self._timers[0][0] if self._timers else None) if at
@@ -248,24 +258,41 @@ class Port(Generic[Told]):
         if not due:
             await poller.wait(self.sock)
             return
-        now = time.monotonic_ns()
-        left = min(due) - now
+        soonest, hurried = min(due), now < self._hurried
+        left = soonest - time.monotonic_ns()
         if left <= 0:
             await checkpoint()
-        elif self._links and left <= self._rest(now):
-            # What comes meanwhile may wait as long, and nothing is to be cancelled.
-            await sleep_until(min(due))
-        else:
+        elif not self._links or left > (BRIEF_REST_NS if hurried else self._calm_rest):
             with anyio.move_on_after(left / 1e9):
                 await poller.wait(self.sock)
+        # What comes meanwhile may wait as long, and nothing is to be cancelled.
+        elif hurried:
+            await sleep_until(soonest)
+        else:
+            await self._rest(poller, now, 0)
 
-    def _rest(self, now: int) -> int:
-        if now - self._missed <= MISSED_NS:
-            return BRIEF_REST_NS
+    async def _rest(self, poller: Poller, now: int, read: int) -> None:
+        """Let gather what comes; `read` datagrams had come since the last look."""
+        if now < self._hurried:
+            await sleep_until(now + BRIEF_REST_NS)
+            return
         if self.changed:
-            self.changed = False
-            self._calm_rest = min((link.rest for link in self._links.values()), default=REST_NS)
-        return self._calm_rest
+            self._measure()
+        rest = self._calm_rest
+        longest = rest * PATIENCE[0] // PATIENCE[1] if self._patient else rest
+        if read:
+            longest = min(longest, max(BRIEF_REST_NS, (now - self._looked) * EXPECTED // read))
+        if longest > rest:
+            await poller.rest(now + longest, now + rest)
+        else:
+            await sleep_until(now + longest)
+
+    def _measure(self) -> None:
+        """See for how long what comes may lie unread."""
+        self.changed = False
+        links = self._links.values()
+        self._calm_rest = min((link.rest for link in links), default=REST_NS)
+        self._patient = all(link.lead.receive is None for link in links)
 
     def _read(self, now: int) -> int:
         """Read a batch, and give each connection what is its own; returns how many datagrams there were."""
@@ -319,8 +346,12 @@ class Port(Generic[Told]):
             if at != link.due:
                 continue  # it was put off, or is gone
             link.due = 0
-            link.connection.handle_timeout(now)
-            self.settle(link, now)
+            due = link.connection.next_timeout()
+            if due is None or due <= now:
+                link.connection.handle_timeout(now)
+                self.settle(link, now)
+            else:
+                self._schedule(link, due)  # what came meanwhile has put it off
 
     def settle(self, link: Link, now: int) -> None:
         """Take what a connection has received, send what it has to say, and note when it wants to be looked at."""
@@ -333,15 +364,20 @@ class Port(Generic[Told]):
             elif link is not link.lead:
                 self.remove(link)
                 self.forget(connection)
+        if connection.misses:
+            # Looked at before what the peer misses is sent again.
+            self._hurried = now + MISSED_NS
         datagrams = connection.datagrams_to_send(now)
         if datagrams:
             send_all(self.sock, datagrams, connection.address)
-        if connection.misses:
-            self._missed = now
         due = connection.next_timeout()
         if due is not None and link.due >= 0 and (not link.due or due < link.due):
-            link.due = due
-            heapq.heappush(self._timers, (due, next(self._numbers), link))
+            self._schedule(link, due)
+
+    def _schedule(self, link: Link, due: int) -> None:
+        """Look at it again when something is due there."""
+        link.due = due
+        heapq.heappush(self._timers, (due, next(self._numbers), link))
 
     def _received(self, link: Link, event: Received) -> None:
         link = link.lead

@@ -1,0 +1,117 @@
+"""When the port of all peers is read: how long what comes may gather, by what it is for."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+
+from penstock.poller import Poller
+from penstock.session import Session
+from penstock_srt.connection import Connection, Terms
+from penstock_srt.listener import Listener
+from penstock_srt.packet import ControlPacket, ControlType
+from penstock_srt.settings import Settings
+from penstock_srt.udp import EXPECTED, LONG_REST_NS, Port
+
+pytestmark = pytest.mark.anyio
+
+MS = 1_000_000
+PASS = 30 * MS
+"""The pump wakes the loop so often."""
+
+
+class Counting(socket.socket):
+    """Counts how often it was read until nothing was left."""
+
+    readings = 0
+
+    def recvfrom(self, *arguments: Any) -> Any:
+        try:
+            return super().recvfrom(*arguments)
+        except BlockingIOError:
+            self.readings += 1
+            raise
+
+
+@asynccontextmanager
+async def served(*, publishes: bool) -> AsyncGenerator[tuple[Counting, socket.socket, Connection, Poller]]:
+    """The socket of a port that is served, and one peer's, with the connection of the two."""
+    with (
+        Counting(socket.AF_INET, socket.SOCK_DGRAM) as here,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there,
+        Poller() as poller,
+    ):
+        for sock in (here, there):
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+        there.connect(here.getsockname())
+        now = time.monotonic_ns()
+        terms = Terms(7, 9, 1000, 1000, 120, 120, 1500, 8192, now, now)
+        connection = Connection(terms, Settings(), there.getsockname(), b"", Random(1), now)
+        port = Port(here, Listener(Settings(), Random(1)), lambda _: None)
+        link = port.add(connection, Session("one", "srt", ""))
+        if publishes:
+            link.receive = lambda payloads, dropped: None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(port.run, poller)
+            yield here, there, connection, poller
+            tasks.cancel_scope.cancel()
+
+
+def keep_alive() -> bytes:
+    return ControlPacket(ControlType.KEEP_ALIVE, 0, 0, 0, 7, bytes(4)).build()
+
+
+@pytest.mark.parametrize("publishes", [False, True], ids=["players only", "a publisher"])
+async def test_what_peers_say_is_read_some_at_a_time(publishes: bool) -> None:
+    """A datagram each 2 ms: those of a publisher wait for 20 ms, those of players until the pump wakes the loop."""
+    async with served(publishes=publishes) as (here, there, connection, poller):
+        began, looked = time.monotonic_ns(), 0
+        while (now := time.monotonic_ns()) < began + 300 * MS:
+            there.send(keep_alive())
+            if now >= looked + PASS:
+                looked = now
+                poller.look()
+            await anyio.sleep(0.002)
+        took = time.monotonic_ns() - began
+        # The first is read at once.
+        assert here.readings <= took // (LONG_REST_NS if publishes else PASS) + 3
+        assert connection.heard > began
+
+
+async def test_where_much_comes_it_is_read_more_often() -> None:
+    """What comes in a rest fits the socket's buffer."""
+    async with served(publishes=True) as (here, there, _, _):
+        began, sent = time.monotonic_ns(), 0
+        with anyio.fail_after(5):
+            while not _often(here, began):
+                # Twice as many in 20 ms as may come in a rest.
+                while sent < (time.monotonic_ns() - began) * 2 * EXPECTED // LONG_REST_NS:
+                    there.send(keep_alive())
+                    sent += 1
+                await anyio.sleep(0.001)
+
+
+async def test_after_a_loss_each_report_counts() -> None:
+    """Where a player misses something, rests are brief, though all that it misses is sent again at once."""
+    async with served(publishes=False) as (here, there, connection, _):
+        began, number = time.monotonic_ns(), 0
+        with anyio.fail_after(5):
+            while not _often(here, began):
+                connection.send([b"\x47" + bytes(1315)], time.monotonic_ns())
+                body = (1000 + number).to_bytes(4, "big")
+                there.send(ControlPacket(ControlType.NAK, 0, 0, 0, 7, body).build())
+                number += 1
+                await anyio.sleep(0.002)
+
+
+def _often(sock: Counting, began: int) -> bool:
+    """Whether it was read more often than with a long rest after each time."""
+    return sock.readings > (time.monotonic_ns() - began) // LONG_REST_NS + 5
