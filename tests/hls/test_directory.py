@@ -14,6 +14,7 @@ from penstock_hls.directory import Folder
 from penstock_hls.media_playlist import MediaPlaylist
 from penstock_hls.multivariant_playlist import MultivariantPlaylist
 from penstock_hls.playlist import parse_playlist
+from penstock_hls.writer import StreamOutput
 from tests.hls.stage import LARGE, Live, get, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
@@ -80,6 +81,44 @@ async def test_what_has_left_the_window_is_removed_and_the_end_is_told(tmp_path:
         await until(lambda: len(list(folder.glob("v1-*.m4s"))) < 12)
         stream.close()
         await until(lambda: read(folder.parent, "fmp4-v1.m3u8").end)
+
+
+async def test_nothing_is_left_of_a_stream_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StreamOutput, "retention", 0.3)
+    (tmp_path / "live").mkdir()
+    (tmp_path / "live" / "index.html").touch()
+    async with serving({"reconnect_grace": 0}, directory=str(tmp_path)) as server:
+        stream = Live(server)
+        await stream.publish()
+        await until(lambda: stream.publisher.stream.stores)
+        stream.write(25 * 4 + 1)
+        folder = tmp_path / "live" / "one"
+        await until((folder / "index.m3u8").exists)
+        stream.close()
+        await until(lambda: read(folder, "ts-main.m3u8").end)
+        await until(lambda: not folder.exists())
+        assert os.listdir(tmp_path / "live") == ["index.html"], "and what is not ours stays"
+
+
+async def test_what_an_earlier_stream_of_that_name_left_is_removed_in_time(tmp_path: Path) -> None:
+    folder = tmp_path / "live" / "one" / "hls"
+    folder.mkdir(parents=True)
+    names = ("v1-7.ts", "v1-0.mp4", "ll-v1.m3u8", "notes.txt", "v1-8.ts")
+    for name in names:
+        (folder / name).touch()
+        if name != "v1-8.ts":
+            os.utime(folder / name, (0, 0))
+    async with serving({"reconnect_grace": 0}, directory=str(tmp_path)) as server:
+        stream = Live(server)
+        await stream.publish()
+        await until(lambda: stream.publisher.stream.stores)
+        stream.write(25 * 4 + 1)
+        await until(lambda: (folder / "ts-main.m3u8").exists())
+        await until(lambda: not (folder / "v1-7.ts").exists())
+        assert [n for n in names if (folder / n).exists()] == ["notes.txt", "v1-8.ts"]
+        assert len(read(folder.parent, "ts-main.m3u8").segments) == 4
 
 
 async def test_segments_are_kept_where_that_is_wanted(tmp_path: Path) -> None:

@@ -47,5 +47,6 @@ class HlsConfig:
     )
     directory_variant: Literal["ts", "fmp4"] = option("ts", "What is written to the directory.")
     directory_keep: bool = option(
-        False, "Keep segments in the directory that have left the playlist, and the playlist at the end."
+        False,
+        "Keep segments in the directory that have left the playlist, and those of streams that have ended.",
     )

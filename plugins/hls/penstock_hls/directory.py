@@ -7,6 +7,7 @@ followed, whoever put it there.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -66,6 +67,22 @@ class Folder:
         """Take a file away, if it is there."""
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._descriptor)
+
+    def names(self) -> Iterator[tuple[str, float]]:
+        """The files that are there, and when each was written, in seconds since 1970."""
+        with os.scandir(self._descriptor) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    yield entry.name, entry.stat(follow_symlinks=False).st_mtime
+
+    def prune(self, path: str) -> None:
+        """Take the folder of that path away, and those on the way to it, unless something is in them."""
+        while path:
+            try:
+                os.rmdir(path, dir_fd=self._descriptor)
+            except OSError:
+                return
+            path = path.rpartition("/")[0]
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -10,6 +12,8 @@ from anyio import to_thread
 from attrs import frozen
 
 from penstock import Endpoint, Rendition, SegmentStore, Server, Stream
+from penstock.errors import ProtocolViolation
+from penstock.media import NS
 from penstock.settings import Pattern
 from penstock_hls.config import HlsConfig
 from penstock_hls.directory import Folder
@@ -54,17 +58,29 @@ class DirectoryService:
         store = await stream.segments_for(FORMATS[variant])
         try:
             with store.held():
-                if writes:
-                    await self._write(store, variant)
-                else:
+                if not writes:
                     while not store.ended:
                         await anyio.sleep(1)
+                    return
+                output = StreamOutput(store, variant, keep=config.directory_keep)
+                await self._write(store, output)
         finally:
             self._busy.discard(stream)
+        if not config.directory_keep:
+            await self._clear(stream, output)
 
-    async def _write(self, store: SegmentStore, variant: Variant) -> None:
+    async def _clear(self, stream: Stream, output: StreamOutput) -> None:
+        """Take away what a stream that has ended left, once viewers have had the time to fetch it."""
+        await anyio.sleep(output.retention)
+        if self._server.streams.get(stream.path) not in (None, stream):
+            return  # one of that name is there again, and takes away what is old
+        try:
+            await to_thread.run_sync(output.clear, self._config.directory)
+        except OSError as e:
+            self._server.log.error("segments cannot be removed", path=stream.path, reason=str(e))
+
+    async def _write(self, store: SegmentStore, output: StreamOutput) -> None:
         path, log = store.stream.path, self._server.log
-        output = StreamOutput(store, variant, keep=self._config.directory_keep)
         failed = ""
         while True:
             ended = store.ended
@@ -108,6 +124,12 @@ class StreamOutput:
         self._keep = keep
         self._there: dict[str, bool] = {}
         """Names of segments and inits in the folder."""
+
+    @property
+    def retention(self) -> float:
+        """Seconds for which viewers may fetch what no list names any more: those of a list and a segment (RFC 8216bis 6.2.2)."""
+        target = self._store.target
+        return (max(self._store.bounds.window, 3 * target) + target) / NS
 
     def pending(self) -> Changes:
         """What has to be written and removed for the directory to show what there is now."""
@@ -157,3 +179,24 @@ class StreamOutput:
             for name in changes.removed:
                 files.remove(name)
                 self._there.pop(name, None)
+            if changes.files and not self._keep:
+                # What an earlier stream of that name left, or an earlier server.
+                self._remove(files, time.time() - self.retention)
+
+    def clear(self, directory: str) -> None:
+        """Take away all that is there of the stream. Blocks."""
+        path = self._store.stream.path
+        with Folder.root(directory) as root:
+            with root.below(path) as folder, folder.below("hls") as files:
+                folder.remove("index.m3u8")
+                self._there.clear()
+                self._remove(files, time.time())
+            root.prune(f"{path}/hls")
+
+    def _remove(self, files: Folder, before: float) -> None:
+        """Remove what is ours by its name, was written before then (seconds since 1970), and is needed no more."""
+        for name, written in list(files.names()):
+            if written < before and name not in self._there:
+                with suppress(ProtocolViolation):
+                    Resource.parse(name)
+                    files.remove(name)
