@@ -48,7 +48,8 @@ class Track:
 
     A change of `config` makes a new `Track` value with the same `id`; `Frame.track` is the value in force
     at that frame. `clock_rate` is in Hz (90000 for video, the sample rate for audio). Tracks of one `group`
-    are alternatives, of which a reader picks one. `source` is the id of the track that a derived one is made of.
+    are alternatives, of which a reader picks one. `language` is a tag of RFC 5646, None where it is not known. `source`
+    is the id of the track that a derived one is made of.
     """
 
     id: int

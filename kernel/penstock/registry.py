@@ -26,11 +26,15 @@ class Capability(Generic[T]):
 
 @frozen
 class VideoInfo:
-    """Dimensions in pixels after cropping; `frame_rate` in Hz where the config tells it."""
+    """Dimensions in pixels after cropping; `frame_rate` in Hz where the config tells it.
+
+    `transfer` is the code point of the transfer characteristics (ISO/IEC 23091-2), 2 where they are not specified.
+    """
 
     width: int
     height: int
     frame_rate: float | None = None
+    transfer: int = 2
 
 
 @frozen

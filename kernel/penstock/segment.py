@@ -25,15 +25,17 @@ class SegmentBounds:
     """Segments of one rendition."""
     idle: float = 60.0
     """Seconds after the last request for which a store is kept."""
+    longest: int = 0
+    """How long a segment of video becomes at most, wherever key frames are; 0: as key frames make them."""
     replay: int = 16 << 20
     """Bytes of frames before those of the GOP cache that a stream keeps to make segments of."""
 
     def length(self, key_interval: int, slack: int = NS // 50) -> int:
         """How long segments are where key frames are so far apart, 0 if that is not known: they end at the first one that
-        is no more than `slack` before the aim.
+        is no more than `slack` before the aim; or how long they may become, where that is fixed.
         """
-        if not key_interval:
-            return self.target
+        if self.longest or not key_interval:
+            return max(self.target, self.longest)
         return key_interval * max(1, -(-(self.target - slack) // key_interval))
 
 

@@ -111,7 +111,10 @@ class SegmentStore:
         """Whether it has been seen how far key frames are apart."""
         lead = self._lead
         return lead is not None and (
-            lead.kind is not Kind.VIDEO or self._longest > 0 or self.stream.key_interval(lead.lead) > 0
+            lead.kind is not Kind.VIDEO
+            or self._longest > 0
+            or self.bounds.longest > 0
+            or self.stream.key_interval(lead.lead) > 0
         )
 
     def _expected(self) -> int:
@@ -150,13 +153,13 @@ class SegmentStore:
         if isinstance(event, Frame):
             self._frame(event)
         elif isinstance(event, Epoch):
-            self._interrupt()
+            self.interrupt()
         elif isinstance(event, TrackRemoved):
             self._tracks.pop(event.track.id, None)
             rendition = self._by_track.get(event.track.id)
             if rendition is not None:
                 if rendition is self._lead:
-                    self._interrupt()
+                    self.interrupt()
                 self._change()
         else:
             self._tracks[event.track.id] = event.track
@@ -206,8 +209,10 @@ class SegmentStore:
             if due and not begins:
                 # Browsers send key frames only when asked: a segment is to end with the next frame that can begin one.
                 self.stream.request_key_frame(frame.track)
+            longest = self.bounds.longest
+            most = longest - rendition.frame_interval // 2 if longest else MAX_SEGMENT_NS
             if not (begins and (due or self._regroup or self._renew)) and not (
-                due and (age >= MAX_SEGMENT_NS or segment.size >= self.bounds.bytes // OPEN_SHARE)
+                due and (age >= most or segment.size >= self.bounds.bytes // OPEN_SHARE)
             ):
                 return False
         elif not begins:
@@ -226,7 +231,8 @@ class SegmentStore:
                 other.schedule(cut)
         return True
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> None:
+        """What follows does not continue what was: what is open is complete, and the next segment a discontinuity."""
         self._broken = any(rendition.segments for rendition in self.renditions.values())
         for rendition in self.renditions.values():
             rendition.interrupt()
@@ -318,7 +324,7 @@ class SegmentStore:
         lead = next((r for r in every if r.kind is Kind.VIDEO), next(iter(every), None))
         if lead is not self._lead:
             if self._lead is not None:
-                self._interrupt()
+                self.interrupt()
             self._lead = lead
 
     def end(self, reason: str) -> None:

@@ -109,6 +109,13 @@ class ServerConfig:
         "Seconds that segments (HLS, DASH) are to last; those of video end at the next key frame after.",
         validator=within(0.5, 60),
     )
+    segment_longest: float = option(
+        0.0,
+        "Seconds that a segment of video lasts at most, which playlists of HLS then announce from the beginning (in whole "
+        "seconds): longer groups of pictures are cut, and not every player begins well at such a place; 0: key frames "
+        "alone decide, and what is announced grows with their distance.",
+        validator=within(0, 60),
+    )
     part_seconds: float = option(
         0.2, "Seconds that parts of segments last, for low latency.", validator=within(0.05, 10)
     )

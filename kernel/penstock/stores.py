@@ -70,6 +70,11 @@ class SegmentStores:
                 )
                 self._drop(key, "internal error")
 
+    def interrupt(self) -> None:
+        """The publisher left, and may come again: what there is of its last segment is all of that."""
+        for store in self._known.values():
+            store.interrupt()
+
     def drop_idle(self, now: float) -> bool:
         """Let go of what nobody has asked for in a while, at `now` in monotonic seconds; whether there was such."""
         idle = [key for key, store in self._known.items() if store.is_idle(now)]

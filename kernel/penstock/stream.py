@@ -449,6 +449,7 @@ class Stream:
         for feed in self._feeds.values():
             feed.release()
             self.host.late(feed)
+        self._stores.interrupt()
         self.host.changed("stream_unpublished", stream=self, reason=reason)
         # Without grace it ends all the same only when what has gathered is gone, at the server's next look at it.
         if not self.in_use or not (self.options.reconnect_grace or self._pending):

@@ -68,6 +68,7 @@ class Streams:
             max_readers=c.max_readers,
             segments=SegmentBounds(
                 target=int(s.segment_seconds * NS),
+                longest=int(s.segment_longest * NS),
                 part=int(s.part_seconds * NS),
                 window=int(s.segment_window * NS),
                 bytes=s.segment_bytes,

@@ -42,7 +42,7 @@ def test_tracks_have_their_sample_rate_and_language_and_the_stream_is_ready_with
     ingest.end()
     assert [(t.codec.name, t.clock_rate, t.language) for t in made.tracks] == [
         ("h264", 90_000, None),
-        ("aac", 44_100, "deu"),
+        ("aac", 44_100, "de"),
     ]
     assert not publisher.dropped
 

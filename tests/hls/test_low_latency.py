@@ -1,4 +1,4 @@
-"""Low-Latency HLS by the clauses of draft-pantos-hls-rfc8216bis-20: blocking reload, deltas, hints, reports."""
+"""Low-Latency HLS by the clauses of draft-pantos-hls-rfc8216bis-22: blocking reload, deltas, hints, reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 import anyio
 import pytest
 
+from penstock.errors import ProtocolViolation
 from penstock.media import NS
+from penstock_hls.directives import Directives
 from penstock_hls.playlist import parse_playlist
 from tests.hls.stage import Live, get, live, media, serving, watching
 from tests.http.port import Answer
@@ -118,7 +120,7 @@ async def test_the_wait_for_a_first_segment_is_for_each_segment() -> None:
         "_HLS_msn={last}3",
         "_HLS_msn={ahead}",
         "_HLS_msn={last}&_HLS_part=99",
-        "_HLS_msn={next}&_HLS_part=3",
+        "_HLS_msn={next}&_HLS_part=14",
         "_HLS_part=1",
         "_HLS_msn=-1",
         "_HLS_msn=1.5",
@@ -129,13 +131,54 @@ async def test_the_wait_for_a_first_segment_is_for_each_segment() -> None:
     ],
 )
 async def test_6_2_5_2_what_is_too_far_ahead_or_no_number_is_refused_at_once(query: str) -> None:
-    """More than two segments, or three parts, ahead of the playlist's last: 400."""
+    """More than two segments, or three seconds in parts, ahead of the playlist's last: 400."""
     async with live() as (server, stream):
         playlist = await watching(server, stream, 2)
         last = playlist.media_sequence + len(playlist.segments) - 1
         with anyio.fail_after(1):
             url = query.format(last=last, next=last + 1, ahead=last + 3)
             assert (await get(server, f"/live/one/hls/ll-v1.m3u8?{url}")).status == 400
+
+
+@pytest.mark.parametrize(
+    ("part_target", "limit"), [(200, 15), (210, 14), (333, 9), (999, 3), (1_000, 3), (2_500, 3)]
+)
+def test_6_2_5_2_the_advance_part_limit_is_three_seconds_in_parts_or_three_parts_of_a_second_and_more(
+    part_target: int, limit: int
+) -> None:
+    for msn, first in ((20, 4), (21, 0)):
+        last = first + limit - 1
+        Directives(msn, last).check(20, 3, part_target * 1_000_000)
+        with pytest.raises(ProtocolViolation):
+            Directives(msn, last + 1).check(20, 3, part_target * 1_000_000)
+
+
+async def test_appendix_c_who_tunes_in_behind_a_cache_is_kept_waiting_for_a_part_that_is_a_second_ahead() -> (
+    None
+):
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 3)
+        number = playlist.media_sequence + len(playlist.segments)
+        answers: list[Answer] = []
+
+        async def wait() -> None:
+            answers.append(await get(server, f"/live/one/hls/ll-v1.m3u8?_HLS_msn={number}&_HLS_part=5"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(0.05)
+            assert not answers
+            stream.write(31)
+        assert answers[0].status == 200
+
+
+async def test_6_2_5_1_nothing_is_skipped_of_a_playlist_that_has_ended() -> None:
+    async with live({"segment_window": 20, "reconnect_grace": 0}) as (server, stream):
+        await watching(server, stream, 15)
+        assert (await media(server, "ll-v1", "?_HLS_skip=YES")).skipped > 0
+        stream.close()
+        whole = await media(server, "ll-v1", "?_HLS_skip=YES")
+        assert (whole.end, whole.skipped, len(whole.segments)) == (True, 0, 15 + 1)
 
 
 async def test_6_2_5_2_what_does_not_come_within_three_target_durations_is_503() -> None:

@@ -1,7 +1,8 @@
-"""Media playlists by the clauses of draft-pantos-hls-rfc8216bis-20 that bind a server."""
+"""Media playlists by the clauses of draft-pantos-hls-rfc8216bis-22 that bind a server."""
 
 from __future__ import annotations
 
+import gzip
 import time
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import pytest
 from penstock.media import NS
 from penstock_formats.isobmff.segments import CmafFormat
 from penstock_hls.media_playlist import target_duration
+from penstock_hls.playlist import parse_playlist
 from penstock_hls.written import media_playlist
 from tests.hls.stage import LARGE, Live, get, live, media, watching
 
@@ -33,6 +35,33 @@ def test_4_4_3_1_the_target_duration_is_that_of_the_longest_segment_rounded(
     longest: int, target: int
 ) -> None:
     assert target_duration(longest * 1_000_000) == target
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+async def test_6_2_1_the_target_duration_does_not_change_where_the_longest_segment_is_fixed(
+    name: str,
+) -> None:
+    """`server.segment_longest`: groups of pictures that become longer are cut, and are not said to be independent."""
+    async with live({"segment_longest": 3}) as (server, stream):
+        first = await watching(server, stream, 3, name)
+        assert first.target_duration == 3
+        assert [s.duration for s in first.segments if s.uri] == [NS] * 3 if "a2" not in name else True
+        stream.gop = 10_000
+        stream.write(25 * 10)
+        later = await media(server, name)
+        assert later.target_duration == 3
+        assert max(s.duration for s in later.segments) > 2.9 * NS
+        assert all((s.duration + NS // 2) // NS <= 3 for s in later.segments)
+        assert later.independent_segments is ("a2" in name)
+
+
+async def test_6_2_1_the_target_duration_grows_where_key_frames_alone_decide() -> None:
+    """Which that clause forbids: ADR 0035 says why it is so all the same."""
+    async with live() as (server, stream):
+        assert (await watching(server, stream, 3)).target_duration == 1
+        stream.gop = 75
+        stream.write(25 * 8)
+        assert (await media(server)).target_duration == 3
 
 
 async def test_4_4_3_2_the_media_sequence_is_the_number_of_the_first_segment_listed() -> None:
@@ -62,6 +91,109 @@ async def test_4_4_3_3_and_4_4_4_3_a_discontinuity_is_marked_and_counted_once_it
         playlist = await media(server, name)
         assert not any(s.discontinuity for s in playlist.segments)
         assert playlist.discontinuity_sequence == 1
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+async def test_6_2_2_the_discontinuity_sequence_is_there_before_a_segment_leaves_a_list_with_a_discontinuity(
+    name: str,
+) -> None:
+    """And from the beginning on: 6.2.1 lets nobody add it later. Authoring 8.17."""
+    async with live({"segment_window": 2}) as (server, stream):
+        assert (await watching(server, stream, 2, name)).discontinuity_sequence == 0
+        stream.close()
+        again = Live(server)
+        await again.publish()
+        again.write(26)
+        answer = await get(server, f"/live/one/hls/{name}.m3u8")
+        assert b"#EXT-X-DISCONTINUITY\n" in answer.body
+        assert answer.body.count(b"#EXT-X-DISCONTINUITY-SEQUENCE:0\n") == 1
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("query", ["", "?token=x"])
+async def test_6_2_1_playlists_go_as_gzip_to_who_takes_that(name: str, query: str) -> None:
+    """Also Appendix B.1, and authoring 10.1; to others as they are."""
+    async with live() as (server, stream):
+        await watching(server, stream, 2, name)
+        for url in (f"/live/one/hls/{name}.m3u8{query}", f"/live/one.m3u8?variant={name.partition('-')[0]}"):
+            plain = await get(server, url, "Accept-Encoding: gzip;q=0, identity")
+            assert "content-encoding" not in plain.headers
+            packed = await get(server, url, "Accept-Encoding: deflate, gzip;q=0.8")
+            assert packed.headers["content-encoding"] == "gzip"
+            assert plain.headers["vary"] == packed.headers["vary"] == "accept-encoding"
+            assert int(packed.headers["content-length"]) == len(packed.body)
+            if "/hls/" in url:
+                assert len(packed.body) < len(plain.body)
+                assert gzip.decompress(packed.body) == plain.body
+            else:
+                assert parse_playlist(gzip.decompress(packed.body)).variants  # type: ignore[union-attr]
+
+
+async def test_segments_can_be_asked_for_in_part() -> None:
+    """RFC 9110 14.2: browsers of other origins see Content-Range and ETag, and so they are there."""
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 3)
+        first, last = playlist.segments[0], playlist.segments[-1]
+        assert first.map is not None
+        for uri in (first.uri, last.parts[0].uri, first.map.uri):
+            url = f"/live/one/hls/{uri}"
+            whole = await get(server, url)
+            assert whole.headers["accept-ranges"] == "bytes"
+            part = await get(server, url, "Range: bytes=2-9")
+            assert (part.status, part.body) == (206, whole.body[2:10])
+            assert part.headers["content-range"] == f"bytes 2-9/{len(whole.body)}"
+            assert part.headers["etag"] == whole.headers["etag"] == f'"{uri}"'
+            assert (await get(server, url, f"If-None-Match: {whole.headers['etag']}")).status == 304
+            assert (await get(server, url, "Range: bytes=99999999-")).status == 416
+
+
+async def test_b_1_that_a_segment_is_gone_is_kept_for_a_target_duration_and_that_it_is_to_come_is_not() -> (
+    None
+):
+    async with live() as (server, stream):
+        playlist = await watching(server, stream, 3)
+        first, last = playlist.media_sequence, playlist.media_sequence + len(playlist.segments)
+        for name, caching in ((f"v1-{first - 9}", "max-age=1"), (f"v1-{last + 5}", "no-cache")):
+            answer = await get(server, f"/live/one/hls/{name}.m4s")
+            assert (answer.status, answer.headers["cache-control"]) == (404, caching)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+async def test_6_2_1_what_was_published_is_listed_when_the_publisher_leaves_and_not_when_the_next_one_comes(
+    name: str,
+) -> None:
+    """A client that waits for the end of the segment, or of a part, learns of it at once."""
+    async with live() as (server, stream):
+        before = await watching(server, stream, 3, name)
+        stream.write(14)
+        answers: list[int] = []
+
+        async def wait() -> None:
+            last = before.media_sequence + len([s for s in before.segments if s.uri])
+            answers.append((await get(server, f"/live/one/hls/{name}.m3u8?_HLS_msn={last}")).status)
+
+        async with anyio.create_task_group() as tasks:
+            if name.startswith("ll"):
+                tasks.start_soon(wait)
+                await anyio.sleep(0.05)
+                assert not answers
+            stream.close()
+            with anyio.fail_after(2):
+                while name.startswith("ll") and not answers:
+                    await anyio.sleep(0.01)
+        left = await media(server, name)
+        assert not left.end
+        whole = [s for s in left.segments if s.uri]
+        assert len(whole) == len([s for s in before.segments if s.uri]) + 1
+        assert abs(whole[-1].duration - 15 * NS // 25) < NS // 20
+        again = Live(server)
+        await again.publish()
+        again.write(26)
+        after = await media(server, name)
+        assert [s.discontinuity for s in after.segments].count(True) == 1
+        assert [(s.uri, s.duration) for s in after.segments][: len(whole)] == [
+            (s.uri, s.duration) for s in whole
+        ]
 
 
 async def test_4_4_3_4_the_end_of_the_stream_is_the_end_of_the_list() -> None:
@@ -108,10 +240,13 @@ async def test_4_4_3_8_server_control() -> None:
             assert (await watching(server, stream, 2, name)).server_control is None
 
 
-@pytest.mark.parametrize(("name", "version"), [("ts-main", 3), ("fmp4-v1", 7), ("ll-v1", 9)])
-async def test_8_the_version_is_what_the_tags_need(name: str, version: int) -> None:
-    async with live() as (server, stream):
-        assert (await watching(server, stream, 2, name)).version == version
+@pytest.mark.parametrize(("name", "version"), [("ts-main", 3), ("fmp4-v1", 6), ("ll-v1", 6)])
+async def test_8_and_6_2_1_the_version_is_what_the_tags_need(name: str, version: int) -> None:
+    async with live({"segment_window": 20}) as (server, stream):
+        assert (await watching(server, stream, 15, name)).version == version
+        # EXT-X-SKIP alone takes 9.
+        delta = await media(server, name, "?_HLS_skip=YES")
+        assert delta.version == (9 if name == "ll-v1" else version)
 
 
 async def test_4_4_4_5_fragmented_segments_have_a_map_and_transport_streams_need_none() -> None:
@@ -165,7 +300,7 @@ async def test_4_4_4_7_sound_that_is_missing_is_a_gap() -> None:
         playlist = await media(server, "fmp4-a2")
         gaps = [s for s in playlist.segments if s.gap]
         assert gaps
-        assert playlist.version == 8
+        assert playlist.version == 6
         assert (await get(server, f"/live/one/hls/{gaps[0].uri}")).status == 404
 
 
@@ -278,7 +413,8 @@ async def test_the_same_bytes_are_given_to_everybody_until_something_changes() -
         rendition = store.segments(CmafFormat()).renditions["v1"]
         one = media_playlist(rendition, "ll")
         assert media_playlist(rendition, "ll") is one
-        with_token = media_playlist(rendition, "ll", "?token=x")
-        assert with_token.count(b"?token=x") == one.count(b"URI=") + one.count(b"#EXTINF")
+        with_token = one.text("?token=x")
+        assert with_token.count(b"?token=x") == one.plain.count(b"URI=") + one.plain.count(b"#EXTINF")
+        assert one.compressed(one.plain) is one.compressed(one.plain)
         stream.write(5)
         assert media_playlist(rendition, "ll") is not one

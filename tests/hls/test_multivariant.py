@@ -1,4 +1,4 @@
-"""Multivariant playlists by draft-pantos-hls-rfc8216bis-20 and what Apple's authoring specification asks of a server."""
+"""Multivariant playlists by draft-pantos-hls-rfc8216bis-22 and what Apple's authoring specification asks of a server."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import pytest
 
 from penstock_codecs.opus import OPUS, OpusConfig
 from penstock_codecs.vp8 import VP8, Vp8Config
+from penstock_codecs.vp9 import VP9, Vp9Config
+from penstock_codecs.vp9 import plugin as vp9
 from penstock_hls.media_playlist import MediaPlaylist
 from penstock_hls.playlist import parse_playlist
-from tests.hls.stage import Live, get, live, multivariant, serving, watching
+from tests.hls.stage import FRAME, Live, get, live, multivariant, serving, watching
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
 
@@ -27,7 +29,9 @@ async def test_4_4_6_2_a_variant_says_all_that_a_player_chooses_by() -> None:
         assert variant.frame_rate == 25_000
         assert variant.average_bandwidth
         assert variant.bandwidth >= variant.average_bandwidth
-        assert found.independent_segments
+        # 4.4.2: the media playlists say that; 8: 4 for EXT-X-MEDIA.
+        assert not found.independent_segments
+        assert (found.version, variant.video_range) == (4, None)
         assert variant.uri.startswith("one/hls/ll-v1.m3u8?viewer=")
 
 
@@ -92,6 +96,75 @@ async def test_4_4_6_2_sound_of_different_codecs_is_in_groups_of_its_own() -> No
         assert [v.codecs and v.codecs.split(",")[1] for v in found.variants] == ["mp4a.40.2", "opus"]
         assert len({v.uri for v in found.variants}) == 1
         assert [v.audio for v in found.variants] == ["audio", "audio1"]
+
+
+async def test_4_4_6_1_1_languages_that_have_other_codecs_are_members_of_one_group() -> None:
+    """Each group of a type has the same members; the variant has the codecs of all of them."""
+    async with live(languages=("en",)) as (server, stream):
+        track = stream.publisher.add_track(OPUS, 48_000, OpusConfig(2), language="de")
+        for n in range(60):
+            stream.write(1)
+            for part in range(2):
+                stream.publisher.write(track.id, (b"\xfc" + bytes(20),), pts=(2 * n + part) * 20_000_000)
+        found = await multivariant(server)
+        assert [(r.group, r.name, r.default) for r in found.renditions] == [
+            ("audio", "en 1", True),
+            ("audio", "de 2", False),
+        ]
+        (variant,) = found.variants
+        assert variant.codecs is not None
+        assert variant.codecs.split(",")[1:] == ["mp4a.40.2", "opus"]
+
+
+async def test_4_4_6_1_1_groups_for_each_codec_have_the_same_members_in_whatever_order_they_come() -> None:
+    async with live(languages=("en", "de")) as (server, stream):
+        tracks = [
+            stream.publisher.add_track(OPUS, 48_000, OpusConfig(2), language=language).id
+            for language in ("de", "en")
+        ]
+        for n in range(60):
+            stream.write(1)
+            for part in range(2):
+                for id in tracks:
+                    stream.publisher.write(id, (b"\xfc" + bytes(20),), pts=(2 * n + part) * 20_000_000)
+        found = await multivariant(server)
+        groups = [
+            [(r.name, r.language, r.default, r.autoselect) for r in found.renditions if r.group == name]
+            for name in ("audio", "audio1")
+        ]
+        assert groups[0] == groups[1]
+        assert [m[0] for m in groups[0]] == ["en 1", "de 2"]
+
+
+async def test_4_4_6_1_languages_are_tags_of_rfc_5646_and_always_told() -> None:
+    """Authoring 8.10 has LANGUAGE in each EXT-X-MEDIA; of two that are alike one is selected by it (4.4.6.1.1)."""
+    async with live(languages=(None, "eng", "en", "de-CH", "_")) as (server, stream):
+        await watching(server, stream, 2)
+        found = await multivariant(server)
+        assert [(r.language, r.default, r.autoselect) for r in found.renditions] == [
+            ("und", True, True),
+            ("und", False, False),
+            ("en", False, True),
+            ("en", False, False),
+            ("de-CH", False, True),
+        ]
+        assert len({r.name for r in found.renditions}) == 5
+
+
+@pytest.mark.parametrize(("transfer", "shown"), [(16, "PQ"), (18, "HLG"), (1, None)])
+async def test_4_4_6_2_the_video_range_is_that_of_the_transfer_characteristics(
+    transfer: int, shown: str | None
+) -> None:
+    """Also authoring 9.16."""
+    async with serving(plugins=[vp9]) as server:
+        stream = Live(server, has_video=False)
+        await stream.publish()
+        track = stream.publisher.add_track(VP9, 90_000, Vp9Config(width=64, height=48, transfer=transfer))
+        for n in range(60):
+            stream.write(1)
+            stream.publisher.write(track.id, (bytes(20),), pts=n * FRAME, dts=n * FRAME, key=n % 25 == 0)
+        (variant,) = (await multivariant(server)).variants
+        assert variant.video_range == shown
 
 
 async def test_sound_alone_is_a_variant() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from penstock_dash.config import DashConfig
 from penstock_dash.mpd import AdaptationSet, Latency, Mpd, Period, SegmentTemplate
 from penstock_dash.number import format_rate
 from penstock_dash.resource import Resource
+from penstock_formats.language import language_tag
 
 MS = 1_000_000
 DELAY = 2
@@ -41,7 +41,6 @@ PARTS_BEHIND = 4
 _UNKNOWN_BANDWIDTH = 100_000
 PERIOD = "period"
 """A field in the query of segments of an anchored description: the period's start in ticks."""
-_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,8}")
 
 QUERY = "@query@"
 CLOCK = "@clock@"
@@ -237,7 +236,7 @@ class Presentation:
             template,
             main=rendition is alike,
             starts_with_key=all(s.independent for s in segments),
-            language=track.language if track.language and _LANGUAGE.fullmatch(track.language) else None,
+            language=language_tag(track.language),
             width=video.width if video is not None else 0,
             height=video.height if video is not None else 0,
             frame_rate=format_rate(rate) if video is not None else "",

@@ -119,7 +119,8 @@ class DashRoutes:
         query = escape(carried(asked.query, viewer.token))
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         body = body.replace(QUERY.encode(), query.encode()).replace(CLOCK.encode(), now.encode())
-        return Answer(body, MPD_TYPE, (_cache_control(asked, "no-cache"), ("vary", "user-agent")))
+        headers = _cache_control(asked, "no-cache"), ("vary", "user-agent")
+        return Answer(body, MPD_TYPE, headers).packed(asked)
 
     def _known(self, asked: Asked) -> tuple[Viewer, SegmentStore, Presentation] | None:
         """Who asks, and for what, where both are known and there is nothing to wait for."""
@@ -188,7 +189,7 @@ class DashRoutes:
             segment = None if number is None else rendition.get(number)
             if segment is None or segment.gap or not segment.complete:
                 return None
-            answer = _answer(asked, segment.data, _type(rendition), _caching(segment, resource))
+            answer = _answer(asked, segment.data, resource, rendition, _caching(segment, resource))
         if answer is not None:
             viewer.sent += len(answer.body)
         return answer
@@ -214,7 +215,7 @@ class DashRoutes:
         segment = await self._segment(request, rendition, resource.time)
         caching = _caching(segment, resource)
         if segment.complete:
-            await self._answer(request, viewer, _answer(request, segment.data, _type(rendition), caching))
+            await self._answer(request, viewer, _answer(request, segment.data, resource, rendition, caching))
         else:
             await self._grow(request, viewer, rendition, segment, caching)
 
@@ -258,7 +259,9 @@ class DashRoutes:
         await request.finish()
 
     async def _answer(self, request: Request, viewer: Viewer, answer: Answer) -> None:
-        await request.respond(200, answer.body, content_type=answer.content_type, headers=answer.headers)
+        await request.respond(
+            200, answer.body, content_type=answer.content_type, headers=answer.headers, etag=answer.etag
+        )
         viewer.sent += len(answer.body)
 
 
@@ -273,8 +276,10 @@ _resource = lru_cache(4096)(Resource.parse)
 """All viewers ask for the same few names."""
 
 
-def _answer(asked: Asked, body: bytes, content_type: str, caching: str) -> Answer:
-    return Answer(body, content_type, (_cache_control(asked, caching),))
+def _answer(asked: Asked, body: bytes, resource: Resource, rendition: Rendition, caching: str) -> Answer:
+    # What is asked for by another time than its own may be another segment later.
+    etag = f'"{resource}"' if caching == KEEP else ""
+    return Answer(body, _type(rendition), (_cache_control(asked, caching),), etag=etag)
 
 
 def _cache_control(asked: Asked, caching: str) -> tuple[str, str]:
@@ -284,7 +289,7 @@ def _cache_control(asked: Asked, caching: str) -> tuple[str, str]:
 def _init(asked: Asked, rendition: Rendition, resource: Resource) -> Answer | None:
     segments = reversed(rendition.segments)
     init = next((s.init for s in segments if digest(s.init) == resource.digest), None)
-    return None if init is None else _answer(asked, init.data, _type(rendition), KEEP)
+    return None if init is None else _answer(asked, init.data, resource, rendition, KEEP)
 
 
 def _type(rendition: Rendition) -> str:

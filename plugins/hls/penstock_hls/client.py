@@ -10,6 +10,7 @@ import anyio
 from penstock import Closed, PenstockError, ProtocolViolation, Server, StreamPath
 from penstock.net import slices
 from penstock_formats import isobmff, mpegts
+from penstock_formats.language import language_tag
 from penstock_hls.decryption import KEY_SIZE, Decryption, check_key, initialization_vector
 from penstock_hls.follower import Follower, Period, Wanted
 from penstock_hls.media_playlist import Key, Map, MediaPlaylist
@@ -65,7 +66,7 @@ async def _pull(source: HttpPull, played: _Newest | None) -> _Newest | None:
         variant, renditions = select(playlist, known)
         source.session.info["variant"] = variant.uri
         ways = [_Way(source, pacer, variant.uri, url, played=played)]
-        ways += [_Way(source, pacer, r.uri or "", url, r.language) for r in renditions]
+        ways += [_Way(source, pacer, r.uri or "", url, language_tag(r.language)) for r in renditions]
     else:
         ways = [_Way(source, pacer, url, played=played)]
         ways[0].loaded(playlist, url, time.monotonic())

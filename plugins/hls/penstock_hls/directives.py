@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from penstock.errors import ProtocolViolation
+from penstock.media import NS
 
 _NUMBER = re.compile(r"[0-9]{1,20}")
 NAMES = ("_HLS_msn", "_HLS_part", "_HLS_skip")
@@ -33,8 +34,8 @@ class Directives:
         """Raises `ProtocolViolation` for what lies too far ahead of the playlist's last segment and part."""
         if self.msn is None:
             return
-        # 6.2.5.2: the Advance Part Limit is three parts, or three seconds of longer ones.
-        limit = 3 if part_target < 1_000_000_000 else -(-3_000_000_000 // part_target)
+        # 6.2.5.2: the Advance Part Limit is three seconds in parts, or three parts of a second and more.
+        limit = 3 * NS // part_target if 0 < part_target < NS else 3
         part = self.part or 0
         if self.msn > last_msn + 2 or (
             self.msn >= last_msn and part > (last_part if self.msn == last_msn else -1) + limit

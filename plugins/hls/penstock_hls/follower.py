@@ -136,7 +136,7 @@ class Follower:
             self._next = self._first + index
             self.hold = sum(segment.duration for segment in segments[index:]) / NS
         self._wanted.clear()
-        told = playlist.discontinuity_sequence
+        told = playlist.discontinuity_sequence or 0
         counted = self._discontinuity
         used: dict[str, int] = {}
         for number, segment in enumerate(segments, self._first):

@@ -159,7 +159,7 @@ class MediaPlaylist:
     target_duration: int
     segments: tuple[MediaSegment, ...] = ()
     media_sequence: int = 0
-    discontinuity_sequence: int = 0
+    discontinuity_sequence: int | None = None
     version: int = 1
     independent_segments: bool = False
     type: Literal["", "EVENT", "VOD"] = ""
@@ -186,7 +186,7 @@ class MediaPlaylist:
             yield tag("EXT-X-PART-INF", PART_TARGET=format_duration(self.part_target))
         if self.media_sequence:
             yield f"#EXT-X-MEDIA-SEQUENCE:{self.media_sequence}\n"
-        if self.discontinuity_sequence:
+        if self.discontinuity_sequence is not None:
             yield f"#EXT-X-DISCONTINUITY-SEQUENCE:{self.discontinuity_sequence}\n"
         if self.type:
             yield f"#EXT-X-PLAYLIST-TYPE:{self.type}\n"

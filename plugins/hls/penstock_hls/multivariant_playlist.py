@@ -47,6 +47,7 @@ class Variant:
     resolution: tuple[int, int] | None = None
     frame_rate: int | None = None
     audio: str | None = None
+    video_range: str | None = None
 
     def write(self) -> str:
         rate = self.frame_rate
@@ -57,6 +58,7 @@ class Variant:
             CODECS=_quoted(self.codecs),
             RESOLUTION=None if self.resolution is None else "{}x{}".format(*self.resolution),
             FRAME_RATE=None if rate is None else f"{rate // 1000}.{rate % 1000:03d}",
+            VIDEO_RANGE=self.video_range,
             AUDIO=_quoted(self.audio),
         )
         return f"{line}{self.uri}\n"

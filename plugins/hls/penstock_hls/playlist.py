@@ -115,6 +115,7 @@ def _parse_variant(a: Attributes, uri: str) -> Variant:
         # Seconds in ns and Hz in thousandths are the same digits.
         None if rate is None else rate // 1_000_000,
         a.text("AUDIO"),
+        a.word("VIDEO-RANGE"),
     )
 
 
@@ -148,7 +149,7 @@ class _MediaReader:
     def __init__(self) -> None:
         self.target: int | None = None
         self.sequence = 0
-        self.discontinuities = 0
+        self.discontinuities: int | None = None
         self.version = 1
         self.independent = False
         self.type: Literal["", "EVENT", "VOD"] = ""

@@ -15,6 +15,7 @@ from penstock_formats.isobmff.segments import CmafFormat
 from penstock_formats.mpegts.segments import TsFormat
 from penstock_hls.config import HlsConfig
 from penstock_hls.directives import NAMES, Directives
+from penstock_hls.media_playlist import target_duration
 from penstock_hls.resource import SUFFIXES, VARIANTS, Kind, Resource, Variant
 from penstock_hls.written import SEGMENTS, last_part, media_playlist, multivariant_playlist
 from penstock_http.api import (
@@ -142,7 +143,7 @@ class HlsRoutes:
         folder = f"{quote(_path(asked).rpartition('/')[2], safe='')}/hls/" if entry.beside else "hls/"
         query = carried(asked.query, viewer.token, OWN_FIELDS)
         body = multivariant_playlist(store, variant, folder, query).write().encode()
-        return self._response(asked, body, PLAYLIST_TYPE, "no-store")
+        return Answer(body, PLAYLIST_TYPE, _caching(asked, "no-store")).packed(asked)
 
     async def _stream(self, viewer: Viewer, path: StreamPath) -> Stream:
         """The stream that is there, or has been until a moment ago, or comes while we wait. Raises `NotFound`."""
@@ -216,9 +217,7 @@ class HlsRoutes:
                 await rendition.reached(found)
         if isinstance(found, tuple):
             found = _LATE[resource.kind]
-        if found is None:
-            raise NotFound(NO_SEGMENT)
-        await self._answer(request, viewer, found)
+        await self._answer(request, viewer, found or _no_segment(rendition, resource))
 
     def _find(
         self, asked: Asked, rendition: Rendition, resource: Resource
@@ -248,7 +247,13 @@ class HlsRoutes:
         if data is None:
             return None
         kind = "audio" if resource.variant != "ts" and rendition.kind != "video" else "video"
-        return self._response(asked, data, f"{kind}/{'mp2t' if resource.variant == 'ts' else 'mp4'}", KEEP)
+        return Answer(
+            data,
+            f"{kind}/{'mp2t' if resource.variant == 'ts' else 'mp4'}",
+            _caching(asked, KEEP),
+            # No name is used twice.
+            etag=f'"{resource}"',
+        )
 
     def _media(self, asked: Asked, rendition: Rendition, variant: Variant) -> Answer | tuple[int, int]:
         query = asked.query
@@ -262,19 +267,18 @@ class HlsRoutes:
                 return missing
             # Appendix B.1: what was waited for never changes.
             caching = f"max-age={6 * target}"
-        body = media_playlist(
-            rendition, variant, carried(query, own=OWN_FIELDS) if query else "", skip=directives.skip
-        )
-        return self._response(asked, body, PLAYLIST_TYPE, caching)
-
-    def _response(self, asked: Asked, body: bytes, content_type: str, caching: str) -> Answer:
-        if is_private(asked, OWN_FIELDS):
-            caching = f"private, {caching}"
-        return Answer(body, content_type, (("cache-control", caching),))
+        found = media_playlist(rendition, variant, skip=directives.skip)
+        carries = carried(query, own=OWN_FIELDS) if query else ""
+        answer = Answer(found.text(carries), PLAYLIST_TYPE, _caching(asked, caching))
+        return answer.packed(asked) if carries else answer.packed(asked, found.compressed)
 
     async def _answer(self, request: Request, viewer: Viewer, answer: Answer) -> None:
         await request.respond(
-            answer.status, answer.body, content_type=answer.content_type, headers=answer.headers
+            answer.status,
+            answer.body,
+            content_type=answer.content_type,
+            headers=answer.headers,
+            etag=answer.etag,
         )
         if answer.status == 200:
             viewer.sent += len(answer.body)
@@ -291,6 +295,18 @@ def _enough(asked: Asked, variant: Variant) -> int:
 
 def _has_enough(asked: Asked, rendition: Rendition, resource: Resource) -> bool:
     return resource.kind != "playlist" or rendition.completed >= _enough(asked, resource.variant)
+
+
+def _no_segment(rendition: Rendition, resource: Resource) -> Answer:
+    """404; Appendix B.1: for a target duration, where it is not one that is still to come."""
+    gone = (resource.number, resource.part) < rendition.position
+    seconds = target_duration(rendition.store.target)
+    caching = f"max-age={seconds}" if gone or rendition.ended else "no-cache"
+    return Answer(_NO_PART.body, headers=(("cache-control", caching),), status=404)
+
+
+def _caching(asked: Asked, caching: str) -> tuple[tuple[str, str], ...]:
+    return (("cache-control", f"private, {caching}" if is_private(asked, OWN_FIELDS) else caching),)
 
 
 def _patience(rendition: Rendition) -> float:

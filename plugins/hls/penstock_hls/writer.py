@@ -145,7 +145,7 @@ class StreamOutput:
                     files[name] = data
             if rendition.completed >= (1 if rendition.ended else SEGMENTS[self._variant]):
                 name = str(Resource("playlist", self._variant, rendition.name))
-                playlists[name] = media_playlist(rendition, self._variant)
+                playlists[name] = media_playlist(rendition, self._variant).plain
         index = b""
         if playlists:
             index = multivariant_playlist(store, self._variant, "hls/").write().encode()

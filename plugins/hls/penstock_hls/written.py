@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 from weakref import WeakKeyDictionary
 
-from penstock.media import NS, Kind
+from penstock.media import NS, Kind, Track
 from penstock.registry import INFO, AudioInfo, VideoInfo
 from penstock.rendition import PART_TARGETS, Rendition
 from penstock.segment import Segment
 from penstock.segments import SegmentStore
+from penstock_formats.language import UNDETERMINED, language_tag
 from penstock_hls.media_playlist import (
     Map,
     MediaPlaylist,
@@ -25,6 +25,7 @@ from penstock_hls.multivariant_playlist import MediaRendition, MultivariantPlayl
 from penstock_hls.multivariant_playlist import Variant as StreamVariant
 from penstock_hls.resource import Kind as ResourceKind
 from penstock_hls.resource import Resource, Variant
+from penstock_http.api import gzipped
 
 MARK = "\x1a"
 """Stands in a rendered playlist where a viewer's query goes."""
@@ -37,33 +38,47 @@ SEGMENTS: dict[Variant, int] = {"ts": 2, "fmp4": 2, "ll": 1}
 playlist again, after a target duration (6.3.4): one segment is over then (ADR 0022). Parts go on; but players that
 know nothing of them give up a playlist without a segment, and hls.js does.
 """
-_VERSIONS = {"ts": 3, "fmp4": 7, "ll": 9}
-"""RFC 8216bis 8: fractions in EXTINF; EXT-X-MAP, and what Apple asks for fragmented MP4; EXT-X-SKIP."""
-_GAP_VERSION = 8
+_RANGES = {16: "PQ", 18: "HLG"}
+"""VIDEO-RANGE by transfer characteristics (4.4.6.2); of the others it is SDR."""
 _AUDIO = "audio"
 _UNKNOWN_BANDWIDTH = 100_000
 
 
-class _Rendered(NamedTuple):
-    version: tuple[int, int, bool]
-    template: bytes
-    plain: bytes
+class Rendered:
+    """A version of a playlist, for everybody."""
+
+    __slots__ = ("_compressed", "_template", "plain", "version")
+
+    def __init__(self, version: tuple[int, int, bool], template: bytes) -> None:
+        self.version = version
+        self._template = template
+        self.plain = template.replace(MARK.encode(), b"")
+        self._compressed: bytes | None = None
+
+    def text(self, query: str = "") -> bytes:
+        """With `query` (such as ``?token=x``) after each URI."""
+        return self._template.replace(MARK.encode(), query.encode()) if query else self.plain
+
+    def compressed(self, plain: bytes) -> bytes:
+        """What it is `plain`, as gzip: made when it is first asked for."""
+        if self._compressed is None:
+            self._compressed = gzipped(plain)
+        return self._compressed
 
 
-_rendered: WeakKeyDictionary[Rendition, dict[tuple[Variant, bool], _Rendered]] = WeakKeyDictionary()
+_rendered: WeakKeyDictionary[Rendition, dict[tuple[Variant, bool], Rendered]] = WeakKeyDictionary()
 
 
-def media_playlist(rendition: Rendition, variant: Variant, query: str = "", *, skip: bool = False) -> bytes:
-    """The playlist of a rendition as it is now, with `query` (such as ``?token=x``) after each URI."""
+def media_playlist(rendition: Rendition, variant: Variant, *, skip: bool = False) -> Rendered:
+    """The playlist of a rendition as it is now."""
     store = rendition.store
     known = _rendered.setdefault(rendition, {})
     version = rendition.version, target_duration(store.target), rendition.ended
     found = known.get((variant, skip))
     if found is None or found.version != version:
-        template = Written(rendition, variant).playlist(skip=skip).write().encode()
-        found = _Rendered(version, template, template.replace(MARK.encode(), b""))
+        found = Rendered(version, Written(rendition, variant).playlist(skip=skip).write().encode())
         known[(variant, skip)] = found
-    return found.template.replace(MARK.encode(), query.encode()) if query else found.plain
+    return found
 
 
 class Written:
@@ -82,17 +97,15 @@ class Written:
     def playlist(self, *, skip: bool) -> MediaPlaylist:
         rendition, low = self.rendition, self.parts
         segments = [s for s in rendition.listed if s.complete or (low and s.parts)]
-        skipped = self._skippable(segments) if skip and low else 0
+        # 6.2.5.1: nothing is skipped of a playlist that does not change any more.
+        skipped = self._skippable(segments) if skip and low and not rendition.ended else 0
         independent = all(s.independent for s in segments)
-        version = _VERSIONS[self.variant]
-        if any(s.gap for s in segments):
-            version = max(version, _GAP_VERSION)
         return MediaPlaylist(
             self.target,
             tuple(self._segments(segments[skipped:])),
             segments[0].number if segments else rendition.listed_from,
             rendition.discontinuity_sequence,
-            version,
+            self._version(segments, skipped),
             independent,
             end=rendition.ended,
             server_control=self._control() if low else None,
@@ -101,6 +114,12 @@ class Written:
             hints=self._hints() if low and not rendition.ended else (),
             reports=tuple(self._reports()) if low else (),
         )
+
+    def _version(self, segments: list[Segment], skipped: int) -> int:
+        """8: no more than is needed for EXT-X-SKIP, EXT-X-MAP, or else fractions in EXTINF."""
+        if skipped:
+            return 9
+        return 6 if any(s.init.data for s in segments) else 3
 
     def _control(self) -> ServerControl:
         part = self.rendition.store.part_target
@@ -188,10 +207,11 @@ class _Presentation:
             pictures, mixed = sounds[:1], sounds[:1]
             sounds = sounds[1:]
         groups: dict[str, list[Rendition]] = {}
-        for sound in sounds:
+        for sound in sorted(sounds, key=_order_of(sounds)):
             groups.setdefault(_codec_family(sound), []).append(sound)
-        if mixed and sounds:
-            # What is in the pictures' own segments is the group's first, and has no playlist.
+        if sounds and (mixed or len({tuple(map(_language, group)) for group in groups.values()}) > 1):
+            # What is in the pictures' own segments is the group's first, and has no playlist. 4.4.6.1.1: groups for each
+            # codec have the same members; where a language is there in one codec alone, all are members of one group.
             groups = {"": sounds}
         renditions = [
             rendition
@@ -204,38 +224,37 @@ class _Presentation:
             for number, group in enumerate(list(groups.values()) or [[]])
         ]
         return MultivariantPlaylist(
-            tuple(variants), tuple(renditions), 7 if self.variant != "ts" else 4, independent_segments=True
+            # 4.4.2: that segments are independent is told once, by each playlist of its own.
+            tuple(variants),
+            tuple(renditions),
+            # 8: players of version 1 know nothing of EXT-X-MEDIA.
+            4 if renditions else 1,
         )
 
     def _group(
         self, name: str, sounds: list[Rendition], within: Rendition | None
     ) -> Iterator[MediaRendition]:
-        first = True
-        if within is not None:
-            yield self._rendition(name, within, None, default=True, number=1)
-            first = False
-        for number, sound in enumerate(sounds, 2 if within is not None else 1):
-            yield self._rendition(name, sound, self._uri(sound), default=first, number=number)
-            first = False
+        told: set[str | None] = {None}
+        for number, sound in enumerate(sounds if within is None else [within, *sounds], 1):
+            language = _language(sound)
+            described = self._described(next(t for t in sound.tracks if t.kind is Kind.AUDIO))
+            yield MediaRendition(
+                "AUDIO",
+                name,
+                f"{language or 'Audio'} {number}",
+                None if sound is within else self._uri(sound),
+                # Apple's authoring specification 8.10 asks for a language whatever it is.
+                language or UNDETERMINED,
+                number == 1,
+                # 4.4.6.1: AUTOSELECT, because it is the default or may be chosen by its language; 4.4.6.1.1: the first of that.
+                number == 1 or language not in told,
+                str(described.channels) if isinstance(described, AudioInfo) and described.channels else None,
+            )
+            told.add(language)
 
-    def _rendition(
-        self, group: str, rendition: Rendition, uri: str | None, *, default: bool, number: int
-    ) -> MediaRendition:
-        track = next(t for t in rendition.tracks if t.kind is Kind.AUDIO)
+    def _described(self, track: Track) -> VideoInfo | AudioInfo | None:
         info = self.store.stream.registry.get(track.codec, INFO)
-        described = info.describe(track.config) if info is not None and track.config is not None else None
-        language = _printable(track.language or "")
-        return MediaRendition(
-            "AUDIO",
-            group,
-            f"{language or 'Audio'} {number}",
-            uri,
-            language or None,
-            default,
-            # 4.4.6.1: AUTOSELECT, because it is the default or may be chosen by its language.
-            default or bool(language),
-            str(described.channels) if isinstance(described, AudioInfo) and described.channels else None,
-        )
+        return info.describe(track.config) if info is not None and track.config is not None else None
 
     def _variant(self, picture: Rendition, group: str | None, sounds: list[Rendition]) -> StreamVariant:
         peak, average = bandwidth(picture)
@@ -244,14 +263,14 @@ class _Presentation:
             peak, average = peak + max(r[0] for r in rates), average + max(r[1] for r in rates)
         codecs = dict.fromkeys(code for r in (picture, *sounds) for code in r.writer.codecs)
         lead = next(t for t in picture.tracks if t.id == picture.lead)
-        info = self.store.stream.registry.get(lead.codec, INFO)
-        described = info.describe(lead.config) if info is not None and lead.config is not None else None
-        resolution = rate = None
+        described = self._described(lead)
+        resolution = rate = shown = None
         if isinstance(described, VideoInfo):
             resolution = described.width, described.height
             rate = round(1000 * (described.frame_rate or NS / picture.frame_interval))
+            shown = _RANGES.get(described.transfer)
         return StreamVariant(
-            self._uri(picture), peak, average, ",".join(codecs) or None, resolution, rate, group
+            self._uri(picture), peak, average, ",".join(codecs) or None, resolution, rate, group, shown
         )
 
 
@@ -267,6 +286,12 @@ def bandwidth(rendition: Rendition) -> tuple[int, int]:
     return max(rendition.peak, average), average
 
 
+def _order_of(sounds: list[Rendition]) -> Callable[[Rendition], int]:
+    """Orders by language, as these first come."""
+    languages = list(dict.fromkeys(map(_language, sounds)))
+    return lambda sound: languages.index(_language(sound))
+
+
 def _codec_family(rendition: Rendition) -> str:
     return rendition.writer.codecs[0] if rendition.writer.codecs else ""
 
@@ -275,6 +300,5 @@ def _group_name(number: int) -> str:
     return f"{_AUDIO}{number or ''}"
 
 
-def _printable(text: str) -> str:
-    """A language as a publisher gave it, as far as it is one (RFC 5646)."""
-    return text if text.isascii() and text.replace("-", "").isalnum() and len(text) <= 35 else ""
+def _language(rendition: Rendition) -> str | None:
+    return language_tag(next(t.language for t in rendition.tracks if t.kind is Kind.AUDIO))

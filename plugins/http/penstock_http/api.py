@@ -18,9 +18,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from penstock import Credentials, Publisher, Server, Session, hookspec
+from penstock_http.coding import gzipped, takes_gzip
 from penstock_http.viewer import Refused, Viewer, Viewers, carried, is_private
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = [
     "Viewer",
     "Viewers",
     "carried",
+    "gzipped",
     "is_private",
 ]
 
@@ -91,6 +93,16 @@ class Answer:
     content_type: str = "text/plain; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
     status: int = 200
+    etag: str = ""
+    """As for `Request.respond`, where a body never changes: a handler that answers the same gives it that."""
+
+    def packed(self, asked: Asked, compressed: Callable[[bytes], bytes] = gzipped) -> Answer:
+        """This answer, text, as gzip where who asks takes that."""
+        vary = ", ".join([*(value for name, value in self.headers if name == "vary"), "accept-encoding"])
+        headers = *(h for h in self.headers if h[0] != "vary"), ("vary", vary)
+        if not takes_gzip(asked.headers.get("accept-encoding", "")):
+            return evolve(self, headers=headers)
+        return evolve(self, body=compressed(self.body), headers=(*headers, ("content-encoding", "gzip")))
 
 
 @frozen

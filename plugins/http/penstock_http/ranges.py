@@ -39,11 +39,16 @@ def _matches(value: str, etag: str) -> bool:
     return value.strip() == "*" or any(tag.strip().removeprefix("W/") == plain for tag in value.split(","))
 
 
+def validators(etag: str) -> list[tuple[str, str]]:
+    """Headers of a whole answer that may be asked for in part, and asked about."""
+    return [("etag", etag), ("accept-ranges", "bytes")]
+
+
 def partial(
     headers: Mapping[str, str], body: bytes, etag: str
 ) -> tuple[int, bytes | memoryview, list[tuple[str, str]]]:
     """Status, body and headers of a GET whose whole answer is `body` with the quoted `etag`."""
-    own = [("etag", etag), ("accept-ranges", "bytes")]
+    own = validators(etag)
     if (known := headers.get("if-none-match")) is not None and _matches(known, etag):
         return 304, b"", own
     wanted = headers.get("range")

@@ -9,6 +9,7 @@ from penstock import Credentials, PenstockError
 from penstock_http.api import Answer, AtOnce, Hold
 from penstock_http.asked import credentials_of, parse_target
 from penstock_http.cors import RawHeaders
+from penstock_http.ranges import validators
 from penstock_http.request import encoded
 from penstock_http.routes import Table
 
@@ -47,9 +48,10 @@ class PlainGets:
         return None if at_once is None else (at_once, path, values, query)
 
     def _head(
-        self, origin: str, content_type: str, headers: tuple[tuple[str, str], ...], length: int
+        self, origin: str, content_type: str, headers: tuple[tuple[str, str], ...], etag: str, length: int
     ) -> bytes:
-        own = (*headers, ("content-type", content_type), ("content-length", str(length)))
+        more = validators(etag) if etag else []
+        own = (*headers, *more, ("content-type", content_type), ("content-length", str(length)))
         lines = [b"%s: %s\r\n" % line for line in (*self._common(origin), *encoded(own))]
         return b"".join((*lines, b"\r\n"))
 
@@ -88,4 +90,4 @@ class PlainGet:
 
     def head(self, answer: Answer) -> bytes:
         origin = self.headers.get("origin", "")
-        return self._all.head(origin, answer.content_type, answer.headers, len(answer.body))
+        return self._all.head(origin, answer.content_type, answer.headers, answer.etag, len(answer.body))

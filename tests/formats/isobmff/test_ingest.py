@@ -175,7 +175,7 @@ def test_languages_go_through() -> None:
     german = evolve(SOUND, language="deu")
     muxer = FragmentMuxer(REGISTRY, [german])
     tracks, _ = received(muxer.init)
-    assert [track.language for track in tracks] == ["deu"]
+    assert [track.language for track in tracks] == ["de"]
 
 
 def test_the_stream_is_ready_with_the_movie() -> None:

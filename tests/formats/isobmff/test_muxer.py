@@ -251,7 +251,7 @@ def test_only_what_is_cmaf_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("language", "told"),
-    [(None, None), ("deu", "deu"), ("DEU", "deu"), ("de", "de"), ("pt-BR", "pt-BR"), ("日本", "日本")],
+    [(None, None), ("deu", "deu"), ("DEU", "deu"), ("de", "deu"), ("pt-BR", "pt-BR"), ("日本", "日本")],
 )
 def test_languages_and_groups(language: str | None, told: str | None) -> None:
     tracks = [

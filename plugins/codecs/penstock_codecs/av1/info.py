@@ -12,7 +12,7 @@ class Av1Info:
 
     def describe(self, config: CodecConfig) -> VideoInfo | None:
         av1 = Av1Config.of(config)
-        return VideoInfo(av1.width, av1.height, av1.frame_rate) if av1.width else None
+        return VideoInfo(av1.width, av1.height, av1.frame_rate, av1.color.transfer) if av1.width else None
 
     def codecs_string(self, config: CodecConfig) -> str:
         """AV1-ISOBMFF 5; the optional part only where it differs from its defaults, and then whole."""

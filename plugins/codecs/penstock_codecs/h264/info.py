@@ -5,6 +5,7 @@ from __future__ import annotations
 from penstock.media import CodecConfig
 from penstock.registry import VideoInfo
 from penstock_codecs.h264.config import H264Config
+from penstock_formats.nal.display import Colour
 
 
 class H264Info:
@@ -12,7 +13,8 @@ class H264Info:
 
     def describe(self, config: CodecConfig) -> VideoInfo:
         sps = H264Config.of(config).parsed
-        return VideoInfo(sps.width, sps.height, sps.frame_rate)
+        colour = sps.display.colour or Colour()
+        return VideoInfo(sps.width, sps.height, sps.frame_rate, colour.transfer)
 
     def codecs_string(self, config: CodecConfig) -> str:
         sps = H264Config.of(config).parsed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from penstock.media import CodecConfig
 from penstock.registry import VideoInfo
 from penstock_codecs.h265.config import H265Config
+from penstock_formats.nal.display import Colour
 
 
 class H265Info:
@@ -12,7 +13,8 @@ class H265Info:
 
     def describe(self, config: CodecConfig) -> VideoInfo:
         sps = H265Config.of(config).parsed
-        return VideoInfo(sps.width, sps.height, sps.frame_rate)
+        colour = sps.display.colour or Colour()
+        return VideoInfo(sps.width, sps.height, sps.frame_rate, colour.transfer)
 
     def codecs_string(self, config: CodecConfig) -> str:
         return f"hvc1.{H265Config.of(config).parsed.profile.codecs}"

@@ -12,7 +12,7 @@ class Vp9Info:
 
     def describe(self, config: CodecConfig) -> VideoInfo | None:
         vp9 = Vp9Config.of(config)
-        return VideoInfo(vp9.width, vp9.height) if vp9.width else None
+        return VideoInfo(vp9.width, vp9.height, transfer=vp9.transfer) if vp9.width else None
 
     def codecs_string(self, config: CodecConfig) -> str:
         """As in vpcC's specification; the optional part, which is all or none, for other than 4:2:0."""

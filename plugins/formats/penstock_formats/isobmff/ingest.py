@@ -15,6 +15,7 @@ from penstock_formats.isobmff.demuxer import Demuxer
 from penstock_formats.isobmff.movie import Movie
 from penstock_formats.isobmff.sample import Sample
 from penstock_formats.isobmff.track import MovieTrack
+from penstock_formats.language import language_tag
 
 if TYPE_CHECKING:
     from penstock.publisher import TrackWriter
@@ -93,7 +94,7 @@ class Ingest:
             self._configure(known, config)
             return known
         rate = VIDEO_CLOCK if codec.kind is Kind.VIDEO else self._sample_rate(codec, config, track)
-        added = self._publisher.add_track(codec, rate, config, language=track.language)
+        added = self._publisher.add_track(codec, rate, config, language=language_tag(track.language))
         found = self._inputs[track.id] = _Input(codec, binding, added, description, config)
         return found
 

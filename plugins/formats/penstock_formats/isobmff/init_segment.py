@@ -12,6 +12,7 @@ from penstock_formats.isobmff.binding import IsobmffBinding
 from penstock_formats.isobmff.box import box, full_box
 from penstock_formats.isobmff.brand import Brands
 from penstock_formats.isobmff.sample_entry import SOUND, VIDEO, SampleEntry, VisualEntry, stsd
+from penstock_formats.language import UNDETERMINED, language_code
 
 MOVIE_TIMESCALE = 1000
 """Of durations of the whole, which a live stream does not have."""
@@ -92,7 +93,7 @@ def _trex(track_id: int) -> bytes:
 
 def _language(tag: str | None) -> tuple[int, bytes]:
     """A language as three packed letters (8.4.2.3), and the box for what these cannot say (8.4.6)."""
-    known = tag is not None and len(tag) == 3 and tag.isascii() and tag.isalpha()
-    first, second, third = (ord(letter) - 0x60 for letter in (tag.lower() if tag and known else "und"))
-    extended = full_box("elng", 0, 0, tag.encode(), b"\0") if tag and not known else b""
+    code = language_code(tag)
+    first, second, third = (ord(letter) - 0x60 for letter in code or UNDETERMINED)
+    extended = full_box("elng", 0, 0, tag.encode(), b"\0") if tag and not code else b""
     return first << 10 | second << 5 | third, extended

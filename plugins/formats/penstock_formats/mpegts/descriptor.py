@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from penstock.errors import ProtocolViolation
+from penstock_formats.language import language_code
 
 REGISTRATION = 0x05
 LANGUAGE = 0x0A
@@ -49,8 +50,7 @@ def language(descriptors: Iterable[Descriptor]) -> str | None:
     return code.decode("ascii").lower() if len(code) == 3 and code.isalpha() else None
 
 
-def language_descriptor(code: str | None) -> tuple[Descriptor, ...]:
-    """The descriptor of a language by its code of three letters; none for others, which it cannot tell."""
-    if code is None or len(code) != 3 or not (code.isascii() and code.isalpha()):
-        return ()
-    return (Descriptor(LANGUAGE, code.encode("ascii") + b"\x00"),)
+def language_descriptor(tag: str | None) -> tuple[Descriptor, ...]:
+    """The descriptor of a language by its tag; none where three letters cannot tell it."""
+    code = language_code(tag)
+    return () if code is None else (Descriptor(LANGUAGE, code.encode("ascii") + b"\x00"),)

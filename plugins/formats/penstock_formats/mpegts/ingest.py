@@ -8,6 +8,7 @@ from penstock.media import CodecConfig, Kind, Track
 from penstock.publisher import TrackWriter
 from penstock.registry import INFO, AudioInfo
 from penstock.server import Server
+from penstock_formats.language import language_tag
 from penstock_formats.mpegts.binding import CLOCK_RATE
 from penstock_formats.mpegts.demuxer import Demuxer
 from penstock_formats.mpegts.event import Fault, Program, StreamConfig, TsFrame, TsStream
@@ -78,7 +79,7 @@ class Ingest:
             return
         stream = entry.stream
         entry.track = self._publisher.add_track(
-            stream.codec, self._clock_rate(stream, config), config, language=stream.language
+            stream.codec, self._clock_rate(stream, config), config, language=language_tag(stream.language)
         )
         self._check_complete()
 
