@@ -28,15 +28,24 @@ hookspec = pluggy.HookspecMarker("penstock")
 hookimpl = pluggy.HookimplMarker("penstock")
 
 
+_texts = deep_iterable(instance_of(str), instance_of(tuple))
+
+
 @frozen
 class Endpoint:
-    """Something that listens: what is shown at the start. `urls` are templates; the reader fills in ``{host}``."""
+    """Something that listens: what is shown at the start.
+
+    `urls` are templates, in which the reader fills in ``{host}``, of where one publishes and plays; `publish` and
+    `play` are those for one of both.
+    """
 
     what: str = field(validator=instance_of(str))
     address: str = field(validator=instance_of(str))
     port: int = field(validator=instance_of(int))
     transport: Literal["tcp", "udp"] = field(default="tcp", validator=in_(("tcp", "udp")))
-    urls: tuple[str, ...] = field(default=(), validator=deep_iterable(instance_of(str), instance_of(tuple)))
+    urls: tuple[str, ...] = field(default=(), validator=_texts)
+    publish: tuple[str, ...] = field(default=(), validator=_texts)
+    play: tuple[str, ...] = field(default=(), validator=_texts)
 
 
 class Service(Protocol):

@@ -145,8 +145,8 @@ class Relay:
                 await scheme.pull(url, publish, session)
                 tasks.cancel_scope.cancel()
 
-        session = self._session(url)
-        session.path = path
+        session = self._session(url, "source")
+        session.path, session.direction = path, "publish"
         try:
             await self._server.run_session(session, lambda: _single(work))
         finally:
@@ -181,9 +181,8 @@ class Relay:
         return stream is not None and stream.published
 
     async def _push_once(self, path: StreamPath, url: str) -> None:
-        session = self._session(url)
-        session.path = path
-        session.direction = "read"
+        session = self._session(url, "push")
+        session.path, session.direction = path, "read"
 
         async def work() -> None:
             try:
@@ -201,10 +200,12 @@ class Relay:
             if not sessions and self._pushes.get(path) is sessions:
                 del self._pushes[path]
 
-    def _session(self, url: str) -> Session:
+    def _session(self, url: str, relay: str) -> Session:
         parts = urlsplit(url)
         # Never show the password that a URL may have.
-        return self._server.sessions.add(parts.scheme, parts.netloc.rpartition("@")[2])
+        session = self._server.sessions.add(parts.scheme, parts.netloc.rpartition("@")[2])
+        session.relay = relay
+        return session
 
     def _scheme(self, url: str) -> Scheme:
         scheme = self._server.services.scheme(urlsplit(url).scheme)

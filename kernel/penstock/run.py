@@ -8,6 +8,7 @@ import functools
 import gc
 import importlib.util
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -120,15 +121,17 @@ def start_table(
     """What listens where, with URLs to copy, and what does not run and why: of `failures`, those services alone."""
     from penstock.cli import table, version
 
-    rows: list[tuple[str, str, str, str]] = [("protocol", "address", "transport", "URL")]
+    rows: list[tuple[str, ...]] = [("protocol", "address", "transport", "to", "URL")]
     for endpoint in endpoints:
         host = url_host(endpoint.address, public_host)
         address = f"{bracketed(endpoint.address or '*')}:{endpoint.port}"
-        urls = [u.replace("{host}", host).replace("{port}", str(endpoint.port)) for u in endpoint.urls] or [
-            ""
-        ]
-        rows.append((endpoint.what, address, endpoint.transport, urls[0]))
-        rows += [("", "", "", url) for url in urls[1:]]
+        what: tuple[str, ...] = (endpoint.what, address, endpoint.transport)
+        ways = (("publish, play", endpoint.urls), ("publish", endpoint.publish), ("play", endpoint.play))
+        for to, url in [(to, url) for to, urls in ways for url in urls] or [("", "")]:
+            url = url.replace("{host}", host).replace("{port}", str(endpoint.port))
+            # As a shell takes it: what follows a "#" or "&" would not be the command's any more.
+            rows.append((*what, to, shlex.quote(url) if set("#&;?'") & set(url) else url))
+            what = ("", "", "")
     text = f"Penstock {version()}"
     if len(rows) > 1:
         text += f"\n\n{table(rows)}"

@@ -403,6 +403,9 @@ class Server:
                     session=session.id,
                     exc_info=error,
                 )
+        if session.relay and isinstance(error, PenstockError | OSError) and not session.reason:
+            # Nobody else sees that it failed: a peer of ours has a user who does.
+            event, level = f"{session.relay} failed", "warning"
         self.sessions.remove(session)
         session.reason = reason = reason or session.reason or "the server is stopping"
         self.plugins.notify("session_closed", session=session, reason=reason)
@@ -430,6 +433,20 @@ class Server:
             path=session.path,
             **values,
         )
+
+    def log_joined(self, session: Session, path: object) -> None:
+        """A line, once, for a session that begins to read; those have places of their own among the address's lines."""
+        if not session.joined:
+            session.joined = True
+            self.plugins.limited_log(
+                "reader joined",
+                apart="readers",
+                protocol=session.protocol,
+                peer=session.address,
+                session=session.id,
+                path=path,
+                user=session.user or None,
+            )
 
     # -- notices ------------------------------------------------------------
 

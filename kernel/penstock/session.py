@@ -64,6 +64,10 @@ class Session:
     counters: dict[str, int] = field(factory=dict[str, int])
     """What of its data came to nothing, by what it is; the log tells it with the session's end."""
     reason: str = ""
+    relay: str = ""
+    """Of a connection of our own: what it is to the config, ``source`` or ``push``."""
+    joined: bool = False
+    """Whether the log has told that it reads."""
     begin_by: float | None = None
     """Monotonic seconds by which it has to publish or read, or is kicked; None once it does."""
     _scope: anyio.CancelScope | None = field(default=None, init=False, repr=False)

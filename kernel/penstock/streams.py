@@ -238,6 +238,9 @@ class Streams:
             stream = arguments["stream"]
             assert isinstance(stream, Stream)
             self._server.relay.changed(stream)
+            session = arguments.get("session")
+            if hook == "reader_joined" and isinstance(session, Session):
+                self._server.log_joined(session, stream.path)
 
     def left_out(self, feed: Feed, track: Track, reason: str) -> None:
         path, readers = feed.stream.path, feed.readers

@@ -266,7 +266,9 @@ def wait_for(process: subprocess.Popen[str], text: str) -> str:
 def test_serve_until_a_signal(box: Box, number: signal.Signals) -> None:
     process = box.start("--set", "server.log_format=json")
     out = wait_for(process, "lost")
-    assert re.search(r"ECHO +127\.0\.0\.1:(\d+) +tcp +echo://127\.0\.0\.1:\1/live/stream\n", out)
+    assert re.search(
+        r"ECHO +127\.0\.0\.1:(\d+) +tcp +publish, play +echo://127\.0\.0\.1:\1/live/stream\n", out
+    )
     process.send_signal(number)
     _, err = process.communicate(timeout=10)
     assert process.returncode == 0, err
@@ -381,13 +383,20 @@ def test_tables_and_urls() -> None:
     assert url_host("0.0.0.0", "media.example") == "media.example"
     assert url_host("", "2001:db8::1") == "[2001:db8::1]"
     assert url_host("127.0.0.1", "media.example") == "127.0.0.1"
-    endpoints = [Endpoint("RTMP", "::", 1935, "tcp", ("rtmp://{host}/a", "rtmp://{host}:{port}/b"))]
+    endpoints = [
+        Endpoint("RTMP", "::", 1935, "tcp", ("rtmp://{host}/a", "rtmp://{host}:{port}/b")),
+        Endpoint("rtp", "::", 8002, "udp"),
+        Endpoint("srt", "::", 9000, "udp", publish=("srt://{host}?x&y",), play=("srt://{host}/c",)),
+    ]
     plugins = PluginSet([LoadedPlugin("x", status="failed", reason="no"), LoadedPlugin("y", status="failed")])
     text = start_table(endpoints, plugins, "h", {"y": [("ys", "nor this")]})
     assert text.splitlines()[2:] == [
-        "protocol  address    transport  URL",
-        "RTMP      [::]:1935  tcp        rtmp://h/a",
-        "                                rtmp://h:1935/b",
+        "protocol  address    transport  to             URL",
+        "RTMP      [::]:1935  tcp        publish, play  rtmp://h/a",
+        "                                publish, play  rtmp://h:1935/b",
+        "rtp       [::]:8002  udp",
+        "srt       [::]:9000  udp        publish        'srt://h?x&y'",
+        "                                play           srt://h/c",
         "",
         "not running:",
         "plugin  service  reason",

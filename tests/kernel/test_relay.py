@@ -251,12 +251,37 @@ async def test_a_scheme_that_a_failed_plugin_may_know_ends_no_start(logs: list[d
     plugins = PluginSet.discover([Wires(), broken], installed=False)
     config = {"streams": {"cam/one": {"source": "http://camera/x"}}, "server": {"drain_timeout": 1.0}}
     async with penstock.Server(config, plugins=plugins):
-        await until(lambda: any(e["event"] == "session closed" for e in logs))
+        await until(lambda: any(e["event"] == "source failed" for e in logs))
     reason = "no plugin knows http:// URLs (known: wire)"
     assert any(e["event"] == f'streams."cam/one".source is refused: {reason}' for e in logs)
-    closed = next(e for e in logs if e["event"] == "session closed")
+    closed = next(e for e in logs if e["event"] == "source failed")
     assert closed["reason"] == reason
     assert (closed["protocol"], closed["peer"]) == ("http", "camera")
+
+
+async def test_what_fails_is_a_warning_that_names_the_stream_and_a_reader_is_told_of_once(
+    logs: list[dict[str, Any]],
+) -> None:
+    streams = {"cam/one": {"source": "wire://user:secret@camera/1", "push": ["wire://backup/1"]}}
+    async with serving(streams) as (server, wire):
+        wire.failures = 1
+        await server.streams.wait("cam/one", 5)
+        await until(lambda: wire.got > 0)
+        wire.failures = 1
+        pushed = wire.sessions[-1]
+        pushed.kick("enough")
+        await until(lambda: any(e["event"] == "push failed" for e in logs))
+    told = ("log_level", "protocol", "peer", "path", "direction", "reason")
+    failed = [[e[key] for key in told] for e in logs if str(e["event"]).endswith("failed")]
+    assert failed == [
+        ["warning", "wire", "camera", "cam/one", "publish", "no answer"],
+        ["warning", "wire", "backup", "cam/one", "read", "no answer"],
+    ]
+    assert [e["event"] for e in logs if "failed" in str(e["event"])] == ["source failed", "push failed"]
+    (joined,) = [e for e in logs if e["event"] == "reader joined" and e["session"] == pushed.id]
+    assert [joined[key] for key in told[:4]] == ["info", "wire", "backup", "cam/one"]
+    closed = next(e for e in logs if e["event"] == "session closed")
+    assert [closed[key] for key in told[:4]] == ["info", "wire", "backup", "cam/one"]
 
 
 async def test_its_scheme_switched_off_and_on() -> None:

@@ -165,6 +165,21 @@ async def test_a_token_goes_with_every_url_of_the_media() -> None:
             assert "embed" not in url
 
 
+async def test_what_is_copied_is_of_the_streams_own_path_and_complete() -> None:
+    """On the page, and in the table at the start, which has an example."""
+    local = {"listen": "127.0.0.1:0", "listen_tcp": ""}
+    plugins = {"srt": {"listen": "127.0.0.1:0"}, "webrtc": {**local, "enabled": True}}
+    async with site({**plugins, "http": {**CONFIG["http"], "enabled": True}}) as here:
+        state = Document((await here.get("/cam/%C3%A9")).text).state
+        urls = {a["name"]: a["url"].partition("?")[2] for a in state["addresses"]}
+        assert urls["SRT (publish)"] == "streamid=publish:/cam/%C3%A9"
+        assert urls["SRT (play)"] == "streamid=read:/cam/%C3%A9"
+        (http,) = [e for e in here.server.endpoints if e.what == "http"]
+        example = f"http://{{host}}:{http.port}/live/stream"
+        assert http.publish == (f"{example}/whip",)
+        assert http.play == (example, *(example + end for end in (".flv", ".m3u8", ".mpd", "/whep")))
+
+
 async def test_a_page_may_be_in_a_frame_of_those_that_are_named() -> None:
     async with site() as here:
         policy = (await here.get("/live/one")).headers["content-security-policy"]

@@ -69,7 +69,7 @@ class DashRoutes:
 
     def routes(self) -> Iterable[Route]:
         return [
-            Route("/{path}.mpd", self._description, at_once=self._known_description),
+            Route("/{path}.mpd", self._description, at_once=self._known_description, shown="play"),
             # Each with its suffix: more is fixed of them than of other plugins' /{path}.mp4.
             *(
                 Route(f"/{{path}}/dash/{{name}}{suffix}", self._file, at_once=self._known_file)

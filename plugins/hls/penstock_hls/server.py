@@ -80,7 +80,12 @@ class HlsRoutes:
     def routes(self) -> Iterable[Route]:
         return [
             *(
-                Route(entry.pattern, partial(self._begin, entry), at_once=partial(self._begun, entry))
+                Route(
+                    entry.pattern,
+                    partial(self._begin, entry),
+                    at_once=partial(self._begun, entry),
+                    shown="play" if entry.pattern == "/{path}.m3u8" else "",
+                )
                 for entry in ENTRIES
             ),
             # Each with its suffix: more is fixed of them than of other plugins' /{path}.ts and /{path}.mp4.

@@ -16,7 +16,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attrs import evolve, frozen
 
@@ -74,7 +74,8 @@ class Route:
     answered by GET's handler, without a body. With `websocket` the route also takes WebSocket upgrades.
 
     `at_once` may answer a plain GET before `handle` is asked: see `AtOnce`. `options` has the headers that OPTIONS is answered
-    with, besides those that say which methods there are, and to whom.
+    with, besides those that say which methods there are, and to whom. What is `shown` is in the table that the server
+    prints at its start, with ``live/stream`` as the path.
     """
 
     pattern: str
@@ -83,6 +84,7 @@ class Route:
     websocket: bool = False
     at_once: AtOnce | None = None
     options: Callable[[Request], Headers] | None = None
+    shown: Literal["", "publish", "play"] = ""
 
 
 @frozen

@@ -78,6 +78,14 @@ class HttpApp:
         self._table = Table(route for _, found in routes.values() for route in found)
         self._plain = PlainGets(self._table, self._common)
 
+    def shown(self, to: str) -> list[str]:
+        """The paths that a user copies to publish or to play, those of a page first."""
+        patterns = [r.pattern for _, found in self._routes.values() for r in found if r.shown == to]
+        return [
+            p.replace("{path}", "live/stream")
+            for p in sorted(patterns, key=lambda p: ("." in p or "/" in p[1:], p))
+        ]
+
     def _ask(self, name: str) -> list[Route]:
         server = self._server
         config = server.config.plugin(name).config

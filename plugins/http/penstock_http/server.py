@@ -41,7 +41,15 @@ class HttpService:
             shown = "" if port == (443 if self._secure else 80) else f":{port}"
             app = app_of(self._server, self._config)
             app.refresh()
-            started([Endpoint(self.name, host or "", port, "tcp", (f"{self.name}://{{host}}{shown}/",))])
+            base = f"{self.name}://{{host}}{shown}"
+            publish, play = ([base + path for path in app.shown(to)] for to in ("publish", "play"))
+            started(
+                [
+                    Endpoint(
+                        self.name, host or "", port, publish=tuple(publish), play=tuple(play) or (f"{base}/",)
+                    )
+                ]
+            )
             await serve(app, Listener(self._server, sockets, tls, self._config, app))
         finally:
             for sock in sockets:

@@ -202,6 +202,7 @@ class Viewers:
         stream = server.streams.get(path) if path is not None else None
         if stream is not None:
             server.plugins.notify("reader_joined", stream=stream, session=session)
+            server.log_joined(session, path)
         try:
             try:
                 with session.scope():

@@ -37,11 +37,15 @@ def addresses(server: Server, path: str, root: str, query: str) -> list[Address]
     """
     found: list[Address] = []
     for endpoint in server.endpoints:
-        for template in endpoint.urls:
-            if template.startswith(("http:", "https:")):
-                continue
+        if endpoint.what in ("http", "https"):
+            continue
+        name = endpoint.what.upper()
+        named = [(name, url) for url in endpoint.urls]
+        named += [(f"{name} (publish)", url) for url in endpoint.publish]
+        named += [(f"{name} (play)", url) for url in endpoint.play]
+        for name, template in named:
             url = template.replace("{port}", str(endpoint.port)).replace(EXAMPLE, f"/{quote(path, safe='/')}")
-            found.append({"name": endpoint.what.upper(), "url": _with_query(url, query)})
+            found.append({"name": name, "url": _with_query(url, query)})
     urls = _urls(server, COPIED, f"{{origin}}{root}/{quote(path, safe='/')}", query)
     return found + [{"name": name, "url": url} for name, url in urls.items()]
 

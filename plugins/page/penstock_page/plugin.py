@@ -24,7 +24,7 @@ class PagePlugin(Plugin):
         views = Views(server, config, Assets.load())
         return [
             Route("/", views.front),
-            Route("/{path}", views.player),
+            Route("/{path}", views.player, shown="play"),
             # "index" may not begin a stream's path, so these stand in nobody's way.
             Route("/index/streams", views.streams),
             Route("/index/streams/{path}", views.stream),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import version
+from typing import Literal
 
 from penstock.hooks import Plugin, hookimpl
 from penstock.registry import Registry
@@ -35,7 +36,9 @@ class ProgressivePlugin(Plugin):
         for container in CONTAINERS:
             for ending in ENDINGS:
                 pattern = f"/{{path}}{ending}.{container.name}"
-                found.append(Route(pattern, partial(play, container), websocket=True))
+                # Of the others docs/progressive.md tells: the table is to be short.
+                shown: Literal["", "play"] = "play" if pattern == "/{path}.flv" else ""
+                found.append(Route(pattern, partial(play, container), websocket=True, shown=shown))
                 found.append(Route(pattern, partial(record, container), methods=("POST", "PUT")))
         return found
 

@@ -112,12 +112,13 @@ class Multicast:
                 self._server.spawn,
             )
             own = self._server.sessions.add("rtsp-multicast", address)
-            own.path, own.direction = stream.path, "read"
+            own.path, own.direction, own.joined = stream.path, "read", True
             reader = stream.feed(muxer, self._backlog).attach(
                 sink, own, start="live", on_end=lambda reason: self._over(stream, reason)
             )
             group = self._groups[stream.path] = Group(address, stream, reader, sink, own)
         group.members.add(session)
+        self._server.log_joined(session, stream.path)
         if isinstance(told := group.reader.feed.muxer, RtpMuxer):
             # Without one, clients show sound and picture as they happen to arrive.
             told.report_soon()

@@ -48,8 +48,11 @@ class SrtService:
         host, number = parse_listen(self.config.listen)
         sock = open_udp(host, number, what="SRT", key="srt.listen")
         self._port = Port(sock, self._listener, self._told, forget=self._listener.release)
-        url = f"srt://{{host}}:{self._port.number}?streamid=#!::r=live/stream,m=publish"
-        started([Endpoint("srt", host or "", self._port.number, "udp", (url,))])
+        number = self._port.number
+        # Of all spellings the one that needs no quoting inside of URLs, by FFmpeg nor by OBS.
+        url = f"srt://{{host}}:{number}?streamid="
+        ways = (f"{url}publish:/live/stream",), (f"{url}read:/live/stream",)
+        started([Endpoint("srt", host or "", number, "udp", publish=ways[0], play=ways[1])])
         try:
             await self._port.run(self.server.poller)
         finally:

@@ -12,8 +12,7 @@ from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.server import WebrtcService
 from penstock_webrtc.views import Views
 
-PATTERNS = (
-    "/{{path}}/{0}",
+OTHER_PATTERNS = (
     "/webrtc/{1}/{{path}}",  # Monibuca
     "/rtc/v1/{0}",  # SRS: ?app=live&stream=stream
     "/rtc/v1/{0}/",
@@ -38,13 +37,15 @@ class WebrtcPlugin(Plugin):
     def http_routes(self, server: Server, config: WebrtcConfig) -> Iterable[Route]:
         views = Views(server, config)
         return [
+            Route("/{path}/whip", views.whip, ("POST",), options=views.options, shown="publish"),
+            Route("/{path}/whep", views.whep, ("POST",), options=views.options, shown="play"),
             *(
                 Route(pattern.format("whip", "push"), views.whip, ("POST",), options=views.options)
-                for pattern in PATTERNS
+                for pattern in OTHER_PATTERNS
             ),
             *(
                 Route(pattern.format("whep", "play"), views.whep, ("POST",), options=views.options)
-                for pattern in PATTERNS
+                for pattern in OTHER_PATTERNS
             ),
             Route("/{path}", views.whip_by_direction, ("POST",)),
             *(Route(f"/{{path}}/{what}/{{session}}", views.change, ("PATCH",)) for what in ("whip", "whep")),
