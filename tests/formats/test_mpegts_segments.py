@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -16,12 +18,18 @@ from penstock_formats.mpegts.muxer import PID_MAP
 from penstock_formats.mpegts.segments import PES_FRAMES, TsFormat
 from tests.codecs.transport import demux, registry
 from tests.formats.test_mpegts_muxer import AUDIO, SOUND, VIDEO, parse, picture, sound
+from tests.interop.binaries import path_of, require
 
 SEGMENT = Segment(7, Init(1, b"", ()), time=NS, dts=NS, wall=0, discontinuity=False, independent=True)
 
 
 def heard(n: int) -> Frame:
     return sound(n)._replace(duration=SOUND)
+
+
+def silence(n: int) -> Frame:
+    """What a decoder takes: of two channels."""
+    return heard(n)._replace(units=(bytes.fromhex("210049900219002380"),))
 
 
 def test_the_first_picture_and_the_first_sound_go_together() -> None:
@@ -56,21 +64,46 @@ def test_each_segment_begins_with_tables_and_a_key_frame_and_counters_go_on() ->
 
 def test_sound_that_follows_shares_packets_and_keeps_its_times() -> None:
     writer = TsFormat().writer(registry(), [AUDIO])
-    count = 3 * PES_FRAMES
+    count = 3 * PES_FRAMES + 1
     packed = writer.start(SEGMENT) + writer.write([heard(n) for n in range(count)], {})
     starts = [p for p in parse(packed) if p.pid == 0x100 and p.start]
-    assert len(starts) == 3
+    assert len(starts) == 4, "the first is alone"
     frames = [e for e in demux(packed) if isinstance(e, TsFrame)]
     assert len(frames) == count
     assert all(abs(f.pts - (NS + n * SOUND)) < 25_000 for n, f in enumerate(frames))
 
 
+@pytest.mark.parametrize("program", ["ffprobe", "ffmpeg-new"])
+def test_ffmpeg_has_the_first_sound_of_hls_at_its_time(program: str, tmp_path: Path) -> None:
+    """Where more than one frame is in the first PES packet, it gives two the same time."""
+    require(program)
+    writer, names = TsFormat().writer(registry(), [AUDIO]), ["one.ts", "two.ts"]
+    for first, name in zip((0, 20), names, strict=True):
+        data = writer.start(SEGMENT) + writer.write([silence(n) for n in range(first, first + 20)], {})
+        (tmp_path / name).write_bytes(data)
+    listed = "".join(f"#EXTINF:1,\n{name}\n" for name in names)
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n{listed}#EXT-X-ENDLIST\n")
+    own = {"ffprobe": ["-show_entries", "packet=pts", "-of", "csv=p=0"], "ffmpeg-new": ["-copyts", "-i"]}[
+        program
+    ]
+    end = {"ffprobe": [], "ffmpeg-new": ["-c", "copy", "-f", "framecrc", "-"]}[program]
+    command = [path_of(program), "-v", "error", *own, str(playlist), *end]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=True
+    )
+    lines = [line.split(",") for line in done.stdout.splitlines() if line and line[0] != "#"]
+    times = [int(line[0 if program == "ffprobe" else 2]) for line in lines]
+    assert len(times) == 40
+    assert all(abs(time - (NS + n * SOUND) * 9 // 100_000) <= 2 for n, time in enumerate(times))
+
+
 def test_sound_with_a_gap_or_of_unknown_length_has_packets_of_its_own() -> None:
     writer = TsFormat().writer(registry(), [AUDIO])
-    apart = [heard(0), heard(1), heard(9), sound(10), sound(11)]
+    apart = [heard(0), heard(1), heard(2), heard(9), sound(10), sound(11)]
     packets = parse(writer.write(apart, {}))
-    # The first two together; after the gap two again, because the third says how long it lasts.
-    assert len([p for p in packets if p.pid == 0x100 and p.start]) == 3
+    # The first alone, then two together; after the gap two again, because the fourth says how long it lasts.
+    assert len([p for p in packets if p.pid == 0x100 and p.start]) == 4
 
 
 def test_a_config_that_changes_is_another_writers() -> None:

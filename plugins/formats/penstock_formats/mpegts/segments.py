@@ -64,6 +64,8 @@ class TsWriter:
         for reason in self._muxer.left_out.values():
             raise ProtocolViolation(reason)
         self.tracks = tuple(tracks)
+        self._begun: set[int] = set()
+        """Tracks of which the segment has sound already."""
         self._configs = {track.id: track.config for track in tracks}
         infos = [(registry.get(t.codec, INFO), t.config) for t in tracks]
         self.codecs = tuple(
@@ -75,6 +77,7 @@ class TsWriter:
         return self._configs.get(track.id) == track.config
 
     def start(self, segment: Segment) -> bytes:
+        self._begun.clear()
         return self._muxer.config()
 
     def write(self, frames: Sequence[Frame], ends: Mapping[int, int]) -> bytes:
@@ -89,8 +92,13 @@ class TsWriter:
                 continue
             group = [frame]
             groups.append(group)
-            if frame.track.kind is Kind.AUDIO:
+            if frame.track.kind is not Kind.AUDIO:
+                continue
+            if id in self._begun:
                 growing[id] = group
+            # The first is alone: FFmpeg's HLS gives the first two frames of a PES packet that it begins with one time, where
+            # there is sound alone.
+            self._begun.add(id)
         mux = self._muxer.mux
         return b"".join([mux(*group) for group in groups])
 
