@@ -84,11 +84,11 @@ def test_ffmpeg_has_the_first_sound_of_hls_at_its_time(program: str, tmp_path: P
     listed = "".join(f"#EXTINF:1,\n{name}\n" for name in names)
     playlist = tmp_path / "list.m3u8"
     playlist.write_text(f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n{listed}#EXT-X-ENDLIST\n")
-    own = {"ffprobe": ["-show_entries", "packet=pts", "-of", "csv=p=0"], "ffmpeg-new": ["-copyts", "-i"]}[
-        program
-    ]
-    end = {"ffprobe": [], "ffmpeg-new": ["-c", "copy", "-f", "framecrc", "-"]}[program]
-    command = [path_of(program), "-v", "error", *own, str(playlist), *end]
+    own: dict[str, list[str]] = {
+        "ffprobe": ["-show_entries", "packet=pts", "-of", "csv=p=0"],
+        "ffmpeg-new": ["-copyts", "-c", "copy", "-f", "framecrc", "-"],
+    }
+    command = [path_of(program), "-v", "error", "-i", str(playlist), *own[program]]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=True
     )
