@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 from collections.abc import MutableMapping
 from typing import Any
@@ -196,3 +197,21 @@ async def test_names_of_streams_are_escaped(name: str) -> None:
         for one in itertools.chain([mpd.init()], [mpd.media(time) for time, _ in mpd.times()[:-1]]):
             assert (await get(server, one)).status == 200, one
         assert (await description(server, url)).times() == mpd.times()
+
+
+async def test_descriptions_go_as_gzip_to_who_takes_that_and_segments_in_part() -> None:
+    """RFC 9110 12.5.3 and 14.2."""
+    async with live() as (server, stream):
+        mpd = await watching(server, stream, 3)
+        url = (mpd.one("Location").text or "").replace("./", "/live/")
+        plain = await get(server, url)
+        packed = await get(server, url, "Accept-Encoding: gzip, br")
+        assert packed.headers["content-encoding"] == "gzip"
+        assert plain.headers["vary"] == packed.headers["vary"] == "user-agent, accept-encoding"
+        assert gzip.decompress(packed.body)[:100] == plain.body[:100]
+        assert len(packed.body) < len(plain.body)
+        for segment in (mpd.media(mpd.times()[0][0]), mpd.init()):
+            whole = await get(server, segment)
+            part = await get(server, segment, "Range: bytes=-7")
+            assert (part.status, part.body) == (206, whole.body[-7:])
+            assert part.headers["etag"] == whole.headers["etag"]

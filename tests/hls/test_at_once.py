@@ -50,6 +50,11 @@ async def test_both_ways_answer_the_same(cors: list[str], monkeypatch: pytest.Mo
             for method in (b"GET", b"HEAD")
             for path in paths
         ]  # fmt: skip
+        # Not those that have a viewer's own token in them: it takes more or fewer bytes, each time.
+        requests += [
+            f"GET /live/one/hls/{name}.m3u8 HTTP/1.1\r\nHost: h\r\nUser-Agent: one\r\nAccept-Encoding: gzip\r\n\r\n".encode()
+            for name in ("ts-main", "fmp4-v1", "ll-v1", "ll-a2")
+        ]
         slow, fast, taken = await both_ways(server, requests, "hls", monkeypatch)
     assert fast == slow
     assert taken > 60
