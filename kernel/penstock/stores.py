@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,15 @@ import structlog
 
 from penstock.derived import DerivedTrack, in_order
 from penstock.media import Event, Track, TrackAdded
+from penstock.poller import sleep_until
 from penstock.segment import SegmentFormat
 from penstock.segments import SegmentStore
 
 if TYPE_CHECKING:
     from penstock.stream import Stream
+
+REST_NS = 100_000_000
+"""The longest that a publisher's frames lie unread while nobody waits for any of them, not even for a part."""
 
 
 class SegmentStores:
@@ -28,18 +33,24 @@ class SegmentStores:
     def __iter__(self) -> Iterator[SegmentStore]:
         return iter(tuple(self._known.values()))
 
-    def __bool__(self) -> bool:
-        return bool(self._known)
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, format: SegmentFormat) -> SegmentStore | None:
+        """That of `format`'s key, which is kept for longer by that; None where there is none."""
+        store = self._known.get(format.key)
+        if store is not None:
+            store.touch()
+        return store
 
     def of(self, format: SegmentFormat, derived: Iterable[DerivedTrack]) -> SegmentStore:
         """That of `format`'s key, which is kept for longer by that, with these derived tracks."""
-        store = self._known.get(format.key)
+        store = self.find(format)
         if store is None:
             return self._made(format, derived)
         for made in derived:
             if not store.has(made.track):
                 store.push(TrackAdded(made.track))
-        store.touch()
         return store
 
     def _made(self, format: SegmentFormat, derived: Iterable[DerivedTrack]) -> SegmentStore:
@@ -74,6 +85,17 @@ class SegmentStores:
         """The publisher left, and may come again: what there is of its last segment is all of that."""
         for store in self._known.values():
             store.interrupt()
+
+    async def rest(self) -> bool:
+        """Where frames are read by nobody but made into segments: sleep while some gather; whether it did (ADR 0035)."""
+        stream = self._stream
+        if stream.derived or stream.options.window == 0:
+            return False
+        length = min(REST_NS, stream.options.segments.part // 2)
+        if any(store.waiting for store in self):
+            length = min(length, stream.frame_interval)
+        await sleep_until(time.monotonic_ns() + length)
+        return True
 
     def drop_idle(self, now: float) -> bool:
         """Let go of what nobody has asked for in a while, at `now` in monotonic seconds; whether there was such."""

@@ -94,7 +94,8 @@ class Stream:
         self._cache = GopCache(options.bounds, options.segments, host.serves_segments)
         self._feeds: dict[object, Feed] = {}
         self._queues: set[FrameQueue] = set()
-        self._stores = SegmentStores(self)
+        self.stores = SegmentStores(self)
+        """What is kept of it in segments at the moment."""
         self.derived = DerivedTracks(self)
         self._ready = anyio.Event()
         self._ended = anyio.Event()
@@ -127,7 +128,7 @@ class Stream:
     @property
     def in_use(self) -> bool:
         """Whether somebody reads it, or asked for segments of it not long ago."""
-        return self.readers > 0 or bool(self._stores)
+        return self.readers > 0 or bool(self.stores)
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -198,22 +199,17 @@ class Stream:
 
         Of a stream that has ended it is what was there at the end, if anything was.
         """
-        return self._stores.of(format, self.derived.of(tracks))
+        return self.stores.of(format, self.derived.of(tracks))
 
     async def segments_for(self, format: SegmentFormat) -> SegmentStore:
         """As `segments`, with what plugins make of tracks that `format` does not take."""
         tracks = () if self.ended else await self.tracks_for(partial(format.takes, self.registry))
         return self.segments(format, tracks)
 
-    @property
-    def stores(self) -> tuple[SegmentStore, ...]:
-        """What is kept of it in segments at the moment."""
-        return tuple(self._stores)
-
     def drop_idle(self, now: float) -> None:
         """Let go of segments that nobody has asked for in a while, and of derived tracks; `now` in monotonic seconds."""
         self.derived.stop_idle(now)
-        if self._stores.drop_idle(now):
+        if self.stores.drop_idle(now):
             self._unused()
 
     def key_interval(self, track_id: int) -> int:
@@ -385,15 +381,15 @@ class Stream:
         self.send(event, self._feeds.values())
         for queue in self._queues:
             queue.put(event)
-        if self._stores:
-            self._stores.put(event)
+        if self.stores:
+            self.stores.put(event)
         if self.derived:
             self.derived.put(event)
 
     def send_derived(self, event: Event, derived: DerivedTrack) -> None:
         """One event of a derived track for those who read it."""
         self.send(event, derived.feeds)
-        self._stores.put(event, derived.track)
+        self.stores.put(event, derived.track)
 
     def send(self, event: Event, feeds: Iterable[Feed]) -> None:
         """Mux one event for these feeds."""
@@ -419,7 +415,8 @@ class Stream:
         """Serve the feeds that are due. With `rest`, sleep through the window that every feed allows; whether it did."""
         feeds = tuple(self._feeds.values())
         if not feeds:
-            return False
+            self.rested = False
+            return rest and self.is_ready and not self._queues and await self.stores.rest()
         now = time.monotonic_ns()
         for feed in feeds:
             due = feed.due_at
@@ -449,7 +446,7 @@ class Stream:
         for feed in self._feeds.values():
             feed.release()
             self.host.late(feed)
-        self._stores.interrupt()
+        self.stores.interrupt()
         self.host.changed("stream_unpublished", stream=self, reason=reason)
         # Without grace it ends all the same only when what has gathered is gone, at the server's next look at it.
         if not self.in_use or not (self.options.reconnect_grace or self._pending):
@@ -475,7 +472,7 @@ class Stream:
             feed.end(reason)
         for queue in tuple(self._queues):
             queue.end()
-        self._stores.end(reason)
+        self.stores.end(reason)
         self.derived.stop()
         self.host.gone(self)
 

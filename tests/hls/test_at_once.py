@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock import Plugin, hookimpl
+from penstock_http import viewer
 from tests.hls.stage import Live, live, media, multivariant, serving, watching
 from tests.http.both_ways import answers, both_ways
 
@@ -83,6 +84,21 @@ async def test_plugins_that_decide_are_asked_about_who_is_new() -> None:
         door.asked.clear()
         assert [a[:12] for a in await answers(server, [BEGIN] * 2)] == [b"HTTP/1.1 200"] * 2
     assert door.asked == ["read"] * 2
+
+
+@pytest.mark.parametrize("decides", [False, True])
+async def test_who_was_allowed_a_while_ago_is_asked_about_where_somebody_decides(
+    decides: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(viewer, "ALLOWED_SECONDS", 0.0)
+    async with serving(plugins=[Door()] if decides else []) as server:
+        stream = Live(server)
+        await stream.publish()
+        await watching(server, stream, 2)
+        request = b"GET /live/one/hls/ll-v1.m3u8 HTTP/1.1\r\nHost: h\r\n\r\n"
+        slow, fast, taken = await both_ways(server, [request] * 2, "hls", monkeypatch)
+    assert fast == slow
+    assert taken == (0 if decides else 2)
 
 
 @pytest.mark.parametrize("bound", ["max_viewers", "max_readers"])

@@ -14,6 +14,7 @@ import anyio
 import pytest
 from anyio.streams.tls import TLSStream
 
+from penstock_http import express
 from penstock_http.api import Answer, Asked, Hold, Request, Route
 from penstock_http.express import PIECE, Express, plain_head
 from penstock_http.turns import Turns
@@ -153,6 +154,25 @@ async def test_it_is_answered_with_all_that_every_response_has() -> None:
         await stream.send(GET)
         await receive(stream, b"again")
     assert page.asked == ["a", "b b", "c", "a", "a"]
+
+
+async def test_what_is_remembered_of_requests_is_bounded_and_goes_with_the_routes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(express, "KNOWN", 3)
+    page = Page()
+    async with serving(page.route) as server, await anyio.connect_tcp("127.0.0.1", port_of(server)) as stream:
+        for name in "abcdeaab":
+            await stream.send(GET.replace(b"/a", b"/" + name.encode()))
+            assert b" 200 OK\r\n" in await receive(stream, b"page")
+        await server.disable("pages")
+        await stream.send(GET)
+        assert (await receive(stream, b"here\n")).startswith(b"HTTP/1.1 404 ")
+        await server.enable("pages")
+        for _ in range(2):
+            await stream.send(GET)
+            await receive(stream, b"page")
+    assert page.asked == [*"abcdeaab", "a", "a"]
 
 
 async def test_an_error_is_found_by_the_handler_too() -> None:

@@ -532,10 +532,10 @@ def test_a_store_that_nobody_asks_for_is_dropped_and_its_stream_ends_without_a_p
     live.write(30)
     now = store.asked
     stream.drop_idle(now + 9)
-    assert stream.stores == (store,)
+    assert tuple(stream.stores) == (store,)
     with store.held():
         stream.drop_idle(now + 11)
-        assert stream.stores == (store,)
+        assert tuple(stream.stores) == (store,)
     live.publisher.close()
     assert not stream.ended
     stream.drop_idle(time.monotonic() + 11)
@@ -572,7 +572,7 @@ def test_a_writer_that_fails_ends_its_segments_and_nothing_else(
 
     store.renditions["v1"].writer = cast("SegmentWriter", None)
     live.write(30)
-    assert stream.stores == (other,)
+    assert tuple(stream.stores) == (other,)
     assert store.ended
     assert other.renditions["v1"].segments[0].complete
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["a writer of segments failed"]

@@ -127,10 +127,10 @@ class DashRoutes:
         path = _path(asked)
         viewer = self.viewers.known(asked, path)
         stream = self._server.streams.get(path)
-        if viewer is None or stream is None or not stream.stores:
+        if viewer is None or stream is None:
             return None
-        presentation = self._presentations.get(stream)
-        return None if presentation is None else (viewer, stream.segments(FORMAT), presentation)
+        presentation, store = self._presentations.get(stream), stream.stores.find(FORMAT)
+        return None if presentation is None or store is None else (viewer, store, presentation)
 
     async def _store(self, viewer: Viewer, path: StreamPath) -> SegmentStore:
         """Of the stream that is there, or has been until a moment ago, or comes while we wait. Raises `NotFound`."""

@@ -189,10 +189,11 @@ class HlsRoutes:
         path = _path(asked)
         viewer = self.viewers.known(asked, path)
         stream = self._server.streams.get(path)
-        if viewer is None or stream is None or not stream.stores:
+        if viewer is None or stream is None:
             return None
         resource = _resource(asked.url_path.rpartition("/")[2])
-        rendition = stream.segments(FORMATS[resource.variant]).renditions.get(resource.rendition)
+        store = stream.stores.find(FORMATS[resource.variant])
+        rendition = None if store is None else store.renditions.get(resource.rendition)
         if rendition is None or not _has_enough(asked, rendition, resource):
             return None
         found = self._find(asked, rendition, resource)

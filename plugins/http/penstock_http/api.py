@@ -134,10 +134,10 @@ AsgiApp = Callable[
 
 
 class Shortcut(Protocol):
-    """A plain GET that may be answered at once."""
+    """A plain GET that may be answered at once, for all who ask in the same words."""
 
-    def ask(self) -> Answer | Hold | None:
-        """As its route answers; None: the application is to."""
+    def ask(self, address: str) -> Answer | Hold | None:
+        """As its route answers the peer at `address`; None: the application is to, and who knows whether this is still one."""
         ...
 
     def head(self, answer: Answer) -> bytes:
@@ -148,8 +148,8 @@ class Shortcut(Protocol):
 class Shortcuts(Protocol):
     """Finds which requests may be answered at once."""
 
-    def shortcut(self, target: bytes, headers: Mapping[str, str], address: str) -> Shortcut | None:
-        """That of a GET of `target` (RFC 9112 3.2.1) without a body, conditions or a range, and `address`, the peer's."""
+    def shortcut(self, target: bytes, headers: Mapping[str, str]) -> Shortcut | None:
+        """That of a GET of `target` (RFC 9112 3.2.1) without a body, conditions or a range; it may be kept."""
         ...
 
 

@@ -56,7 +56,7 @@ class HttpApp:
         self._cors = Cors(config.cors)
         self._proxies = Proxies(config.trusted_proxies, config.proxy_header)
         self._table = Table(())
-        self._plain = PlainGets(self._table, self._common)
+        self._plain = PlainGets(self._table, self._common, self._proxies, server.plugins)
         self._routes: dict[str, tuple[int, list[Route]]] = {}
         self._changes = -1
 
@@ -76,7 +76,7 @@ class HttpApp:
             routes[record.name] = known
         self._routes = routes
         self._table = Table(route for _, found in routes.values() for route in found)
-        self._plain = PlainGets(self._table, self._common)
+        self._plain = PlainGets(self._table, self._common, self._proxies, plugins)
 
     def shown(self, to: str) -> list[str]:
         """The paths that a user copies to publish or to play, those of a page first."""
@@ -99,13 +99,11 @@ class HttpApp:
         """What every response to a request from a page of `origin` (empty: not said) has."""
         return _ALWAYS + self._cors.headers(origin)
 
-    def shortcut(self, target: bytes, headers: Mapping[str, str], address: str) -> PlainGet | None:
+    def shortcut(self, target: bytes, headers: Mapping[str, str]) -> PlainGet | None:
         """As `penstock_http.api.Shortcuts` says."""
         if self._changes != self._server.plugins.changes:
             self.refresh()
-        if self._proxies:
-            address, _ = self._proxies.origin(address, headers)
-        return self._plain.find(target, headers, address)
+        return self._plain.find(target, headers)
 
     async def __call__(
         self,

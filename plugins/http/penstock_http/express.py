@@ -13,7 +13,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from penstock.sink import broken
-from penstock_http.api import Answer, Hold, Shortcut
+from penstock_http.api import Answer, Hold, Shortcut, Shortcuts
 from penstock_http.asked import joined
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MAX_REQUEST = 2 << 10
 """Bytes of a request that is looked at: browsers send some 700. It bounds what is remembered of heads, too."""
 
 KNOWN = 1024
-"""Heads that are remembered: a program says the same in each request, and so do all of its kind."""
+"""Heads, and whole requests, that are remembered: a program says the same in each request, and so do all of its kind."""
 
 PIECE = 256 << 10
 """How much of what the socket did not take is given to the event loop's transport, which may copy it."""
@@ -72,9 +72,43 @@ def plain_head(block: bytes) -> Mapping[str, str] | None:
     return headers if plain else None
 
 
+def plain_get(data: bytes, shortcuts: Shortcuts) -> Shortcut | None:
+    """What answers `data` where that is a plain GET, one and whole."""
+    size = len(data)
+    if size > MAX_REQUEST or not data.startswith(b"GET /") or data.find(b"\r\n\r\n") != size - 4:
+        return None
+    end = data.find(b" HTTP/1.1\r\n")
+    headers = plain_head(data[end + 11 :]) if end > 0 else None
+    return None if headers is None else shortcuts.shortcut(data[4:end], headers)
+
+
+class PlainRequests:
+    """Those that are known by all of their bytes: viewers of a stream ask for the same few files in the same words."""
+
+    def __init__(self, shortcuts: Shortcuts) -> None:
+        self._shortcuts = shortcuts
+        self._known: dict[bytes, Shortcut] = {}
+        self.known = self._known.get
+        """What answers a request, where that is known."""
+
+    def learn(self, data: bytes) -> Shortcut | None:
+        """As `plain_get`, and remembered."""
+        found = plain_get(data, self._shortcuts)
+        if found is not None:
+            if len(self._known) >= KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[data] = found
+        return found
+
+    def forget(self, data: bytes) -> None:
+        """It has to be found out anew."""
+        self._known.pop(data, None)
+
+
 def _send_more(descriptor: int, data: bytes) -> int:
     """Send `data` in one segment with what follows."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
+    # Without the class around it, which would cost as much again.
+    sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
     try:
         return sock.send(data, socket.MSG_MORE)
     finally:
@@ -104,16 +138,8 @@ class Express:
 
     def take(self, data: bytes) -> bool:
         """See to `data`, which begins a request, where it is one whole that can be; false: it is to be parsed."""
-        size = len(data)
-        if size > MAX_REQUEST or not data.startswith(b"GET /") or data.find(b"\r\n\r\n") != size - 4:
-            return False
-        end = data.find(b" HTTP/1.1\r\n")
-        headers = plain_head(data[end + 11 :]) if end > 0 else None
-        if headers is None:
-            return False
-        connection = self._connection
-        owner = connection.owner
-        asked = owner.shortcuts.shortcut(data[4:end], headers, connection.address)
+        owner = self._connection.owner
+        asked = owner.requests.known(data) or owner.requests.learn(data)
         if asked is None:
             return False
         if owner.turns.take():
@@ -136,14 +162,16 @@ class Express:
                     self._connection.parse(data)
 
     def _answer(self, asked: Shortcut, data: bytes) -> bool:
-        found = asked.ask()
-        if found is None:
-            return False
-        if isinstance(found, Answer):
-            self._stop_waiting()
+        found = asked.ask(self._connection.address)
+        if type(found) is Answer:
+            if self._timer is not None:
+                self._stop_waiting()
             self._write(asked, found)
-        else:
+        elif isinstance(found, Hold):
             self._hold(asked, data, found)
+        else:
+            self._connection.owner.requests.forget(data)
+            return False
         return True
 
     # -- what is held ---------------------------------------------------------
@@ -187,7 +215,7 @@ class Express:
         self._final = self._final or connection.owner.server.stopping
         if self._final:
             head = head[:-2] + b"connection: close\r\n\r\n"
-        sent = 0
+        sent, size = 0, len(head) + len(body)
         if connection.descriptor >= 0 and not transport.get_write_buffer_size():
             # Straight to the socket: the loop's transport would join what it is given, or look at it a pass later.
             try:
@@ -196,17 +224,20 @@ class Express:
                     sent = os.writev(connection.descriptor, (head, body))
                 else:
                     sent = _send_more(connection.descriptor, head)
-                    if sent == len(head):
-                        sent += os.sendfile(connection.descriptor, file, 0, len(body))
+                    # What is short by a few pages has room for them as soon as it has been sent.
+                    while len(head) <= sent < size and (
+                        part := os.sendfile(connection.descriptor, file, sent - len(head), size - sent)
+                    ):
+                        sent += part
             except BlockingIOError:
                 pass
             except OSError as e:
                 connection.lost(broken(e))
                 return
-        ahead = sent - len(head)
-        if ahead == len(body):
+        if sent == size:
             connection.answered(last=self._final)
             return
+        ahead = sent - len(head)
         if ahead < 0:
             transport.write(head[sent:])
         self._rest = memoryview(body)[max(0, ahead) :]

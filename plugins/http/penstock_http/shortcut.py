@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from penstock import Credentials, PenstockError
+from penstock import Credentials, PenstockError, PluginSet
 from penstock_http.api import Answer, AtOnce, Hold
 from penstock_http.asked import credentials_of, parse_target
 from penstock_http.cors import RawHeaders
+from penstock_http.forwarded import Proxies
 from penstock_http.ranges import validators
 from penstock_http.request import encoded
 from penstock_http.routes import Table
@@ -18,19 +19,26 @@ KNOWN = 2048
 
 
 class PlainGets:
-    """Those that the routes of `table` may answer; `common` has what all responses to an origin have."""
+    """Those that the routes of `table` may answer; `common` has what all responses to an origin have, and `origin`, where
+    there are proxies, who asks behind one. It holds until `plugins` are others.
+    """
 
-    def __init__(self, table: Table, common: Callable[[str], RawHeaders]) -> None:
+    def __init__(
+        self, table: Table, common: Callable[[str], RawHeaders], proxies: Proxies, plugins: PluginSet
+    ) -> None:
         self._table = table
         self._common = common
         self._target = lru_cache(KNOWN)(self._look_up)
         self.head = lru_cache(KNOWN)(self._head)
         """As `_head`: the responses to thousands of viewers are the same."""
+        self.origin = proxies.origin if proxies else None
+        self.plugins = plugins
+        self.changes = plugins.changes
 
-    def find(self, target: bytes, headers: Mapping[str, str], address: str) -> PlainGet | None:
+    def find(self, target: bytes, headers: Mapping[str, str]) -> PlainGet | None:
         """As `Shortcuts.shortcut` says."""
         found = self._target(target)
-        return None if found is None else PlainGet(self, *found, headers, address)
+        return None if found is None else PlainGet(self, *found, headers)
 
     def _look_up(self, target: bytes) -> tuple[AtOnce, str, Mapping[str, str], Mapping[str, str]] | None:
         parsed = parse_target(target)
@@ -57,7 +65,9 @@ class PlainGets:
 
 
 class PlainGet:
-    """One of them: a `penstock_http.api.Asked`, and a `penstock_http.api.Shortcut`."""
+    """One of them: a `penstock_http.api.Shortcut`."""
+
+    __slots__ = ("_all", "_at_once", "_origin", "headers", "query", "url_path", "values")
 
     def __init__(
         self,
@@ -67,27 +77,45 @@ class PlainGet:
         values: Mapping[str, str],
         query: Mapping[str, str],
         headers: Mapping[str, str],
-        address: str,
     ) -> None:
         self._all = all
         self._at_once = at_once
+        self._origin = headers.get("origin", "")
         self.url_path = url_path
         self.values = values
         self.query = query
         self.headers = headers
+
+    def ask(self, address: str) -> Answer | Hold | None:
+        """As its route answers. What is wrong the handler finds wrong as well, and that is told there."""
+        all = self._all
+        if all.changes != all.plugins.changes:
+            return None
+        try:
+            if all.origin is not None:
+                address, _ = all.origin(address, self.headers)
+            return self._at_once(PlainAsked(self, address))
+        except Exception:  # noqa: BLE001
+            return None
+
+    def head(self, answer: Answer) -> bytes:
+        return self._all.head(
+            self._origin, answer.content_type, answer.headers, answer.etag, len(answer.body)
+        )
+
+
+class PlainAsked:
+    """And who asks for it: a `penstock_http.api.Asked`."""
+
+    __slots__ = ("address", "headers", "query", "url_path", "values")
+
+    def __init__(self, get: PlainGet, address: str) -> None:
+        self.url_path = get.url_path
+        self.values = get.values
+        self.query = get.query
+        self.headers = get.headers
         self.address = address
 
     @property
     def credentials(self) -> Credentials:
         return credentials_of(self.headers, self.query)
-
-    def ask(self) -> Answer | Hold | None:
-        """As its route answers. What is wrong the handler finds wrong as well, and that is told there."""
-        try:
-            return self._at_once(self)
-        except Exception:  # noqa: BLE001
-            return None
-
-    def head(self, answer: Answer) -> bytes:
-        origin = self.headers.get("origin", "")
-        return self._all.head(origin, answer.content_type, answer.headers, answer.etag, len(answer.body))

@@ -92,13 +92,13 @@ class HttpConnection(HttpToolsProtocol):
             self.flow.pause_reading()
         elif self._unread:
             self.parse(bytes(self._unread) + data)
-        elif not (self._whole and not self._handles and self.express.take(data)):
-            self.parse(data)
         else:
-            self._received += len(data)
-            self._waiting = None
-            if self.express.busy:
-                self._idle = None
+            self._idle = None
+            if self._whole and not self._handles and self.express.take(data):
+                self._received += len(data)
+                self._waiting = None
+            else:
+                self.parse(data)
 
     def parse(self, data: bytes) -> None:
         """Take what nothing is known of."""
@@ -261,7 +261,8 @@ class HttpConnection(HttpToolsProtocol):
         if self._unread:
             data, self._unread = bytes(self._unread), memoryview(b"")
             self.data_received(data)
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -11,6 +11,7 @@ from contextlib import suppress
 from email.utils import formatdate
 from functools import partial
 from importlib.util import find_spec
+from operator import methodcaller
 from typing import Any
 
 import anyio
@@ -21,6 +22,7 @@ from penstock import net
 from penstock.server import DRAIN_SHARE, SWITCH_OFF_SECONDS, Server
 from penstock_http.api import AsgiApp, Listener
 from penstock_http.bodies import Bodies
+from penstock_http.express import PlainRequests
 from penstock_http.turns import Turns
 from penstock_http.uvicorn_http import HttpConnection
 from penstock_http.uvicorn_websocket import MAX_MESSAGE, WebSocketConnection
@@ -57,7 +59,7 @@ class UvicornServer:
         self.protocol = "https" if listener.tls is not None else "http"
         self.state = ServerState()
         self.app = app
-        self.shortcuts = listener.shortcuts
+        self.requests = PlainRequests(listener.shortcuts)
         self.bodies = Bodies()
         self.stopping = ""
         self.date = b""
@@ -153,7 +155,7 @@ class UvicornServer:
             self._tell_time()
             now = time.monotonic()
             self.bodies.expire(now)
-            await self._each(partial(_look, now))
+            await self._each(methodcaller("look", now))
 
     async def _each(self, tell: Callable[[Any], None]) -> None:
         for number, connection in enumerate(tuple(self.state.connections)):
@@ -187,10 +189,6 @@ class UvicornServer:
     async def _emptied(self) -> None:
         while self.state.connections or self.state.tasks:
             await anyio.sleep(0.01)
-
-
-def _look(now: float, connection: Any) -> None:
-    connection.look(now)
 
 
 def _is_plain_http(error: Exception) -> bool:

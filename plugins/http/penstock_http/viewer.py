@@ -101,12 +101,23 @@ class Viewers:
     def known(self, asked: Asked, path: StreamPath, *, anew: bool = False) -> Viewer | None:
         """Who asks, where `admit` would only find it again, or let it in without asking anybody."""
         viewer = self._find(asked, path, anew=anew)
-        if viewer is None and anew and not self._server.plugins.implements("authorize"):
-            viewer = self._let_in(asked, path)
-        if viewer is None or viewer.session.reason or not self._is_allowed(viewer, asked):
+        if viewer is None:
+            return self._let_in(asked, path) if anew and not self._asks else None
+        given = self._given(asked)
+        if viewer.session.reason or viewer.allowed != given:
             return None
-        viewer.asked = time.monotonic()
+        now = time.monotonic()
+        if now >= viewer.allowed_until:
+            if self._asks:
+                return None
+            self._allow(viewer, given)
+        viewer.asked = now
         return viewer
+
+    @property
+    def _asks(self) -> bool:
+        """Whether there is anybody to be asked about viewers."""
+        return self._server.plugins.implements("authorize")
 
     def _is_allowed(self, viewer: Viewer, asked: Asked) -> bool:
         return time.monotonic() < viewer.allowed_until and viewer.allowed == self._given(asked)
