@@ -87,7 +87,7 @@ class SegmentStores:
             store.interrupt()
 
     async def rest(self) -> bool:
-        """Where frames are read by nobody but made into segments: sleep while some gather; whether it did (ADR 0035)."""
+        """Where frames are read by nobody but made into segments: sleep while some gather; whether it did (ADR 0036)."""
         stream = self._stream
         if stream.derived or stream.options.window == 0:
             return False
