@@ -13,10 +13,10 @@ from tests.formats.isobmff.captures import REGISTRY
 from tests.formats.isobmff.test_muxer import LARGE, SOUND, VIDEO, picture, sound
 
 
-def segment() -> Segment:
-    return Segment(
-        7, Init(1, b"", ()), time=NS, dts=NS, wall=1_700_000_000 * NS, discontinuity=False, independent=True
-    )
+def segment(number: int = 7, *, discontinuity: bool = False) -> Segment:
+    init = Init(7, b"", ())
+    wall = 1_700_000_000 * NS
+    return Segment(number, init, time=NS, dts=NS, wall=wall, discontinuity=discontinuity, independent=True)
 
 
 def test_each_track_is_a_rendition_and_pictures_come_first() -> None:
@@ -42,6 +42,24 @@ def test_a_segment_begins_with_its_type_and_wall_time_and_holds_its_frames() -> 
     ]  # fmt: skip
     assert data[len(writer.init) + 4 :][:4] == b"styp"
     assert writer.codecs == ("avc1.42c01f",) or writer.codecs[0].startswith("avc1.")
+
+
+def test_the_first_frame_after_a_change_has_its_parameter_sets() -> None:
+    """FFmpeg and GStreamer read no second ``moov`` of an HLS rendition."""
+
+    def sample(number: int, *, discontinuity: bool) -> bytes:
+        demuxer = Demuxer()
+        head = writer.start(segment(number, discontinuity=discontinuity))
+        demuxer.receive_data(writer.init + head + writer.write([picture(1000, key=True)], {}))
+        (found,) = [e for e in iter(demuxer.next_event, None) if isinstance(e, Sample)]
+        return bytes(found.data)
+
+    writer = CmafFormat().writer(REGISTRY, [VIDEO])
+    plain = sample(7, discontinuity=False)
+    changed = sample(7, discontinuity=True)
+    sets = changed.removesuffix(plain)
+    assert {sets[4] & 31, sets[int.from_bytes(sets[:4], "big") + 8] & 31} == {7, 8}
+    assert sample(8, discontinuity=False) == sample(8, discontinuity=True) == plain
 
 
 def test_another_config_does_not_fit() -> None:

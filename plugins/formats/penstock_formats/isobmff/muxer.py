@@ -176,19 +176,24 @@ class FragmentMuxer:
         """The next fragment's number is not the one that follows: for players that take that for going on without a gap."""
         self._sequence += 1
 
-    def fragment(self, frames: Iterable[Frame], ends: Mapping[int, int] | None = None) -> list[bytes]:
+    def fragment(
+        self, frames: Iterable[Frame], ends: Mapping[int, int] | None = None, *, configured: bool = False
+    ) -> list[bytes]:
         """The ``moof`` and ``mdat`` of `frames`, in pieces to be sent one after the other; empty where there is nothing.
 
         `ends` has the dts of the frame that comes next in a track, by track id, where that is known already: it tells
         how long the last sample lasts. Else that is the frame's own duration, or the interval before it: what the next
         fragment says of its decode time is right in any case. What is before the stream's zero is left out, since
-        decode times are unsigned. Raises `ValueError` for a frame that does not fit (see `fits`).
+        decode times are unsigned. With `configured` the first frame of each track has its config in band, although the init
+        segment has it. Raises `ValueError` for a frame that does not fit (see `fits`).
         """
         runs: list[TrackRun] = []
         samples: list[bytes] = []
         for slot, own in self._by_track(frames):
             encode, in_band = slot.binding.encode, self._in_band
             data = [encode(frame, in_band) for frame in own]
+            if configured:
+                data[0] = encode(own[0], True)
             track_id = slot.description.track.id
             runs.append(slot.run(own, list(map(len, data)), ends.get(track_id) if ends else None))
             samples += data

@@ -52,6 +52,8 @@ class CmafWriter:
 
     def __init__(self, registry: Registry, tracks: Sequence[Track]) -> None:
         self._muxer = FragmentMuxer(registry, tracks)
+        self._changed = False
+        """Whether the next frame is the first after a change of config."""
         for reason in self._muxer.left_out.values():
             raise ProtocolViolation(reason)
         self.init = self._muxer.init
@@ -63,7 +65,11 @@ class CmafWriter:
 
     def start(self, segment: Segment) -> bytes:
         track = self.tracks[0]
+        # FFmpeg and GStreamer load the second init segment and pass over what is in it (HLS): their decoders would go on with the
+        # old parameter sets. Others take what they have already.
+        self._changed = segment.discontinuity and segment.number == segment.init.number
         return _STYP + ProducerTime(track.id, to_ticks(segment.time, track.clock_rate), segment.wall).build()
 
     def write(self, frames: Sequence[Frame], ends: Mapping[int, int]) -> bytes:
-        return b"".join(self._muxer.fragment(frames, ends))
+        changed, self._changed = self._changed, False
+        return b"".join(self._muxer.fragment(frames, ends, configured=changed))
