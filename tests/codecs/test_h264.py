@@ -189,7 +189,7 @@ def test_flv_frames_read_back_and_change_config_in_band() -> None:
 def test_an_sps_with_everything() -> None:
     assert info is not None
     config = H264Config((H264_FULL_SPS,), (PPS,))
-    assert info.describe(config) == VideoInfo(320, 182)
+    assert info.describe(config) == VideoInfo(320, 182, transfer=0)
     assert info.reorder(config) == 4, "as many as reference frames"
 
 

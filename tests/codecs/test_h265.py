@@ -143,7 +143,7 @@ def test_flv_frames_read_back_and_change_config_in_band() -> None:
 def test_an_sps_with_everything() -> None:
     assert info is not None
     config = H265Config((VPS,), (H265_FULL_SPS,), (PPS,))
-    assert info.describe(config) == VideoInfo(320, 180, 50.0)
+    assert info.describe(config) == VideoInfo(320, 180, 50.0, transfer=0)
     assert info.reorder(config) == 2
 
 

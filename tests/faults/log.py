@@ -32,7 +32,14 @@ def check(raw: bytes) -> None:
     assert text.isprintable(), f"a log line with control characters: {text!r}"
 
 
-ENDS = ("session closed", "protocol violation", "connection closed", "connection refused")
+ENDS = (
+    "session closed",
+    "source failed",
+    "push failed",
+    "protocol violation",
+    "connection closed",
+    "connection refused",
+)
 """What the line of a session's end is called; others tell of what went before."""
 
 

@@ -16,6 +16,7 @@ from penstock_codecs.aac import plugin as aac
 from penstock_codecs.h264 import plugin as h264
 from penstock_hls.plugin import plugin as hls
 from penstock_http.plugin import plugin as http
+from tests.faults.log import ENDS
 from tests.faults.origin import origin
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
@@ -54,9 +55,9 @@ async def test_a_live_playlist_that_ended_is_not_played_a_second_time(
         found = PluginSet.discover([http, hls, h264, aac], installed=False)
         async with penstock.Server(tables, plugins=found):
             with anyio.fail_after(15):
-                while len([line for line in logs if line["event"] == "session closed"]) < PULLS:
+                while len([line for line in logs if line["event"] in ENDS]) < PULLS:
                     await anyio.sleep(0.05)
-    reasons = [line["reason"] for line in logs if line["event"] == "session closed"]
+    reasons = [line["reason"] for line in logs if line["event"] in ENDS]
     assert reasons[0] == "the playlist ended"
     assert all("what it has was played" in reason for reason in reasons[1:])
     assert [asked.count(name) for name in ("one.ts", "two.ts")] == [1, 1]

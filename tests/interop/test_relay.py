@@ -150,7 +150,7 @@ def test_pushes_and_pushes_again(nginx: Endpoints, other: Penstock, folder: Path
     ends = [
         str(line["reason"])
         for line in log
-        if line.get("event") == "session closed" and line.get("path") == "push/leaving"
+        if line.get("event") in ("session closed", "push failed") and line.get("path") == "push/leaving"
     ]
     # Refused, as nobody listens yet; left by the first who listened; the end, after its publisher's.
     assert ends[0].endswith("Connection refused")
