@@ -292,7 +292,9 @@ async def test_a_new_network_is_told_by_a_restart(served: Rig) -> None:
     assert (await patch("a=ice-ufrag:x\r\n", if_match=etag))[0] == 400
     trickled = fragment + "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n"
     assert (await patch(trickled, if_match=etag)) == (204, etag, "")
-    status, fresh, told = await patch(fragment.replace("ufrag:", "ufrag:new"), if_match="*")
+    restart = fragment.replace("ufrag:", "ufrag:new")
+    assert (await patch(restart, if_match=etag))[:2] == (412, etag)
+    status, fresh, told = await patch(restart, if_match="*")
     assert status == 200
     assert fresh != etag
     lines = dict(line.removeprefix("a=").split(":", 1) for line in told.splitlines() if ":" in line)

@@ -83,20 +83,24 @@ class Views:
     async def change(self, request: Request) -> None:
         """PATCH: candidates of the peer, which need not be known, or an ICE restart (RFC 9725 4.3)."""
         shared = shared_of(self._server)
-        peer = _resource(shared, request)
+        _resource(shared, request)
         if not await _is(request, CONTENT_TYPE):
             return
         wanted = request.headers.get("if-match")
         if wanted is None:
             await request.respond(428, b"say with If-Match which ICE session is meant\n")
             return
-        if wanted != "*" and _etag(peer) not in [tag.strip() for tag in wanted.split(",")]:
+        fragment = Fragment.parse(await _body(request))
+        # The session may have ended, or been restarted, while the body came.
+        peer = _resource(shared, request)
+        same = fragment.credentials.ufrag == peer.remote.credentials.ufrag
+        if wanted != "*" and (not same or _etag(peer) not in [tag.strip() for tag in wanted.split(",")]):
+            # RFC 9725 4.3: restarts are asked for with "*" alone.
             await request.respond(
                 412, b"the ICE session is another one by now\n", headers=[("etag", _etag(peer))]
             )
             return
-        fragment = Fragment.parse(await _body(request))
-        if fragment.credentials.ufrag == peer.remote.credentials.ufrag:
+        if same:
             await request.respond(204, headers=[("etag", _etag(peer))])
             return
         peer.restart(shared.credentials(), fragment.credentials)
