@@ -308,6 +308,9 @@ async def test_a_new_network_is_told_by_a_restart(served: Rig) -> None:
     moved.srtp = client.srtp
     moved.send(moved.check())
     await moved.until(lambda: moved.checks)
+    # From the first check with the new ones on they do not.
+    client.send(client.check())
+    assert await client.silence()
     await write(publisher, picture, KEY, 0)
     await moved.until(lambda: frames(moved) == [KEY])
 

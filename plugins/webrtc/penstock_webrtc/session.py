@@ -163,6 +163,9 @@ class Peer:
                     self.ice.alive_at = now / _NS
                     route.send([answer])
             return
+        if self._old is not None:
+            self._port.unname(self._old.ufrag)
+            self._old = None
         route.send([answer])
         for gone in known - set(self.ice.ways):
             self._port.unbind(gone, self)
