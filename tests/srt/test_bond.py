@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import ClassVar
 
 import pytest
 
 from penstock_srt.bond import Bond, Joined
 from penstock_srt.caller import Rejected
+from penstock_srt.cipher import Mode
 from penstock_srt.connection import Connection, Received
 from penstock_srt.extension import GroupType
 from penstock_srt.group_caller import GroupCaller, Way
 from penstock_srt.handshake import RejectReason
 from penstock_srt.listener import Accepted, Listener, Request, Requested
+from penstock_srt.packet import CONTROL, HEADER, HEADER_SIZE, KEYS, RETRANSMITTED
 from penstock_srt.settings import MS, Address, Settings
 from tests.srt.link import Link, Weather
 
@@ -158,6 +161,41 @@ def test_backup_uses_the_better_way_until_it_fails_and_again_when_it_is_back() -
     bonded.run(1000)
     assert bonded.received[1] == [payload(n) for n in range(900)]
     assert bonded.dropped == 0
+
+
+def test_what_goes_once_more_by_the_same_link_is_the_same_packet() -> None:
+    """GCM's nonce is the sequence number: with another header, and that is authenticated, none may be used again."""
+
+    class Tapped(Bonded):
+        packets: ClassVar[dict[tuple[int, int, int], set[bytes]]] = {}
+        again = 0
+
+        def _put(self, by: int, datagrams: Sequence[tuple[bytes, Address]]) -> None:
+            for data, _ in datagrams:
+                sequence, message, stamp, destination = HEADER.unpack_from(data)
+                if not sequence & CONTROL:
+                    sent = self.packets.setdefault((destination, message & KEYS, sequence), set())
+                    self.again += bool(sent) and not message & RETRANSMITTED
+                    message &= ~RETRANSMITTED
+                    sent.add(HEADER.pack(sequence, message, stamp, destination) + data[HEADER_SIZE:])
+            super()._put(by, datagrams)
+
+    settings = Settings(latency=2000, peer_latency=2000, mode=Mode.GCM)
+    bonded = Tapped(GroupType.BACKUP, [Weather(), Weather()], settings, passphrase="a long passphrase")
+    bonded.run(1500)
+    play(bonded, 0, 100)
+    bonded.ways[0].weather.loss = 1.0
+    count, carried = 100, bonded.ways[1].carried
+    while bonded.ways[1].carried < carried + 100:
+        play(bonded, count, 1)
+        count += 1
+    # The other one fails as soon as it is used, and the first is back.
+    bonded.ways[0].weather.loss, bonded.ways[1].weather.loss = 0.0, 1.0
+    play(bonded, count, 400)
+    bonded.run(3000)
+    assert bonded.received[1] == [payload(n) for n in range(count + 400)]
+    assert bonded.again > 100
+    assert all(len(sent) == 1 for sent in bonded.packets.values())
 
 
 def test_a_way_that_was_given_up_is_tried_again() -> None:

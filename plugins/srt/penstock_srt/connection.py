@@ -279,9 +279,9 @@ class Connection:
     def share(self, other: Connection, next_sequence: int) -> None:
         """Be a link of the same bond as `other`, which may be this; what is sent next is `next_sequence`."""
         self._receiver.share(other._receiver)
-        if other is not self:
-            self._sender.start = other._sender.start
-            self.resume(next_sequence)
+        self._sender.start = other._sender.start
+        # The first link as well: its message numbers are to be those that it has when it resumes.
+        self.resume(next_sequence)
 
     def resume(self, sequence: int) -> None:
         """Go on to send from `sequence`, a whole number; what was sent before is no concern of this link."""

@@ -126,7 +126,11 @@ class Sender:
         self._second_packets, self._second_bytes = statistics.pktSent, statistics.byteSent
 
     def restart(self, sequence: int) -> None:
-        """Send from `sequence` on; nothing before is kept."""
+        """Send from `sequence` on; nothing before is kept.
+
+        What was sent already may be sent anew. The message number is the sequence's, so that its header is the same then:
+        another one with the same key and nonce gives GCM's key of authentication away (NIST SP 800-38D 8).
+        """
         self.buffer.restart(sequence)
         self._number = sequence % MESSAGE_NUMBERS
         self._forgotten = sequence
