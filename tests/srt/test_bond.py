@@ -220,8 +220,8 @@ def test_a_way_that_was_given_up_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("passphrase", ["", "a long passphrase", None])
-def test_who_decides_of_one_link_decides_of_those_that_call_with_it(passphrase: str | None) -> None:
-    """They are let in together, or refused together, where the passphrase is another one or nobody is let in."""
+def test_links_that_call_together_wait_for_the_first_one(passphrase: str | None) -> None:
+    """They are asked for once that is let in, or refused with it, where the passphrase is another one or nobody is let in."""
     bonded = Bonded(GroupType.BROADCAST, [Weather()] * 2, passphrase="a long passphrase")
     bonded.decides = False
     bonded.run(200)
@@ -231,13 +231,18 @@ def test_who_decides_of_one_link_decides_of_those_that_call_with_it(passphrase: 
     else:
         request.accept(bonded.now, passphrase)
     bonded.run(100)
-    assert len(bonded.asked) == 1
     if passphrase:
+        assert len(bonded.links[1]) == 1
+        _, other = bonded.asked
+        assert other.bond is bonded.bonds[1]
+        other.accept(bonded.now)
+        bonded.run(100)
         assert [len(links) for links in bonded.links] == [2, 2]
         play(bonded, 0, 50)
         bonded.run(1000)
         assert bonded.received[1] == [payload(n) for n in range(50)]
     else:
+        assert len(bonded.asked) == 1
         assert bonded.rejected == [1403 if passphrase is None else RejectReason.UNSECURE]
 
 

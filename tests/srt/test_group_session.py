@@ -11,11 +11,13 @@ from typing import Any
 import anyio
 import pytest
 
-from penstock import Server
+from penstock import Plugin, Server, Session, hookimpl
+from penstock.plugins import PluginSet
 from penstock_srt.bond import Bond, Joined
 from penstock_srt.connection import Connection, Received
 from penstock_srt.extension import GroupType
 from penstock_srt.group_caller import GroupCaller, Way
+from penstock_srt.plugin import plugin as srt
 from penstock_srt.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -146,6 +148,48 @@ async def test_a_group_publishes_and_a_group_plays_while_a_link_of_each_fails() 
         with anyio.fail_after(5):
             while any(s.protocol == "srt" for s in server.sessions):
                 await anyio.sleep(0.02)
+
+
+class Gate(Plugin):
+    """Lets so many in, and writes down where they come from."""
+
+    name = "gate"
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.asked: list[str] = []
+
+    @hookimpl
+    def authorize(self, session: Session) -> bool:
+        self.asked.append(session.address)
+        return len(self.asked) <= self.most
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(("places", "most", "joined"), [(10, 1, 1), (1, 10, 1), (2, 10, 2)])
+async def test_each_link_of_a_group_is_authorized_and_has_a_place(
+    places: int, most: int, joined: int
+) -> None:
+    """What is given back when it leaves, so that another group comes as far."""
+    gate = Gate(most)
+    plugins = PluginSet.discover([srt, gate], installed=False)
+    tables = {"srt": {"listen": "127.0.0.1:0"}, "server": {"max_connections_per_address": places}}
+    async with Server(tables, plugins=plugins) as server:
+        (endpoint,) = server.endpoints
+        for _ in range(2):
+            gate.asked.clear()
+            caller = Caller(endpoint.port, b"#!::r=live/one,m=publish")
+            with anyio.move_on_after(0.3):
+                while True:
+                    caller.step()
+                    await anyio.sleep(0.005)
+            assert len(caller.links) == joined
+            port = caller.sock.getsockname()[1]
+            assert gate.asked == [f"127.0.0.1:{port}"] * min(places, 2)
+            caller.close()
+            with anyio.fail_after(5):
+                while len(server.sessions):
+                    await anyio.sleep(0.02)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

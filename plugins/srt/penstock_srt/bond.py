@@ -116,7 +116,7 @@ class Bond:
 
 @frozen
 class Joined:
-    """`connection` is one more link of `bond`; nobody need be asked, as its first one was."""
+    """`connection` is one more link of `bond`."""
 
     connection: Connection
     bond: Bond

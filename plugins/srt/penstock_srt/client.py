@@ -224,7 +224,7 @@ class _Called(_Call):
     def _told(self, event: ListenerEvent) -> None:
         match event:
             case Requested(request):
-                if self.link is None:
+                if self.link is None or request.bond is not None:
                     request.accept(time.monotonic_ns(), self.url.passphrase)
                 else:
                     request.reject(Rejection.CONFLICT)

@@ -62,10 +62,16 @@ class Request:
         group = self.extensions.group
         return (0 if group is None else group.id), self.stream_id
 
-    def accept(self, now: int, passphrase: str = "", latency: int | None = None) -> None:
-        """Let it in; an `Accepted` event follows, or `Refused` where the passphrases differ.
+    @property
+    def bond(self) -> Bond | None:
+        """What it is to join; None where it is the first of its group, or alone."""
+        return self.listener.bond(self.peer_group)
 
-        Both sides have the same one or both have none. `latency` in ms takes the place of the settings'.
+    def accept(self, now: int, passphrase: str = "", latency: int | None = None) -> None:
+        """Let it in; an `Accepted` event follows, `Joined` where it has a `bond`, or `Refused` where the passphrases differ.
+
+        Both sides have the same one or both have none; of a bond it is the first link's. `latency` in ms takes the place
+        of the settings'.
         """
         self.listener.accept(self, now, passphrase, latency)
 
@@ -76,7 +82,7 @@ class Request:
 
 @frozen
 class Requested:
-    """Somebody calls: `request` is to be answered within three seconds."""
+    """Somebody calls: `request` is to be answered within three seconds. Each link of a group is asked for by itself."""
 
     request: Request
 
@@ -243,14 +249,16 @@ class Listener:
         )
         first = not self._waiting(request)
         self._requests[addr, handshake.socket_id] = request
-        known = self._bonds.get(request.peer_group)
-        if known is not None and known[0].open:
-            self.accept(request, now, known[2], None)
-        elif first:
+        if first or request.bond is not None:
             self._events.append(Requested(request))
 
+    def bond(self, group: PeerGroup) -> Bond | None:
+        """The bond of a peer's group, if it is not over."""
+        bond = self._bonds[group][0] if group in self._bonds else None
+        return bond if bond is not None and bond.open else None
+
     def _waiting(self, request: Request) -> list[Request]:
-        """What else asks to be a link of the same group: whoever decides of one has decided of all."""
+        """What else asks to be a link of the same group: they wait for the first one, and are refused with it."""
         group = request.peer_group
         if not group[0]:
             return []
@@ -261,8 +269,8 @@ class Listener:
         if not self._take(request):
             return
         handshake, hello, theirs = request.handshake, request.hello, request.extensions.group
-        bond, id, _ = self._bonds.get(
-            request.peer_group, (None, self._random.randrange(MAX_ID, 2 * MAX_ID), "")
+        bond, id, passphrase = self._bonds.get(
+            request.peer_group, (None, self._random.randrange(MAX_ID, 2 * MAX_ID), passphrase)
         )
         group = evolve(theirs, id=id) if theirs is not None else None
         granted = (
@@ -310,13 +318,12 @@ class Listener:
             bond = Bond(GroupType(theirs.type), connection, theirs.weight, self.settings)
             self._bonds[request.peer_group] = bond, id, passphrase
         self._events.append(Accepted(connection, bond))
-        for other in self._waiting(request):
-            self.accept(other, now, passphrase, latency)
+        self._events += map(Requested, self._waiting(request))
 
     def refuse(self, request: Request, reason: int) -> None:
         """See `Request.reject`."""
         if self._take(request):
-            for each in (request, *self._waiting(request)):
+            for each in (request, *(self._waiting(request) if request.bond is None else ())):
                 self._take(each)
                 self._refuse(each.handshake, each.stamp, each.address, each.stream_id, reason)
 

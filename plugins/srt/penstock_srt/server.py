@@ -9,7 +9,7 @@ from random import SystemRandom
 
 import anyio
 
-from penstock.errors import Closed
+from penstock.errors import Closed, PenstockError
 from penstock.hooks import Endpoint
 from penstock.net import format_address, open_udp
 from penstock.server import DRAIN_SHARE, SWITCH_OFF_SECONDS, Server
@@ -38,7 +38,7 @@ class SrtService:
         self._listener = Listener(settings(config), SystemRandom())
         self._sessions: set[Session] = set()
         self._deciding = False
-        self._outcome: Accepted | int | None = None
+        self._outcome: Accepted | Joined | int | None = None
         self._port: Port[Event]
 
     async def run(self, started: Callable[[Iterable[Endpoint]], None]) -> None:
@@ -75,12 +75,8 @@ class SrtService:
         match event:
             case Requested(request):
                 self._requested(request)
-            case Accepted():
+            case Accepted() | Joined():
                 self._outcome = event
-            case Joined(connection, bond):
-                # Links that asked together are let in together: then the first one is not there yet.
-                if not self._deciding:
-                    self._port.join(connection, bond)
             case Refused(_, _, reason) if self._deciding:
                 # Its session tells of it.
                 self._outcome = reason
@@ -90,11 +86,17 @@ class SrtService:
                 )
 
     def _requested(self, request: Request) -> None:
+        # Told of after the answer to another one, it is not to be answered before that is done.
+        if request.bond is not None:
+            self.server.spawn(partial(self._join, request))
+        elif (release := self._admit(request)) is not None:
+            self.server.spawn(partial(self._serve, request, release))
+
+    def _admit(self, request: Request) -> Callable[[], None] | None:
         release = self.server.admit(request.address, "srt")
         if release is None:
             self.refuse(request, Rejection.DOWN if self.server.stopping else Rejection.OVERLOAD)
-        else:
-            self.server.spawn(partial(self._serve, request, release))
+        return release
 
     async def _serve(self, request: Request, release: Callable[[], None]) -> None:
         session = self.server.sessions.add("srt", format_address(request.address))
@@ -105,21 +107,34 @@ class SrtService:
             self._sessions.discard(session)
             release()
 
+    async def _join(self, request: Request) -> None:
+        """Let in one more link of a group, whose place it has until it is over."""
+        if (release := self._admit(request)) is None:
+            return
+        # Its session is that of the first link: this one is for who is asked whether it may come from there.
+        session = Session("", "srt", format_address(request.address))
+        try:
+            await (await SrtSession(self, request, session).join()).wait()
+        except PenstockError as error:
+            self.server.log_peer(session, "link refused", reason=str(error))
+        finally:
+            release()
+
     def accept(self, request: Request, session: Session, passphrase: str) -> Link:
         outcome = self._answered(lambda now: request.accept(now, passphrase))
-        if isinstance(outcome, Accepted):
-            bond = outcome.bond
-            link = self._port.add(outcome.connection, session, bond)
-            if bond is not None:
-                for connection in bond.links[1:]:
-                    self._port.join(connection, bond)
-            return link
+        match outcome:
+            case Accepted(connection, bond):
+                return self._port.add(connection, session, bond)
+            case Joined(connection, bond):
+                return self._port.join(connection, bond)
+            case _:
+                pass
         raise Closed("the caller gave up" if outcome is None else f"refused: {meaning(outcome)}")
 
     def refuse(self, request: Request, code: Rejection) -> None:
         self._answered(lambda _: request.reject(code))
 
-    def _answered(self, answer: Callable[[int], None]) -> Accepted | int | None:
+    def _answered(self, answer: Callable[[int], None]) -> Accepted | Joined | int | None:
         """What comes of an answer to a request: a connection, the reason why there is none, None where nobody waits."""
         now = time.monotonic_ns()
         self._outcome, self._deciding = None, True

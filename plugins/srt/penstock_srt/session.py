@@ -7,7 +7,7 @@ from typing import Protocol
 
 import anyio
 
-from penstock.errors import AlreadyPublished, Denied, NotFound, PenstockError, ProtocolViolation
+from penstock.errors import AlreadyPublished, Closed, Denied, NotFound, PenstockError, ProtocolViolation
 from penstock.hooks import Action
 from penstock.media import Track
 from penstock.path import StreamPath
@@ -97,6 +97,17 @@ class SrtSession:
                 await self._publish(path)
             else:
                 await self._play(path)
+        except BaseException as error:
+            self._door.refuse(self._request, self._code(error))
+            raise
+
+    async def join(self) -> Link:
+        """Let the caller's link join a group, if it may do what the group does; else it is told why."""
+        try:
+            await self._authorized()
+            if self._request.bond is None:
+                raise Closed("its group is over")
+            return self._door.accept(self._request, self._session, "")
         except BaseException as error:
             self._door.refuse(self._request, self._code(error))
             raise

@@ -125,7 +125,7 @@ class Link:
             self.port.remove(link)
             if link is not self:
                 self.port.forget(link.connection)
-        self.end(reason)
+            link.end(reason)
 
 
 class Burst:
@@ -207,12 +207,12 @@ class Port(Generic[Told]):
         self.settle(link, time.monotonic_ns())
         return link
 
-    def join(self, connection: Connection, bond: Bond) -> None:
+    def join(self, connection: Connection, bond: Bond) -> Link:
         """Look after one more link of a bond whose first one was added."""
-        for link in tuple(self._links.values()):
-            if link.connection is not connection and link.connection in bond.links:
-                self.add(connection, link.session).lead = link.lead
-                return
+        lead = next(link.lead for link in self._links.values() if link.connection in bond.links)
+        link = self.add(connection, lead.session)
+        link.lead = lead
+        return link
 
     def bonded(self, link: Link) -> list[Link]:
         """`link`, and those that it leads."""
@@ -364,6 +364,7 @@ class Port(Generic[Told]):
             elif link is not link.lead:
                 self.remove(link)
                 self.forget(connection)
+                link.end(event.reason)
         if connection.misses:
             # Looked at before what the peer misses is sent again.
             self._hurried = now + MISSED_NS
