@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from random import Random
 
 import anyio
 import pytest
 
+from penstock_formats.rtcp import ReceiverReport
+from penstock_webrtc.stun import BINDING, Attribute, Kind, StunMessage
 from tests.webrtc.client import Client, Rig, rig
-from tests.webrtc.test_whep import PICTURE
+from tests.webrtc.test_whep import INTER, KEY, PICTURE, playing, write
 
 pytestmark = pytest.mark.anyio
 
@@ -34,3 +37,36 @@ async def test_a_restart_whose_session_ended_meanwhile_is_none(served: Rig) -> N
     headers = {"content-type": "application/trickle-ice-sdpfrag", "if-match": "*"}
     told = await served.http.patch(resource, content=body(), headers=headers)
     assert told.status_code == 404
+
+
+async def test_who_is_sent_to_must_want_it_himself(served: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher, (picture,) = await served.publish("live/one", PICTURE)
+    client, third = Client(("VP8/90000",)), Client(("VP8/90000",))
+    await playing(served, client)
+    assert client.remote is not None
+    monkeypatch.setattr("penstock_webrtc.ice.CONSENT_SECONDS", 0.4)
+    # As if from the address of somebody who never asked for anything.
+    third.sock.sendto(client.check(), client.server)
+    await third.until(lambda: third.checks)
+    user = f"{client.remote.credentials.ufrag}:{client.credentials.ufrag}".encode()
+    password = client.remote.credentials.password.encode()
+    await write(publisher, picture, KEY, 0)
+    await third.until(lambda: third.datagram())
+    assert not client.packets
+    number = 0
+    with anyio.fail_after(5):
+        while not client.packets:
+            # What the peer says by its own address is no consent for the other; it does not nominate that.
+            check = StunMessage(Kind.REQUEST, BINDING, Random().randbytes(12), ((Attribute.USERNAME, user),))
+            client.send(check.encode(password))
+            client.send_rtcp(ReceiverReport(1))
+            number += 1
+            await write(publisher, picture, INTER, number / 25)
+            await anyio.sleep(0.04)
+            while client.receive():
+                pass
+    while third.datagram():
+        pass
+    await write(publisher, picture, INTER, (number + 1) / 25)
+    assert await third.silence()
+    assert len(served.peers) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Hashable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -51,7 +51,7 @@ class Recorder:
 
     def lost(self, route: Route) -> None: ...
 
-    def media(self, data: bytes, now: int) -> None:
+    def media(self, data: bytes, key: Hashable, now: int) -> None:
         self.read.append(now)
 
 

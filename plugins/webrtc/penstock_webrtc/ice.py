@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 from penstock_webrtc.stun import BINDING, Attribute, Kind, StunMessage, error_code, xor_address
 
 CONSENT_SECONDS = 30.0
-"""RFC 7675 5.1: a peer that has shown no sign of life for so long is sent nothing any more."""
+"""RFC 7675 5.1: where nothing has come from for so long, nothing is sent to any more."""
 MAX_WAYS = 16
 """Addresses that one peer may have at a time: a machine's interfaces, twice over with IPv6."""
 
@@ -47,7 +47,7 @@ class IceLite(Generic[W]):
     selected: W | None = None
     ways: dict[W, float] = field(factory=dict[W, float])
     alive_at: float = 0.0
-    """When the peer has last shown that it is there and wants what we send."""
+    """When the peer has last shown, by `selected`, that it is there and wants what we send."""
 
     def receive(self, request: StunMessage, way: W, now: float) -> bytes | None:
         """The answer to a check that came by `way`; None for what is dropped: who does not know the password hears nothing."""
@@ -63,10 +63,11 @@ class IceLite(Generic[W]):
         if request.get(Attribute.ICE_CONTROLLED) is not None:
             # RFC 8445 7.3.1.1: we are controlled, always (6.1.1), so that it is the peer who has to change its role.
             return self._refuse(request, 487, "Role Conflict")
-        self.alive_at = now
         self._remember(way, now)
         if self.selected is None or request.get(Attribute.USE_CANDIDATE) is not None:
             self.selected = way
+        if way == self.selected:
+            self.alive_at = now
         mapped = xor_address(way.address[0], way.address[1], request.transaction)
         return StunMessage(
             Kind.SUCCESS, BINDING, request.transaction, ((Attribute.XOR_MAPPED_ADDRESS, mapped),)
@@ -84,6 +85,15 @@ class IceLite(Generic[W]):
             others = (w for w in self.ways if w not in (self.selected, way))
             del self.ways[min(others, key=self.ways.__getitem__)]
 
+    def forget(self, way: W, now: float) -> bool:
+        """Give it up. Returns whether another is selected for it: the one heard of last, if there is consent to send by it."""
+        self.ways.pop(way, None)
+        other = max(self.ways, key=self.ways.__getitem__, default=None)
+        if way != self.selected or other is None or now - self.ways[other] > CONSENT_SECONDS:
+            return False
+        self.selected, self.alive_at = other, self.ways[other]
+        return True
+
     def expired(self, now: float) -> bool:
-        """Whether consent has run out."""
+        """Whether consent to send by `selected` has run out."""
         return now - self.alive_at > CONSENT_SECONDS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 import anyio
@@ -128,17 +128,14 @@ class Peer:
 
     def lost(self, route: Route) -> None:
         """Send by the route that was heard of last of those that are left."""
-        ice = self.ice
-        ice.ways.pop(route, None)
-        if ice.selected == route and ice.ways:
-            ice.selected = max(ice.ways, key=ice.ways.__getitem__)
-            self.media_side.moved(ice.selected)
+        if self.ice.forget(route, time.monotonic_ns() / _NS) and self.ice.selected is not None:
+            self.media_side.moved(self.ice.selected)
 
-    def media(self, data: bytes, now: int) -> Publisher | None:
+    def media(self, data: bytes, key: Hashable, now: int) -> Publisher | None:
         found: list[Publisher | None] = [None]
 
         def work() -> None:
-            found[0] = self._media(data, now)
+            found[0] = self._media(data, key, now)
 
         self._guard(work)
         return found[0]
@@ -160,7 +157,7 @@ class Peer:
                 # The peer may not have heard of the new credentials yet.
                 answer = IceLite[Route](self._old).receive(message, route, now / _NS)
                 if answer is not None:
-                    self.ice.alive_at = now / _NS
+                    self._heard(route.key, now)
                     route.send([answer])
             return
         if self._old is not None:
@@ -203,7 +200,12 @@ class Peer:
             self._repeat_at = now + REPEAT_NS
             self.ice.selected.send(flight)
 
-    def _media(self, data: bytes, now: int) -> Publisher | None:
+    def _heard(self, key: Hashable, now: int) -> None:
+        """The peer is there, which is no consent to send by another way than that by which it was heard (RFC 7675 5.1)."""
+        if self.ice.selected is not None and self.ice.selected.key == key:
+            self.ice.alive_at = now / _NS
+
+    def _media(self, data: bytes, key: Hashable, now: int) -> Publisher | None:
         srtp = self._srtp
         if srtp is None:
             return None
@@ -212,7 +214,7 @@ class Peer:
         if len(data) > 1 and 192 <= data[1] <= 223:
             plain = srtp.unprotect_rtcp(data)
             if plain is not None:
-                self.ice.alive_at = now / _NS
+                self._heard(key, now)
                 try:
                     packets = parse_rtcp(plain)
                 except ProtocolViolation:
@@ -223,7 +225,7 @@ class Peer:
         else:
             plain = srtp.unprotect(data)
             if plain is not None:
-                self.ice.alive_at = now / _NS
+                self._heard(key, now)
                 return self.media_side.rtp(plain, now)
         self._bad += 1
         return None
@@ -247,8 +249,11 @@ class Peer:
                 raise Closed(f"the peer {what} in time")
             self._repeat(now)
             return None
-        if self.ice.expired(now / _NS):
-            raise Closed("the peer is gone: no check of ICE in 30 s")
+        if self.ice.selected is not None and self.ice.expired(now / _NS):
+            self._port.unbind(self.ice.selected, self)
+            if not self.ice.forget(self.ice.selected, now / _NS):
+                raise Closed("the peer is gone: no check of ICE in 30 s")
+            self.media_side.moved(self.ice.selected)
         return self.media_side.tick(now)
 
     def _repeat(self, now: int) -> None:

@@ -41,8 +41,8 @@ class PortPeer(Protocol):
         """A route leads nowhere any more."""
         ...
 
-    def media(self, data: bytes, now: int) -> Publisher | None:
-        """Returns the publisher that has something to flush."""
+    def media(self, data: bytes, key: Hashable, now: int) -> Publisher | None:
+        """What came by the route of that key. Returns the publisher that has something to flush."""
         ...
 
 
@@ -118,7 +118,7 @@ class Port:
             peer = self._keys.get(key)
             if peer is not None:
                 self._hurried = self._hurried or peer.busy
-                return peer.media(data, now)
+                return peer.media(data, key, now)
         elif 20 <= first < 64:
             peer = self._keys.get(key)
             if peer is not None:
