@@ -70,3 +70,31 @@ async def test_who_is_sent_to_must_want_it_himself(served: Rig, monkeypatch: pyt
     await write(publisher, picture, INTER, (number + 1) / 25)
     assert await third.silence()
     assert len(served.peers) == 1
+
+
+async def test_an_address_is_whose_peer_was_heard_there_lately(
+    served: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await served.publish("live/one", PICTURE)
+    client, other = Client(("VP8/90000",)), Client(("VP8/90000",))
+    await playing(served, client)
+    await playing(served, other)
+    mine, _ = [session for session in served.server.sessions if session.protocol == "webrtc"]
+
+    async def heard() -> bool:
+        """Whether what the client says is taken for its own."""
+        before = mine.bytes_in
+        client.send_rtcp(ReceiverReport(1))
+        with anyio.move_on_after(0.1):
+            await served.until(lambda: mine.bytes_in > before)
+        return mine.bytes_in > before
+
+    # A check of another peer, with this one's address.
+    client.send(other.check())
+    assert await heard()
+    monkeypatch.setattr("penstock_webrtc.ice.HELD_SECONDS", 0.0)
+    client.send(other.check())
+    assert not await heard()
+    # Who had it before has it again with its next check.
+    client.send(client.check())
+    assert await heard()

@@ -49,6 +49,9 @@ class Recorder:
     def handshake(self, data: bytes, now: int) -> None:
         self.read.append(now)
 
+    def holds(self, route: Route, now: int) -> bool:
+        return True
+
     def lost(self, route: Route) -> None: ...
 
     def media(self, data: bytes, key: Hashable, now: int) -> None:

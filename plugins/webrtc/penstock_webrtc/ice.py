@@ -10,6 +10,8 @@ from penstock_webrtc.stun import BINDING, Attribute, Kind, StunMessage, error_co
 
 CONSENT_SECONDS = 30.0
 """RFC 7675 5.1: where nothing has come from for so long, nothing is sent to any more."""
+HELD_SECONDS = 8.0
+"""An address from which a peer was heard so lately is no other peer's. Each says something at least about every 6 s."""
 MAX_WAYS = 16
 """Addresses that one peer may have at a time: a machine's interfaces, twice over with IPv6."""
 
@@ -93,6 +95,11 @@ class IceLite(Generic[W]):
             return False
         self.selected, self.alive_at = other, self.ways[other]
         return True
+
+    def holds(self, way: W, now: float) -> bool:
+        """Whether the peer was heard by it lately."""
+        at = self.alive_at if way == self.selected else self.ways.get(way)
+        return at is not None and now - at < HELD_SECONDS
 
     def expired(self, now: float) -> bool:
         """Whether consent to send by `selected` has run out."""

@@ -126,6 +126,9 @@ class Peer:
     def handshake(self, data: bytes, now: int) -> None:
         self._guard(lambda: self._handshake(data, now))
 
+    def holds(self, route: Route, now: int) -> bool:
+        return self.ice.holds(route, now / _NS)
+
     def lost(self, route: Route) -> None:
         """Send by the route that was heard of last of those that are left."""
         if self.ice.forget(route, time.monotonic_ns() / _NS) and self.ice.selected is not None:

@@ -37,8 +37,12 @@ class PortPeer(Protocol):
 
     def handshake(self, data: bytes, now: int) -> None: ...
 
+    def holds(self, route: Route, now: int) -> bool:
+        """Whether a route that is bound to it is no other's."""
+        ...
+
     def lost(self, route: Route) -> None:
-        """A route leads nowhere any more."""
+        """A route leads nowhere any more, or to another peer."""
         ...
 
     def media(self, data: bytes, key: Hashable, now: int) -> Publisher | None:
@@ -69,6 +73,7 @@ class Port:
 
     def bind(self, route: Route, peer: PortPeer) -> None:
         """A check that knew the password came by `route`."""
+        self.lose(route)
         self._keys[route.key] = peer
         route.hold()
 
@@ -78,7 +83,7 @@ class Port:
             route.release()
 
     def lose(self, route: Route) -> None:
-        """It leads nowhere any more."""
+        """It leads nowhere any more, or to another peer from now on."""
         peer = self._keys.pop(route.key, None)
         if peer is not None:
             peer.lost(route)
@@ -142,6 +147,11 @@ class Port:
         peer = self._names.get(name)
         if peer is None:
             return False
-        peer.check(message, UdpRoute(self.sock, way) if isinstance(way, tuple) else way, now)
+        route = UdpRoute(self.sock, way) if isinstance(way, tuple) else way
+        holder = self._keys.get(route.key)
+        if holder is not None and holder is not peer and holder.holds(route, now):
+            # Who writes another's address into its checks would have what comes from there.
+            return False
+        peer.check(message, route, now)
         self._hurried = self._hurried or peer.busy
         return True
