@@ -16,6 +16,7 @@ from penstock_codecs.vp8.header import Vp8Config
 from penstock_formats.rtcp import Feedback, PictureLoss, ReceiverReport
 from penstock_formats.rtp.packet import RtpPacket, extension_elements
 from penstock_formats.transport_cc import EXTENSION, FORMAT, PACKET_TYPE, Arrivals
+from penstock_webrtc.layered import FEEDBACK_NS
 from tests.webrtc.client import LIMIT, Client, Rig, rig
 from tests.webrtc.test_whep import KEY, playing
 
@@ -159,3 +160,18 @@ async def test_feedback_that_is_none_is_counted(served: Rig) -> None:
     publisher.write(tracks[1].id, (picture(32, 100, key=True),), pts=NS)
     await publisher.flush()
     await client.until(lambda: client.packets)
+
+
+async def test_a_flood_of_feedback_is_not_read(served: Rig) -> None:
+    _, tracks = await served.publish("live/one", *LAYERS, group="layers")
+    client = Client(("VP8/90000",))
+    await playing(served, client)
+    (session,) = [s for s in served.server.sessions if s.protocol == "webrtc"]
+    began = time.monotonic_ns()
+    for _ in range(100):
+        client.send_rtcp(*[Feedback(PACKET_TYPE, FORMAT, 1, tracks[0].id, b"anything")] * 10)
+    before = session.bytes_in
+    await served.until(lambda: session.bytes_in > before)
+    await anyio.sleep(0.02)
+    elapsed = time.monotonic_ns() - began
+    assert 5 <= session.counters["bad_packets"] <= 6 + elapsed // FEEDBACK_NS

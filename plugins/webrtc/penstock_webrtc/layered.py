@@ -16,6 +16,11 @@ from penstock_webrtc.layers import Layer, Layers
 from penstock_webrtc.muxer import PayloadUnit
 from penstock_webrtc.sender import Sender
 
+FEEDBACK_NS = 20_000_000
+"""Feedback is read so often at most, as each makes us go through all packets of late; libwebrtc sends it each 50 ms or more."""
+BURST_NS = 4 * FEEDBACK_NS
+"""What was held up together on its way is read all the same."""
+
 
 @define(eq=False)
 class Layered:
@@ -27,6 +32,7 @@ class Layered:
     sender: Sender
     choosing: Choosing
     layers: Layers | None = None
+    _read_at: int = 0
     _fits: dict[int, tuple[CodecConfig | None, bool]] = field(
         factory=dict[int, tuple[CodecConfig | None, bool]]
     )
@@ -39,6 +45,10 @@ class Layered:
 
     def arrived(self, data: bytes, now: int) -> None:
         """Feedback about packets, as `TransportFeedback.parse` takes it."""
+        read_at = max(self._read_at, now - BURST_NS)
+        if read_at > now:
+            return
+        self._read_at = read_at + FEEDBACK_NS
         try:
             feedback = TransportFeedback.parse(data)
         except ProtocolViolation:
