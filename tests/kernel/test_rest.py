@@ -36,6 +36,7 @@ async def test_it_rests_while_segments_have_the_time() -> None:
     store_of(stream)
     assert await slept(live) >= REST
     assert await live.publisher.flush() is False
+    assert await live.publisher.flush(rest=True, idle=False) is False
 
 
 async def test_no_longer_than_a_picture_where_somebody_waits_for_a_part() -> None:
