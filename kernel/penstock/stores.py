@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -10,15 +9,11 @@ import structlog
 
 from penstock.derived import DerivedTrack, in_order
 from penstock.media import Event, Track, TrackAdded
-from penstock.poller import sleep_until
 from penstock.segment import SegmentFormat
 from penstock.segments import SegmentStore
 
 if TYPE_CHECKING:
     from penstock.stream import Stream
-
-REST_NS = 100_000_000
-"""The longest that a publisher's frames lie unread while nobody waits for any of them, not even for a part."""
 
 
 class SegmentStores:
@@ -85,17 +80,6 @@ class SegmentStores:
         """The publisher left, and may come again: what there is of its last segment is all of that."""
         for store in self._known.values():
             store.interrupt()
-
-    async def rest(self) -> bool:
-        """Where frames are read by nobody but made into segments: sleep while some gather; whether it did (ADR 0036)."""
-        stream = self._stream
-        if stream.derived or stream.options.window == 0:
-            return False
-        length = min(REST_NS, stream.options.segments.part // 2)
-        if any(store.waiting for store in self):
-            length = min(length, stream.frame_interval)
-        await sleep_until(time.monotonic_ns() + length)
-        return True
 
     def drop_idle(self, now: float) -> bool:
         """Let go of what nobody has asked for in a while, at `now` in monotonic seconds; whether there was such."""

@@ -411,14 +411,11 @@ class Stream:
         if self._feeds.get(feed.key) is feed:
             del self._feeds[feed.key]
 
-    async def flush(self, *, rest: bool = False, idle: bool = True) -> bool:
-        """Serve the feeds that are due. With `rest`, sleep through the window that every feed allows, or with `idle` through
-        what there is time for where there is none; whether it did.
-        """
+    async def flush(self, *, rest: bool = False) -> bool:
+        """Serve the feeds that are due. With `rest`, sleep through the window that every feed allows; whether it did."""
         feeds = tuple(self._feeds.values())
         if not feeds:
-            self.rested = False
-            return rest and idle and self.is_ready and not self._queues and await self.stores.rest()
+            return False
         now = time.monotonic_ns()
         for feed in feeds:
             due = feed.due_at

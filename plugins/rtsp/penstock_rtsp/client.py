@@ -313,7 +313,7 @@ class _Link:
                 await self._handle(by_channel, ingest)
                 self._send()
             if ingest is not None:
-                await ingest.publisher.flush(rest=len(data) < READ, idle=False)
+                await ingest.publisher.flush(rest=len(data) < READ)
             data = await self._receive()
 
     async def _handle(self, by_channel: dict[int, tuple[TrackIngest, bool]], ingest: Ingest | None) -> None:

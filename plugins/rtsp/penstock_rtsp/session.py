@@ -123,7 +123,7 @@ class RtspSession:
             if (ingest := self._ingest) is not None:
                 if ingest.publisher.closed:
                     return
-                await ingest.publisher.flush(rest=len(data) < RECEIVE, idle=False)
+                await ingest.publisher.flush(rest=len(data) < RECEIVE)
                 if began is None:
                     return
 
