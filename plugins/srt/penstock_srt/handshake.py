@@ -22,8 +22,8 @@ MAGIC = 0x4A17
 LEGACY_DATAGRAM = 2
 """In the extension field of a caller's induction, which is of version 4."""
 
-MIN_MTU = 44 + 188
-"""Bytes of IP, UDP and SRT header (44) and one packet of MPEG-TS: with less, nothing can be sent."""
+MIN_MTU = 44 + 188 + 16
+"""Bytes of IP, UDP and SRT header (44), one packet of MPEG-TS and what GCM adds to it: with less, nothing can be sent."""
 MIN_WINDOW = 2
 
 HSREQ_FLAG = 1
