@@ -86,6 +86,20 @@ async def test_what_peers_say_is_read_some_at_a_time(publishes: bool) -> None:
         assert connection.heard > began
 
 
+async def test_what_is_no_handshake_makes_nobody_hurry() -> None:
+    """Whoever sends the port anything does not get it read more often."""
+    async with served(publishes=True) as (here, there, connection, _):
+        began = time.monotonic_ns()
+        while time.monotonic_ns() < began + 300 * MS:
+            there.send(keep_alive())
+            there.send(bytes(16))
+            there.send(b"\x47" * 188)
+            await anyio.sleep(0.002)
+        took = time.monotonic_ns() - began
+        assert here.readings <= took // LONG_REST_NS + 3
+        assert connection.heard > began
+
+
 async def test_where_much_comes_it_is_read_more_often() -> None:
     """What comes in a rest fits the socket's buffer."""
     async with served(publishes=True) as (here, there, _, _):

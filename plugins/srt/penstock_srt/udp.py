@@ -228,11 +228,16 @@ class Port(Generic[Told]):
     def negotiate(self, now: int) -> None:
         """Tell what came of the handshakes, and send what they have to say."""
         negotiator = self._negotiator
-        self._hurried = max(self._hurried, now + SHAKEN_NS)
+        told = False
         while (event := negotiator.next_event()) is not None:
+            told = True
             self._told(event)
-        for data, address in negotiator.datagrams_to_send(now):
+        replies = negotiator.datagrams_to_send(now)
+        for data, address in replies:
             send_run(self.sock, (data, len(data)), address)
+        # What nothing comes of may be anybody's.
+        if told or replies:
+            self._hurried = max(self._hurried, now + SHAKEN_NS)
 
     async def run(self, poller: Poller) -> None:
         """Serve all connections until cancelled."""
