@@ -182,3 +182,13 @@ def test_s8_drop_requests_touch_only_what_is_missing() -> None:
     peer.connection.handle_timeout(peer.now)
     assert peer.received() == (2, 2)
     assert peer.connection.statistics.pktMalformed == 2
+
+
+def test_a_peer_that_acknowledges_nothing_pins_12_mb_at_most() -> None:
+    """Whatever it says of its latency and window: 65 s, in which it is heard of, and as many packets."""
+    terms = Terms(7, 9, FIRST, FIRST, 120, 0xFFFF, 1500, 1 << 16, START, START)
+    connection = Connection(terms, Settings(), ("192.0.2.1", 1), b"", Random(1), START)
+    for n in range(200):
+        connection.send([bytes(1456)] * 50, START + n * 100 * MS)
+    assert connection.statistics.pktSndBuf * 1456 < 12_000_000
+    assert connection.statistics.pktSndDrop == 10_000 - connection.statistics.pktSndBuf

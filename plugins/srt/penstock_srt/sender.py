@@ -31,8 +31,9 @@ FORGET_PACKETS = 256
 """After so many acknowledged packets, what is noted of them is looked through."""
 MIN_BUDGET = 64
 """Packets that may be sent again at once; where much is sent, as many as the overhead allows in a second."""
-MAX_WINDOW = 1 << 16
-"""Packets that are kept for one peer at most, whatever it says."""
+MAX_WINDOW = 8192
+"""Packets that are kept for one peer at most, whatever it says of its window and latency, as libsrt's buffer has it: 12 MB
+where each peer has its own ciphertext, for one that acknowledges nothing."""
 PACKET_BITS = 8 * 1500
 """Of a packet in rates that count packets, as libsrt reckons."""
 
