@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -15,9 +15,9 @@ import pytest
 from penstock.poller import Poller
 from penstock.session import Session
 from penstock_srt.connection import Connection, Terms
-from penstock_srt.listener import Listener
-from penstock_srt.packet import ControlPacket, ControlType
-from penstock_srt.settings import Settings
+from penstock_srt.listener import Event, Listener
+from penstock_srt.packet import FULL_ACK, HEADER_SIZE, ControlPacket, ControlType
+from penstock_srt.settings import Address, Settings
 from penstock_srt.udp import EXPECTED, LONG_REST_NS, Port
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +40,32 @@ class Counting(socket.socket):
             raise
 
 
+class Faulty(Listener):
+    """Has a fault at some datagrams."""
+
+    def receive_datagram(self, data: bytes, addr: Address, now: int) -> None:
+        if data == b"fault":
+            raise KeyError(data)
+        super().receive_datagram(data, addr, now)
+
+
+class Broken(Connection):
+    """Has a fault where something comes, or where nothing does."""
+
+    def receive_datagrams(self, datagrams: Sequence[bytes], now: int) -> None:
+        raise KeyError(self.id)
+
+    def answer(self, data: bytes, now: int) -> bytes | None:
+        raise KeyError(self.id)
+
+    def handle_timeout(self, now: int) -> None:
+        raise KeyError(self.id)
+
+
+failed: list[Exception] = []
+ports: list[Port[Event]] = []
+
+
 @asynccontextmanager
 async def served(*, publishes: bool) -> AsyncGenerator[tuple[Counting, socket.socket, Connection, Poller]]:
     """The socket of a port that is served, and one peer's, with the connection of the two."""
@@ -55,7 +81,8 @@ async def served(*, publishes: bool) -> AsyncGenerator[tuple[Counting, socket.so
         now = time.monotonic_ns()
         terms = Terms(7, 9, 1000, 1000, 120, 120, 1500, 8192, now, now)
         connection = Connection(terms, Settings(), there.getsockname(), b"", Random(1), now)
-        port = Port(here, Listener(Settings(), Random(1)), lambda _: None)
+        port: Port[Event] = Port(here, Faulty(Settings(), Random(1)), lambda _: None, failed=failed.append)
+        ports[:] = [port]
         link = port.add(connection, Session("one", "srt", ""))
         if publishes:
             link.receive = lambda payloads, dropped: None
@@ -98,6 +125,28 @@ async def test_what_is_no_handshake_makes_nobody_hurry() -> None:
         took = time.monotonic_ns() - began
         assert here.readings <= took // LONG_REST_NS + 3
         assert connection.heard > began
+
+
+@pytest.mark.parametrize("hears", [4, FULL_ACK.size - HEADER_SIZE, 0])
+async def test_a_fault_at_one_connection_or_handshake_ends_nobody_else(hears: int) -> None:
+    async with served(publishes=True) as (_, there, connection, _):
+        now = time.monotonic_ns()
+        terms = Terms(8, 9, 1000, 1000, 120, 120, 1500, 8192, now, now)
+        settings = Settings(peer_idle_timeout=5000 if hears else 20)
+        broken = Broken(terms, settings, connection.address, b"", Random(1), now)
+        link = ports[-1].add(broken, Session("two", "srt", ""))
+        failed.clear()
+        there.send(b"fault")
+        if hears:
+            there.send(ControlPacket(ControlType.KEEP_ALIVE, 0, 0, 0, 8, bytes(hears)).build())
+        with anyio.fail_after(5), pytest.raises(KeyError):
+            await link.wait()
+        assert [type(error) for error in failed] == [KeyError]
+        began = time.monotonic_ns()
+        there.send(keep_alive())
+        with anyio.fail_after(5):
+            while connection.heard < began:
+                await anyio.sleep(0.01)
 
 
 async def test_where_much_comes_it_is_read_more_often() -> None:

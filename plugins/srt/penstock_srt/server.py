@@ -47,7 +47,9 @@ class SrtService:
             await anyio.sleep_forever()
         host, number = parse_listen(self.config.listen)
         sock = open_udp(host, number, what="SRT", key="srt.listen")
-        self._port = Port(sock, self._listener, self._told, forget=self._listener.release)
+        self._port = Port(
+            sock, self._listener, self._told, forget=self._listener.release, failed=self._failed
+        )
         number = self._port.number
         # Of all spellings the one that needs no quoting inside of URLs, by FFmpeg nor by OBS.
         url = f"srt://{{host}}:{number}?streamid="
@@ -84,6 +86,9 @@ class SrtService:
                 self.server.plugins.limited_log(
                     "connection refused", peer=format_address(address), protocol="srt", reason=meaning(reason)
                 )
+
+    def _failed(self, error: Exception) -> None:
+        self.server.plugins.limited_log("a handshake failed", level="error", protocol="srt", exc_info=error)
 
     def _requested(self, request: Request) -> None:
         # Told of after the answer to another one, it is not to be answered before that is done.

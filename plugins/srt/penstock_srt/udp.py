@@ -161,9 +161,15 @@ class Burst:
             send_run(sock, (b"".join(pieces), size), link.address)
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
 class Port(Generic[Told]):
     """The socket, the handshakes at it, and its connections; `told` gets the events of the handshakes, `forget` links of a
-    bond that is not over."""
+    bond that is not over, `failed` what a handshake raised: without it, that ends the port. What a connection raised ends
+    its session only.
+    """
 
     def __init__(
         self,
@@ -171,6 +177,7 @@ class Port(Generic[Told]):
         negotiator: Negotiator[Told],
         told: Callable[[Told], None],
         forget: Callable[[Connection], None] = lambda connection: None,
+        failed: Callable[[Exception], None] = _raise,
     ) -> None:
         self.sock = sock
         self.number: int = sock.getsockname()[1]
@@ -179,6 +186,7 @@ class Port(Generic[Told]):
         self._negotiator = negotiator
         self._told = told
         self.forget = forget
+        self._failed = failed
         self._hurried = 0
         """Until when rests are brief."""
         self._links: dict[bytes, Link] = {}
@@ -315,48 +323,71 @@ class Port(Generic[Told]):
                 continue
             read += 1
             link = links.get(data[12:16])
-            if link is None:
-                # What follows an answer, or comes right behind it, is for the connection that is made by it.
-                negotiator.receive_datagram(data, address, now)
-                self.negotiate(now)
-            elif link.connection.address != address:
-                self.dropped += 1
-            elif (
-                len(data) == FULL_ACK.size
-                and not link.inbox
-                and (answer := link.connection.answer(data, now)) is not None
-            ):
-                link.session.bytes_in += len(data)
-                send_run(self.sock, (answer, len(answer)), address)
-            else:
-                if not link.inbox:
-                    touched.append(link)
-                link.inbox.append(data)
+            try:
+                if link is None:
+                    # What follows an answer, or comes right behind it, is for the connection that is made by it.
+                    negotiator.receive_datagram(data, address, now)
+                    self.negotiate(now)
+                elif link.connection.address != address:
+                    self.dropped += 1
+                elif (
+                    len(data) == FULL_ACK.size
+                    and not link.inbox
+                    and (answer := link.connection.answer(data, now)) is not None
+                ):
+                    link.session.bytes_in += len(data)
+                    send_run(self.sock, (answer, len(answer)), address)
+                else:
+                    if not link.inbox:
+                        touched.append(link)
+                    link.inbox.append(data)
+            except Exception as error:  # noqa: BLE001 - one peer's fault in us is not to end all sessions
+                if link is None:
+                    self._failed(error)
+                else:
+                    self._break(link, error)
         for link in touched:
             inbox, link.inbox = link.inbox, []
             link.session.bytes_in += sum(map(len, inbox))
-            link.connection.receive_datagrams(inbox, now)
-            self.settle(link, now)
+            try:
+                link.connection.receive_datagrams(inbox, now)
+                self.settle(link, now)
+            except Exception as error:  # noqa: BLE001 - raised again in the session's own task
+                self._break(link, error)
         return read
+
+    def _break(self, link: Link, error: Exception) -> None:
+        """Something went wrong in us at one connection: it ends its session, and nobody else's."""
+        self.remove(link)
+        if link is not link.lead:
+            self.forget(link.connection)
+            link.end(str(error))
+        link.lead.end(str(error), error)
 
     def _ring(self, now: int) -> None:
         """Do what is due."""
         timers, negotiator = self._timers, self._negotiator
         due = negotiator.next_timeout()
         if due is not None and due <= now:
-            negotiator.handle_timeout(now)
-            self.negotiate(now)
+            try:
+                negotiator.handle_timeout(now)
+                self.negotiate(now)
+            except Exception as error:  # noqa: BLE001 - as where datagrams come
+                self._failed(error)
         while timers and timers[0][0] <= now:
             at, _, link = heapq.heappop(timers)
             if at != link.due:
                 continue  # it was put off, or is gone
             link.due = 0
-            due = link.connection.next_timeout()
-            if due is None or due <= now:
-                link.connection.handle_timeout(now)
-                self.settle(link, now)
-            else:
-                self._schedule(link, due)  # what came meanwhile has put it off
+            try:
+                due = link.connection.next_timeout()
+                if due is None or due <= now:
+                    link.connection.handle_timeout(now)
+                    self.settle(link, now)
+                else:
+                    self._schedule(link, due)  # what came meanwhile has put it off
+            except Exception as error:  # noqa: BLE001 - raised again in the session's own task
+                self._break(link, error)
 
     def settle(self, link: Link, now: int) -> None:
         """Take what a connection has received, send what it has to say, and note when it wants to be looked at."""
