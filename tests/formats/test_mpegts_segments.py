@@ -15,6 +15,7 @@ from penstock.segment import Init, Segment
 from penstock_codecs.vp8 import VP8, Vp8Config
 from penstock_formats.mpegts import TsFrame
 from penstock_formats.mpegts.muxer import PID_MAP
+from penstock_formats.mpegts.packet import PID_NULL
 from penstock_formats.mpegts.segments import PES_FRAMES, TsFormat
 from tests.codecs.transport import demux, registry
 from tests.formats.test_mpegts_muxer import AUDIO, SOUND, VIDEO, parse, picture, sound
@@ -60,6 +61,14 @@ def test_each_segment_begins_with_tables_and_a_key_frame_and_counters_go_on() ->
         counters = [p.counter for p in parse(b"".join(segments)) if p.pid == pid and p.has_payload]
         assert all(b == (a + 1) & 15 for a, b in pairwise(counters))
     assert len([e for e in demux(segments[1]) if isinstance(e, TsFrame)]) >= 5
+
+
+def test_a_segment_of_one_sound_is_long_enough_for_gstreamer() -> None:
+    """hlsdemux2 took three packets for an error."""
+    writer = TsFormat().writer(registry(), [AUDIO])
+    data = writer.start(SEGMENT) + writer.write([heard(0)], {})
+    assert [p.pid for p in parse(data)][:6] == [0, PID_MAP, *4 * [PID_NULL]]
+    assert len([e for e in demux(data) if isinstance(e, TsFrame)]) == 1
 
 
 def test_sound_that_follows_shares_packets_and_keeps_its_times() -> None:

@@ -10,11 +10,17 @@ from penstock.registry import INFO, Registry
 from penstock.segment import Segment, SegmentWriter
 from penstock_formats.mpegts.binding import MPEGTS
 from penstock_formats.mpegts.muxer import Muxer
+from penstock_formats.mpegts.packet import BODY, PID_NULL, SYNC
 
 MAIN = "main"
 """The rendition of the first picture and the first sound."""
 PES_FRAMES = 8
 """Frames of sound in one PES packet: a packet of 188 bytes for each alone is half stuffing."""
+
+_STUFFING = 4 * ((SYNC << 24 | PID_NULL << 8 | 0x10).to_bytes(4) + bytes(BODY))
+"""Null packets (H.222.0 2.4.3.3): GStreamer's hlsdemux2 takes a segment of three packets, as the last one may be of a
+stream of sound alone, for an error.
+"""
 
 RARE = frozenset({"opus"})
 """What MPEG-TS carries, and neither Apple's players take from it nor those in pages."""
@@ -78,7 +84,7 @@ class TsWriter:
 
     def start(self, segment: Segment) -> bytes:
         self._begun.clear()
-        return self._muxer.config()
+        return self._muxer.config() + _STUFFING
 
     def write(self, frames: Sequence[Frame], ends: Mapping[int, int]) -> bytes:
         # Frames of sound that follow each other share PES packets.
