@@ -82,7 +82,8 @@ def listen(data: bytes) -> list[Any]:
                     request.reject(1403)
                 elif request.stream_id != b"ignored":
                     passphrase = PASSPHRASE if request.stream_id == b"secret" else ""
-                    request.accept(now, passphrase, 20 if request.encrypted else None)
+                    for _ in range(2):  # it is answered once
+                        request.accept(now, passphrase, 20 if request.encrypted else None)
                     request.reject(1403)
             if isinstance(event, Accepted):
                 found.append(event.connection.terms)
