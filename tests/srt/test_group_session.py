@@ -26,6 +26,10 @@ MEDIA = Path(__file__).parents[1] / "data" / "mpegts" / "ffmpeg5-h264.ts"
 PAYLOAD = 7 * 188
 
 
+ALONE: dict[str, Any] = {name: {"enabled": False} for name in ("http", "rtmp", "rtsp", "webrtc")}
+"""No other listeners, which would take the ports that they have by default."""
+
+
 class Caller:
     """A group of two links to one listener, on a socket each."""
 
@@ -107,7 +111,7 @@ class Caller:
 async def test_a_group_publishes_and_a_group_plays_while_a_link_of_each_fails() -> None:
     media = MEDIA.read_bytes()
     payloads = [media[at : at + PAYLOAD] for at in range(0, len(media), PAYLOAD)]
-    async with Server({"srt": {"listen": "127.0.0.1:0", "latency": 40}}) as server:
+    async with Server(ALONE | {"srt": {"listen": "127.0.0.1:0", "latency": 40}}) as server:
         port = next(endpoint.port for endpoint in server.endpoints if endpoint.what == "srt")
         publisher = Caller(port, b"#!::r=live/one,m=publish")
         await publisher.joined()
@@ -206,7 +210,7 @@ async def test_servers_meet_each_other_and_call_by_several_ways() -> None:
         "server": {"wait_for_stream": 5},
         "streams": {"live/met": {"source": source}},
     }
-    async with Server(taking) as server:
+    async with Server(ALONE | taking) as server:
         port = next(endpoint.port for endpoint in server.endpoints if endpoint.what == "srt")
         push = [
             f"srt://127.0.0.2:{meeting}?mode=rendezvous&adapter=127.0.0.1&passphrase=0123456789&cryptomode=2",
@@ -219,16 +223,19 @@ async def test_servers_meet_each_other_and_call_by_several_ways() -> None:
             "srt": {"listen": "127.0.0.1:0", "latency": 40},
             "streams": {"live/one": {"push": push}},
         }
-        async with Server(giving) as other, anyio.create_task_group() as tasks:
+        async with Server(ALONE | giving) as other, anyio.create_task_group() as tasks:
             to = next(endpoint.port for endpoint in other.endpoints if endpoint.what == "srt")
             publisher = Caller(to, b"#!::r=live/one,m=publish")
             await publisher.joined()
 
             async def publish() -> None:
-                for n in range(1000):
-                    publisher.send(payloads[n % len(payloads)])
-                    publisher.step()
-                    await anyio.sleep(0.01)
+                try:
+                    for n in range(1000):
+                        publisher.send(payloads[n % len(payloads)])
+                        publisher.step()
+                        await anyio.sleep(0.01)
+                finally:
+                    publisher.close()
 
             tasks.start_soon(publish)
             with anyio.fail_after(8):
@@ -240,4 +247,3 @@ async def test_servers_meet_each_other_and_call_by_several_ways() -> None:
                         if frames == 20:
                             break
             tasks.cancel_scope.cancel()
-            publisher.close()
