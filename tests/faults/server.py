@@ -16,6 +16,7 @@ from typing import Any
 from attrs import define, field
 
 from tests.interop.process import Child
+from tests.interop.server import ANY_PORTS
 
 START_LIMIT = 20.0
 STOP_LIMIT = 15.0
@@ -26,18 +27,7 @@ PROBED = (str(Path(__file__).with_name("probed_program.py")),)
 """The same with a probe in its loop, which `FaultServer.probe` asks."""
 
 SETTINGS = (
-    "rtmp.listen=127.0.0.1:0",
-    "rtmp.listen_tls=127.0.0.1:0",
-    "rtsp.listen=127.0.0.1:0",
-    "rtsp.listen_tls=127.0.0.1:0",
-    "rtsp.rtp=127.0.0.1:0",
-    "rtsp.rtcp=127.0.0.1:0",
-    "srt.listen=127.0.0.1:0",
-    "http.listen=127.0.0.1:0",
-    "webrtc.listen=127.0.0.1:0",
-    "webrtc.listen_tcp=127.0.0.1:0",
-    "webrtc.listen_tls=127.0.0.1:0",
-    "http.listen_tls=127.0.0.1:0",
+    *ANY_PORTS,
     "rtsp.session_timeout=2",
     "server.handshake_timeout=1",
     "server.stall_timeout=1.5",

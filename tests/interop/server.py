@@ -23,7 +23,7 @@ START_LIMIT = 15.0
 STOP_LIMIT = 10.0
 """Seconds: the drain after SIGTERM is promised to end within 10."""
 
-SETTINGS = (
+ANY_PORTS = (
     "rtmp.listen=127.0.0.1:0",
     "rtmp.listen_tls=127.0.0.1:0",
     "rtsp.listen=127.0.0.1:0",
@@ -36,9 +36,11 @@ SETTINGS = (
     "webrtc.listen_tcp=127.0.0.1:0",
     "webrtc.listen_tls=127.0.0.1:0",
     "http.listen_tls=127.0.0.1:0",
-    "transcode.enabled=false",
 )
-"""Ports that the system chooses, which the server reports as it does to any user; and frames as they were published."""
+"""Ports that the system chooses, which the server reports as it does to any user."""
+
+SETTINGS = (*ANY_PORTS, "transcode.enabled=false")
+"""Frames are compared as they were published."""
 
 
 @define
