@@ -7,9 +7,10 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import anyio
 import structlog
 
-from penstock.errors import ProtocolViolation
+from penstock.errors import NotFound, ProtocolViolation
 from penstock.media import NS, Epoch, Event, Frame, Kind, Track, TrackRemoved
 from penstock.rendition import PART_TARGETS, Cut, Rendition
 from penstock.segment import Part, Segment, SegmentBounds, SegmentFormat, SegmentWriter
@@ -23,6 +24,8 @@ OPEN_SHARE = 4
 """And one that would fill this part of a store's bytes."""
 PART_ROOM = 20
 """Parts may be longer than the aim by one part in so many: times of carriers with coarse clocks are uneven."""
+OTHERS_SECONDS = 1.0
+"""How long renditions beside the lead are waited for: sound that is late, or never comes."""
 PART_LEAST = 0.85
 """RFC 8216bis 4.4.3.7: but for a segment's last, parts last at least this share of what is announced."""
 
@@ -58,9 +61,9 @@ class SegmentStore:
         self._heirs: dict[str, str] = {}
         """The names under which renditions go on whose tracks are others now, by those that the format has for them."""
         self.left_out: dict[int, str] = {}
+        """Why tracks are not there, by id."""
         self._told: dict[int, str] = {}
         """What the log has of it."""
-        """Why tracks are not there, by id."""
         self.ended = False
         self.asked = time.monotonic()
         self.bytes = 0
@@ -127,6 +130,30 @@ class SegmentStore:
     def waiting(self) -> int:
         """How many wait for something that is not there yet."""
         return sum(rendition.waiting for rendition in self.renditions.values())
+
+    def is_ready(self, segments: int) -> bool:
+        """Whether each rendition has so many that are complete, as `Rendition.is_ready` has it."""
+        return self._lead is not None and all(r.is_ready(segments) for r in self.renditions.values())
+
+    async def wait_ready(self, segments: int, patience: float) -> None:
+        """Until the lead has so many, waiting for each at most `patience` seconds, and the others have had a moment.
+
+        Raises `NotFound` where nothing comes.
+        """
+        lead, path = self._lead, self.stream.path
+        if lead is None:
+            why = "; ".join(self.left_out.values()) or "it has no tracks"
+            raise NotFound(f"{path} cannot be played here: {why}")
+        for enough in range(min(1, segments), segments + 1):
+            # For each as long: where key frames are rare, the second takes as long as the first.
+            found = False
+            with anyio.move_on_after(patience):
+                found = await lead.wait_ready(enough)
+            if not found:
+                raise NotFound(f"{path} has no segment yet")
+        with anyio.move_on_after(OTHERS_SECONDS):
+            for rendition in tuple(self.renditions.values()):
+                await rendition.wait_ready(segments)
 
     def touch(self) -> None:
         """Somebody asked for something: keep it."""

@@ -6,12 +6,10 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from urllib.parse import quote
 from weakref import WeakKeyDictionary
 from xml.sax.saxutils import escape
 
 import anyio
-from attrs import evolve
 
 from penstock import (
     NS,
@@ -29,7 +27,8 @@ from penstock import (
     to_ticks,
 )
 from penstock_dash.config import DashConfig
-from penstock_dash.presentation import CLOCK, PERIOD, QUERY, Presentation, digest
+from penstock_dash.description import CLOCK, PERIOD, QUERY, Form, digest
+from penstock_dash.presentation import Presentation
 from penstock_dash.resource import SUFFIXES, Resource
 from penstock_formats.isobmff.segments import CmafFormat
 from penstock_http.api import (
@@ -45,8 +44,6 @@ from penstock_http.api import (
 )
 
 MPD_TYPE = "application/dash+xml"
-OTHERS_SECONDS = 1.0
-"""How long a description waits for tracks beside the first: sound that is late, or never comes."""
 PAUSE = 1.0
 """Seconds after which is said that nothing follows the end."""
 KEEP = "max-age=3600, immutable"
@@ -63,7 +60,12 @@ class DashRoutes:
     def __init__(self, server: Server, config: DashConfig) -> None:
         self._server = server
         self._config = config
-        self._plain = evolve(config, low_latency=False)
+        # Whom the length of the last segment must not change for, is told of whole segments alone (ADR 0021).
+        self._forms = {
+            "": Form(latency=int(config.latency * NS) if config.low_latency else 0),
+            "GStreamer": Form(anchored=True),
+            "VLC/": Form(outlasting=True),
+        }
         self.viewers = Viewers(server, "dash", config.viewer_timeout, config.max_viewers)
         self._presentations: WeakKeyDictionary[Stream, Presentation] = WeakKeyDictionary()
 
@@ -85,8 +87,7 @@ class DashRoutes:
         if found is None:
             return None
         viewer, store, presentation = found
-        segments = _enough(self._config_for(asked))
-        if store.lead is None or not all(r.is_ready(segments) for r in store.renditions.values()):
+        if not store.is_ready(_enough(self._form(asked))):
             return None
         answer = self._described(asked, viewer, store, presentation)
         viewer.sent += len(answer.body)
@@ -96,7 +97,7 @@ class DashRoutes:
         path = _path(request)
         viewer = await self.viewers.admit(request, path)
         store = await self._store(viewer, path)
-        await self._ready(store, _enough(self._config_for(request)))
+        await store.wait_ready(_enough(self._form(request)), self._config.first_segment_timeout)
         presentation = self._presentations.get(store.stream)
         if presentation is None:
             presentation = self._presentations[store.stream] = Presentation(store.stream, time.time_ns())
@@ -105,17 +106,7 @@ class DashRoutes:
     def _described(
         self, asked: Asked, viewer: Viewer, store: SegmentStore, presentation: Presentation
     ) -> Answer:
-        name = quote(_path(asked).rpartition("/")[2], safe="")
-        # With ./ since a name may have a colon in it, and be taken for a scheme.
-        body = presentation.description(
-            store,
-            self._config_for(asked),
-            f"./{name}/dash/",
-            f"./{name}.mpd",
-            time.time_ns(),
-            anchored=_agent(asked) == "GStreamer",
-            outlasting=_agent(asked) == "VLC/",
-        )
+        body = presentation.description(store, self._form(asked), time.time_ns())
         query = escape(carried(asked.query, viewer.token))
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         body = body.replace(QUERY.encode(), query.encode()).replace(CLOCK.encode(), now.encode())
@@ -146,26 +137,8 @@ class DashRoutes:
                 raise
         return await stream.segments_for(FORMAT)
 
-    def _config_for(self, asked: Asked) -> DashConfig:
-        """Whom the length of the last segment must not change for, is told of whole segments alone (ADR 0021)."""
-        return self._plain if _agent(asked) else self._config
-
-    async def _ready(self, store: SegmentStore, segments: int) -> None:
-        """Wait until there is something to play. Raises `NotFound` where nothing comes."""
-        lead = store.lead
-        if lead is None:
-            why = "; ".join(store.left_out.values()) or "it has no tracks"
-            raise NotFound(f"{store.stream.path} cannot be played here: {why}")
-        for enough in range(min(1, segments), segments + 1):
-            # For each as long: where key frames are rare, the second takes as long as the first.
-            found = False
-            with anyio.move_on_after(self._config.first_segment_timeout):
-                found = await lead.wait_ready(enough)
-            if not found:
-                raise NotFound(f"{store.stream.path} has no segment yet")
-        with anyio.move_on_after(OTHERS_SECONDS):
-            for rendition in tuple(store.renditions.values()):
-                await rendition.wait_ready(segments)
+    def _form(self, asked: Asked) -> Form:
+        return self._forms[_agent(asked)]
 
     # -- files -----------------------------------------------------------------
 
@@ -265,11 +238,11 @@ class DashRoutes:
         viewer.sent += len(answer.body)
 
 
-def _enough(config: DashConfig) -> int:
+def _enough(form: Form) -> int:
     """Segments that a description has to have: without parts one that a player has played when it looks for more, and
     one for until it has that.
     """
-    return 0 if config.low_latency else 2
+    return 0 if form.latency else 2
 
 
 _resource = lru_cache(4096)(Resource.parse)

@@ -33,8 +33,6 @@ from penstock_http.api import (
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 PATIENCE = 3
 """Target durations that a blocked request waits at most (RFC 8216bis 6.2.5.2)."""
-OTHERS_SECONDS = 1.0
-"""How long a multivariant playlist waits for renditions beside the first: sound that is late, or never comes."""
 KEEP = "max-age=3600, immutable"
 """Of segments: their names never mean anything else. Apple asks for six target durations at least."""
 
@@ -106,9 +104,7 @@ class HlsRoutes:
         if not any(store.format.key == FORMATS[self._wanted(entry, asked)].key for store in stream.stores):
             return None
         store, variant = self._chosen(entry, asked, stream)
-        renditions = store.renditions.values()
-        segments = _enough(asked, variant)
-        if not renditions or not all(r.is_ready(segments) for r in renditions):
+        if not store.is_ready(_enough(asked, variant)):
             return None
         viewer = self.viewers.known(asked, path, anew=True)
         if viewer is None:
@@ -127,7 +123,7 @@ class HlsRoutes:
         await stream.segments_for(FORMATS[self._wanted(entry, request)])
         _, variant = self._chosen(entry, request, stream)
         store = await stream.segments_for(FORMATS[variant])
-        await self._ready(store, _enough(request, variant))
+        await store.wait_ready(_enough(request, variant), self._config.first_segment_timeout)
         await self._answer(request, viewer, self._multivariant(entry, request, viewer, store, variant))
 
     def _wanted(self, entry: Entry, asked: Asked) -> Variant:
@@ -165,23 +161,6 @@ class HlsRoutes:
             self.viewers.dismiss(viewer, str(e))
             raise
 
-    async def _ready(self, store: SegmentStore, segments: int) -> None:
-        """Wait for so many `segments` that are complete. Raises `NotFound` where nothing comes."""
-        if not store.renditions:
-            why = "; ".join(store.left_out.values()) or "it has no tracks"
-            raise NotFound(f"{store.stream.path} cannot be played here: {why}")
-        lead = store.lead or next(iter(store.renditions.values()))
-        for enough in range(min(1, segments), segments + 1):
-            # For each as long: where key frames are rare, the second takes as long as the first.
-            found = False
-            with anyio.move_on_after(self._config.first_segment_timeout):
-                found = await lead.wait_ready(enough)
-            if not found:
-                raise NotFound(f"{store.stream.path} has no segment yet")
-        with anyio.move_on_after(OTHERS_SECONDS):
-            for rendition in tuple(store.renditions.values()):
-                await rendition.wait_ready(segments)
-
     # -- files -----------------------------------------------------------------
 
     def _known(self, asked: Asked) -> Answer | Hold | None:
@@ -216,7 +195,8 @@ class HlsRoutes:
         if rendition is None:
             raise NotFound(f"{path} has no rendition {resource.rendition}")
         if not _has_enough(request, rendition, resource):
-            await self._ready(store, _enough(request, resource.variant))
+            segments = _enough(request, resource.variant)
+            await store.wait_ready(segments, self._config.first_segment_timeout)
         found: Answer | tuple[int, int] | None = None
         with anyio.move_on_after(_patience(rendition)):
             while isinstance(found := self._find(request, rendition, resource), tuple):
