@@ -10,7 +10,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TUNNETEM = Path(os.environ.get("PENSTOCK_TUNNETEM", ROOT.parent / "shared" / "tools" / "tunnetem.py"))
+TUNNETEM = Path(os.environ.get("TUNNETEM", ROOT.parent / "shared" / "tools" / "tunnetem.py"))
 HOST = "10.99.0.1"
 """The address of who is in nmA."""
 

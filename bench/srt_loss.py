@@ -1,7 +1,7 @@
 """What is lost for good over a bad link: libsrt with itself, ours with libsrt both ways, ours with itself, in one run.
 
 ``sudo python -m bench.srt_loss [--seconds 20] [--case 40,120,10,0]``; needs srt-live-transmit (``apt install srt-tools``) and
-``shared/tools/tunnetem.py``, whose place ``PENSTOCK_TUNNETEM`` may say. A case is RTT and latency in ms, loss in % of
+``shared/tools/tunnetem.py``, whose place ``TUNNETEM`` may say. A case is RTT and latency in ms, loss in % of
 either way, and the mean of packets that are lost in a row (0: each by itself). How bursts fall is chance: ``--lanes`` measure
 beside each other, over a link each, as the rate is low; cases with bursts have ``--burst-seconds`` a run.
 """
@@ -204,9 +204,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="page to put the table into")
     a = parser.parse_args()
     if os.geteuid() or shutil.which("srt-live-transmit") is None or not TUNNETEM.exists():
-        raise SystemExit(
-            "needs root, srt-live-transmit (apt install srt-tools) and tunnetem.py (PENSTOCK_TUNNETEM)"
-        )
+        raise SystemExit("needs root, srt-live-transmit (apt install srt-tools) and tunnetem.py (TUNNETEM)")
     a.case = [tuple(map(int, text.split(","))) for text in a.case] if a.case else CASES
     a.pair = [tuple(text.split(",")) for text in a.pair] if a.pair else PAIRS
     if a.lane is not None:

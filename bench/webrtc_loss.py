@@ -1,6 +1,6 @@
 """What of a stream gets over a bad link by WebRTC: Chromium plays FFmpeg's, and FFmpeg plays Chromium's, picture by picture.
 
-``sudo PENSTOCK_TUNNETEM=.../tunnetem.py python -m bench.webrtc_loss --out docs/webrtc.md`` writes the table between its
+``sudo TUNNETEM=.../tunnetem.py python -m bench.webrtc_loss --out docs/webrtc.md`` writes the table between its
 markers; ``--case play,5,2`` plays one (direction, loss in %, jitter in ms). The server is in one network namespace, with
 FFmpeg; Chromium is in the other.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -199,12 +198,9 @@ def measure(case: Case, seconds: float, seed: int) -> Result:
     with bad_link(rtt=RTT_MS, loss=loss, jitter=jitter, seed=seed):
         subprocess.run(["ip", "-n", "nmB", "route", "add", "default", "via", HOST], check=True)
         argv = [sys.executable, "-m", "bench.webrtc_loss", "--within", direction, "--seconds", str(seconds)]
-        # The server takes every PENSTOCK_ variable for a setting.
-        env = {name: value for name, value in os.environ.items() if name != "PENSTOCK_TUNNETEM"}
         done = subprocess.run(
             within("nmA", *argv),
             cwd=ROOT,
-            env=env,
             stdout=subprocess.PIPE,
             text=True,
             timeout=seconds + 90,
@@ -225,7 +221,7 @@ def main(argv: list[str] | None = None) -> None:
         print(json.dumps(asdict(cell(a.within, a.seconds))))
         return
     if not TUNNETEM.exists():
-        raise SystemExit("needs tunnetem.py (PENSTOCK_TUNNETEM)")
+        raise SystemExit("needs tunnetem.py (TUNNETEM)")
     cases: list[Case] = list(CASES)
     if a.case:
         words = [text.split(",") for text in a.case]

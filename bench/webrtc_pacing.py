@@ -1,6 +1,6 @@
 """What a WHEP viewer with a narrow link loses of large key frames, with and without pacing.
 
-``sudo PENSTOCK_TUNNETEM=.../tunnetem.py python -m bench.webrtc_pacing`` prints a line for each. The server is in one network
+``sudo TUNNETEM=.../tunnetem.py python -m bench.webrtc_pacing`` prints a line for each. The server is in one network
 namespace, the viewer in the other: it asks for what it lacks, as browsers do.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -132,15 +131,13 @@ def main() -> None:
         print(anyio.run(partial(serve, options.serve == "yes", options.seconds)))
         return
     if not Path(TUNNETEM).exists():
-        raise SystemExit("needs tunnetem.py (PENSTOCK_TUNNETEM)")
-    # The server takes every PENSTOCK_ variable for a setting.
-    env = {name: value for name, value in os.environ.items() if name != "PENSTOCK_TUNNETEM"}
+        raise SystemExit("needs tunnetem.py (TUNNETEM)")
     for pacing in ("no", "yes"):
         with bad_link(rtt=RTT_MS, loss=0, rate=WIDTH_MBPS, queue=QUEUE):
             argv = [sys.executable, "-m", "bench.webrtc_pacing", "--serve", pacing]
             argv += ["--seconds", str(options.seconds)]
             done = subprocess.run(
-                within("nmA", *argv), cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True
+                within("nmA", *argv), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
             )
         told = json.loads(done.stdout.splitlines()[-1])
         share = 100 * told["lost"] / max(1, told["packets"])

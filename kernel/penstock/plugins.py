@@ -20,6 +20,7 @@ from penstock.errors import Denied, PenstockError, UserError
 from penstock.find import check, load_entry, why
 from penstock.hooks import Action, HookSpecs, Plugin
 from penstock.log import LimitedLog
+from penstock.places import site_of
 from penstock.registry import Registry
 from penstock.structure import nearest
 
@@ -217,7 +218,8 @@ class PluginSet:
         With `apart` it takes no place from the address's other lines: those of that name are limited by themselves.
         """
         values = {name: value for name, value in values.items() if value is not None}
-        key = f"{peer.rpartition(':')[0] or peer} {apart}".rstrip()
+        host = peer.rpartition(":")[0].strip("[]") or peer
+        key = f"{site_of(host)} {apart}".rstrip()
         self.limited.write(level, key, event, peer=peer, **values)
 
     def notify(self, hook_name: str, /, **arguments: Any) -> None:

@@ -167,7 +167,7 @@ class ServerConfig:
     max_connections_per_address: int = option(
         # Room for a load test of 10,000 players from one machine, but not for all of max_connections.
         12_000,
-        "Most connections at a time from one address; 0 is no limit.",
+        "Most connections at a time from one address, or one /64 of IPv6; 0 is no limit.",
         validator=within(0),
     )
     drain_timeout: float = option(

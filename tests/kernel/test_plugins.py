@@ -529,8 +529,14 @@ def test_lines_about_peers_are_limited_by_address() -> None:
     with structlog.testing.capture_logs() as logs:
         plugins = active()
         for port in range(50):
-            plugins.limited_log("session closed", peer=f"[::1]:{port}", reason="x", path=None)
+            # Of one network of IPv6.
+            plugins.limited_log("session closed", peer=f"[2001:db8::{port}]:{port}", reason="x", path=None)
         plugins.limited_log("session closed", peer="10.0.0.1:5", level="warning")
     assert len(logs) == 11
-    assert logs[0] == {"event": "session closed", "log_level": "info", "peer": "[::1]:0", "reason": "x"}
+    assert logs[0] == {
+        "event": "session closed",
+        "log_level": "info",
+        "peer": "[2001:db8::0]:0",
+        "reason": "x",
+    }
     assert logs[-1]["log_level"] == "warning"

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Any
 
 import anyio
 import pytest
@@ -19,25 +18,13 @@ from penstock_srt.listener import Event, Listener
 from penstock_srt.packet import FULL_ACK, HEADER_SIZE, ControlPacket, ControlType
 from penstock_srt.settings import Address, Settings
 from penstock_srt.udp import EXPECTED, LONG_REST_NS, Port
+from tests.counting import Counting
 
 pytestmark = pytest.mark.anyio
 
 MS = 1_000_000
 PASS = 30 * MS
 """The pump wakes the loop so often."""
-
-
-class Counting(socket.socket):
-    """Counts how often it was read until nothing was left."""
-
-    readings = 0
-
-    def recvfrom(self, *arguments: Any) -> Any:
-        try:
-            return super().recvfrom(*arguments)
-        except BlockingIOError:
-            self.readings += 1
-            raise
 
 
 class Faulty(Listener):

@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Hashable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import pytest
@@ -16,25 +15,13 @@ from penstock.poller import Poller
 from penstock_webrtc.route import Route, UdpRoute
 from penstock_webrtc.stun import StunMessage
 from penstock_webrtc.udp import REST_NS, Port
+from tests.counting import Counting
 
 pytestmark = pytest.mark.anyio
 
 COUNT = 40
 REPORT = b"\x80\xc9" + bytes(10)
 HANDSHAKE = b"\x16" + bytes(12)
-
-
-class Counting(socket.socket):
-    """Counts how often it was read until nothing was left."""
-
-    readings = 0
-
-    def recvfrom(self, *arguments: Any) -> Any:
-        try:
-            return super().recvfrom(*arguments)
-        except BlockingIOError:
-            self.readings += 1
-            raise
 
 
 @define(eq=False)

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from penstock_formats.rtp.packet import RtpPacket, extension_elements
 from penstock_webrtc.dtls import SrtpKeys
 from penstock_webrtc.srtp import Srtp
 
@@ -41,9 +42,20 @@ def test_the_peer_opens_what_is_sealed_over_the_wrap_and_with_gaps(profile: str)
     assert receiver.unprotect(bytes(flipped)) is None
 
 
-def test_a_number_is_not_given_twice() -> None:
-    sender, _ = pair("SRTP_AEAD_AES_128_GCM")
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_number_is_not_given_twice(profile: str) -> None:
+    sender, _ = pair(profile)
     sender.seal(SSRC, (96, 96), 0, [b"one", b"two"], 9)
     for number in (9, 10, 0):
         with pytest.raises(ValueError, match="sealed before"):
             sender.seal(SSRC, (96, 96), 0, [b"other"], number)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_an_extension_stands_between_header_and_payload(profile: str) -> None:
+    sender, receiver = pair(profile)
+    extension = b"\xbe\xde\0\1\x31\0\7\0"
+    found = sender.seal(SSRC, (96, 224), 90_000, [b"one", b"two"], 65_535, extension)
+    opened = [RtpPacket.parse(receiver.unprotect(packet) or b"") for packet in found]
+    assert [(p.sequence, p.marker, p.payload) for p in opened] == [(65_535, False, b"one"), (0, True, b"two")]
+    assert [p.extension and extension_elements(p.extension) for p in opened] == [[(3, b"\0\7")]] * 2

@@ -167,8 +167,8 @@ def test_of_which_family_it_is(rig: Rig) -> None:
 
 def test_there_are_only_so_many(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turn, "MAX_EACH_USER", 2)
-    monkeypatch.setattr(turn, "MAX_EACH_HOST", 3)
-    monkeypatch.setattr(turn, "MAX_ALLOCATIONS", 4)
+    monkeypatch.setattr(turn, "MAX_EACH_SITE", 3)
+    monkeypatch.setattr(turn, "MAX_ALLOCATIONS", 7)
 
     def allocate(token: str, host: str, port: int) -> int:
         place = Place((host, port))
@@ -178,11 +178,13 @@ def test_there_are_only_so_many(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> No
 
     assert [allocate("one", "198.51.100.1", port) for port in (1, 2, 3)] == [0, 0, 486]
     assert [allocate("two", "198.51.100.1", port) for port in (4, 5)] == [0, 486]
+    # A network of IPv6 is one address: its machines have as many as they like.
+    assert [allocate(f"six {n}", f"2001:db8::{n}:{n}", 8) for n in range(1, 5)] == [0, 0, 0, 486]
     assert [allocate("three", "198.51.100.2", port) for port in (6, 7)] == [0, 508]
     ports = {a.relayed[1] for a in rig.server.allocations.values()}
-    assert len(ports) == 4
+    assert len(ports) == 7
     rig.now += 600
-    assert len(rig.server.handle_timeout(rig.now)) == 4
+    assert len(rig.server.handle_timeout(rig.now)) == 7
     assert allocate("three", "198.51.100.2", 8) == 0
 
 

@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from penstock import Session
+from penstock_webrtc.shared import MAX_PENDING_EACH, shared_of
 from tests.webrtc.client import Client, rig
 
 pytestmark = pytest.mark.anyio
@@ -22,3 +23,14 @@ async def test_who_leaves_meanwhile_has_left() -> None:
             tasks.cancel_scope.cancel()
         await served.until(lambda: not served.peers)
     assert [session.reason for session in found] == ["the peer left before it had an answer"]
+
+
+async def test_there_are_so_many_of_a_network_as_of_an_address() -> None:
+    async with rig() as served:
+        shared = shared_of(served.server)
+        held = [shared.wait(f"2001:db8::{n:x}") for n in range(MAX_PENDING_EACH + 1)]
+        assert [place is None for place in held] == [False] * MAX_PENDING_EACH + [True]
+        other = shared.wait("2001:db8:0:1::1")
+        assert other is not None
+        held[0]()  # type: ignore[misc]
+        assert shared.wait("2001:db8::1") is not None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from attrs import define, field
+from attrs import Factory, define, field
 
+from penstock.places import site_of
 from penstock_webrtc.ice import Address
 from penstock_webrtc.stun import Attribute, Kind, StunMessage, xor_address
 
@@ -54,6 +55,10 @@ class Allocation(Generic[C]):
     expires: float
     transaction: bytes
     random: Randomness = field(repr=False)
+    site: str = field(
+        init=False, default=Factory(lambda self: site_of(str(self.client.address[0])), takes_self=True)
+    )
+    """What the limit for each address counts as one."""
     answer: bytes = b""
     permissions: dict[str, float] = field(factory=dict[str, float])
     channels: dict[int, tuple[Peer, float]] = field(factory=dict[int, tuple[Peer, float]])

@@ -59,7 +59,7 @@ class Numbering:
         number: int,
         extension: bytes = b"",
     ) -> list[bytes]:
-        """As `Seal`, for packets that go out now, each with its number in the whole transport."""
+        """As `Sealer.seal`, for packets that go out now, each with its number in the whole transport."""
         (kind, last), final = kinds, len(payloads) - 1
         found: list[bytes] = []
         for n, own in enumerate(self.extensions(len(payloads), extension)):

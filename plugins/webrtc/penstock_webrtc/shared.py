@@ -11,6 +11,7 @@ import anyio
 from attrs import define, field
 
 from penstock.errors import UserError
+from penstock.places import site_of
 from penstock.publisher import Publisher, flush_all
 from penstock.server import Server
 from penstock_webrtc.config import WebrtcConfig
@@ -27,7 +28,7 @@ CALM_SECONDS = 0.25
 MAX_PENDING = 1000
 """Peers that have asked, and not yet shown that they can be reached: each is gone after ``server.handshake_timeout``."""
 MAX_PENDING_EACH = 64
-"""And of one address, behind which there may be a whole office."""
+"""And of one address, or one network of IPv6, behind which there may be a whole office."""
 
 _UFRAG = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
@@ -57,19 +58,19 @@ class Shared:
 
     def wait(self, host: str) -> Callable[[], None] | None:
         """A place among the peers that are not connected yet; what is returned gives it back. None where there is none."""
-        waiting = self._waiting
-        if waiting.get(host, 0) >= MAX_PENDING_EACH or sum(waiting.values()) >= MAX_PENDING:
+        waiting, site = self._waiting, site_of(host)
+        if waiting.get(site, 0) >= MAX_PENDING_EACH or sum(waiting.values()) >= MAX_PENDING:
             return None
-        waiting[host] = waiting.get(host, 0) + 1
+        waiting[site] = waiting.get(site, 0) + 1
         held = True
 
         def release() -> None:
             nonlocal held
             if held:
                 held = False
-                waiting[host] -= 1
-                if not waiting[host]:
-                    del waiting[host]
+                waiting[site] -= 1
+                if not waiting[site]:
+                    del waiting[site]
 
         return release
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from pylibsrtp import Error, Policy, Session
 
 from penstock_webrtc.dtls import SrtpKeys
-from penstock_webrtc.gcm import HEADER, GcmSender
+from penstock_webrtc.sealing import Sealer
 
 MAX_PACKET = 1500
 """Bytes that the library takes; larger packets do not fit the path anyway."""
@@ -28,24 +27,6 @@ _PROFILES: dict[str, int] = {
 }
 
 
-class Seal(Protocol):
-    """RTP packets of one source that follow each other, encrypted.
-
-    `kinds` are the payload type, and that of the last packet with its marker; `number` is the first one's, unwrapped;
-    `extension` is what all of them have between header and payload.
-    """
-
-    def __call__(
-        self,
-        ssrc: int,
-        kinds: tuple[int, int],
-        timestamp: int,
-        payloads: Sequence[bytes],
-        number: int,
-        extension: bytes = b"",
-    ) -> list[bytes]: ...
-
-
 class Srtp:
     """Encrypts what goes to one peer, and opens what comes from it; what is not the peer's, or came before, is None."""
 
@@ -60,7 +41,7 @@ class Srtp:
         self.protect: Callable[[bytes], bytes] = sending.protect
         """A whole RTP packet, encrypted; not for sources whose packets `seal` has."""
         gcm = "GCM" in keys.profile
-        self.seal: Seal = GcmSender(keys.local).seal if gcm else partial(_seal, sending.protect)
+        self.seal = (Sealer.gcm(keys.local) if gcm else Sealer.whole(sending.protect)).seal
         self.protect_rtcp: Callable[[bytes], bytes] = sending.protect_rtcp
 
     def unprotect(self, data: bytes) -> bytes | None:
@@ -87,21 +68,3 @@ class Srtp:
             self._inward.remove_stream(int.from_bytes(least, "big"))
         sources[ssrc] = sources.get(ssrc, 0) + 1
         return found
-
-
-def _seal(
-    protect: Callable[[bytes], bytes],
-    ssrc: int,
-    kinds: tuple[int, int],
-    timestamp: int,
-    payloads: Sequence[bytes],
-    number: int,
-    extension: bytes = b"",
-) -> list[bytes]:
-    """As `Seal`, through libsrtp."""
-    (kind, last), final, pack = kinds, number + len(payloads) - 1, HEADER.pack
-    first = 0x90 if extension else 0x80
-    return [
-        protect(pack(first, last if n == final else kind, n & 0xFFFF, timestamp, ssrc) + extension + payload)
-        for n, payload in enumerate(payloads, number)
-    ]

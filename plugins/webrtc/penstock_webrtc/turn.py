@@ -13,6 +13,7 @@ from typing import Generic
 from attrs import frozen
 
 from penstock.errors import ProtocolViolation
+from penstock.places import site_of
 from penstock_webrtc.allocation import Allocation, C, Peer, Randomness
 from penstock_webrtc.stun import (
     BINDING,
@@ -36,8 +37,8 @@ NONCE_SECONDS = 3600.0
 MAX_ALLOCATIONS = 4096
 MAX_EACH_USER = 16
 """A browser makes one for each of its interfaces, over UDP and over TCP."""
-MAX_EACH_HOST = 256
-"""An office behind one address."""
+MAX_EACH_SITE = 256
+"""An office behind one address, or one network of IPv6."""
 MAX_ANSWERS = 20
 """Answers in a second to one address that has proven nothing: over UDP it may be that of somebody who is to be flooded."""
 MAX_ANSWERED = 1024
@@ -219,10 +220,10 @@ class TurnServer(Generic[C]):
             raise _Refused(440, "Address Family not Supported")
         if len(self.allocations) >= MAX_ALLOCATIONS:
             raise _Refused(508, "Insufficient Capacity")
-        others = self.allocations.values()
+        others, site = self.allocations.values(), site_of(str(client.address[0]))
         if (
             sum(a.name == name for a in others) >= MAX_EACH_USER
-            or sum(a.client.address[0] == client.address[0] for a in others) >= MAX_EACH_HOST
+            or sum(a.site == site for a in others) >= MAX_EACH_SITE
         ):
             raise _Refused(486, "Allocation Quota Reached")
         lifetime = max(LIFETIME, _lifetime(message))
