@@ -9,10 +9,10 @@ from attrs import frozen
 from .binaries import path_of
 from .clients import GST_CAPS, GST_PARSE, GST_QUEUE, GST_RECORD, FFmpegPlayer, GstPlayer
 from .clips import Clip
-from .frames import FrameList, read_dump
+from .frames import SAMPLED, FrameList, read_dump
 
 PLAIN = frozenset({"h264", "aac"})
-FRAGMENTED = frozenset({"h264", "hevc", "aac", "opus", "av1", "vp9"})
+FRAGMENTED = frozenset({"h264", "hevc", "aac", "opus", "av1", "vp9", "mp3", *SAMPLED})
 
 
 @frozen

@@ -98,19 +98,23 @@ def cross_all(
     endpoints: Endpoints, pairs: Sequence[tuple[Publisher, Sequence[Player]]], clip: Clip, work: Path
 ) -> list[Outcome]:
     """Every publisher with its own players, all at once; `work` names the paths."""
-    clients = [client for publisher, players in pairs for client in (publisher, *players)]
-    require(*(need for client in clients for need in client.needs))
-    for publisher, _ in pairs:
+    crossings = [Crossing(publisher, clip, tuple(players)) for publisher, players in pairs]
+    return cross_each(endpoints, crossings, work)
+
+
+def cross_each(endpoints: Endpoints, crossings: Sequence[Crossing], work: Path) -> list[Outcome]:
+    """The same of different clips."""
+    require(*(need for crossing in crossings for need in crossing.needs))
+    for crossing in crossings:
         # Made beforehand: encoding beside a running crossing would take its two cores.
-        clip.frames(publisher.container(clip))
+        crossing.clip.frames(crossing.publisher.container(crossing.clip))
 
     def run(number: int) -> list[Outcome]:
-        publisher, players = pairs[number]
-        path = f"live/{work.name}-{number}"
-        return cross(endpoints, publisher, clip, players, path, work / str(number))
+        one, path = crossings[number], f"live/{work.name}-{number}"
+        return cross(endpoints, one.publisher, one.clip, one.players, path, work / str(number))
 
-    with ThreadPoolExecutor(len(pairs)) as lanes:
-        return [outcome for some in lanes.map(run, range(len(pairs))) for outcome in some]
+    with ThreadPoolExecutor(len(crossings)) as lanes:
+        return [outcome for some in lanes.map(run, range(len(crossings))) for outcome in some]
 
 
 def cross_command(

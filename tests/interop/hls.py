@@ -12,7 +12,7 @@ from .clips import Clip
 from .compare import Rules
 
 VARIANTS = ("ts", "fmp4", "ll")
-CODECS = {"ts": frozenset({"h264", "hevc", "aac"}), "fmp4": FRAGMENTED, "ll": FRAGMENTED}
+CODECS = {"ts": frozenset({"h264", "hevc", "aac", "mp3"}), "fmp4": FRAGMENTED, "ll": FRAGMENTED}
 PATIENCE = 8.0
 """Seconds that players get after the publisher's end: they look for it once in a target duration."""
 

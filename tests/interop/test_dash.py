@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from . import clients
+from . import clients, hls
 from .binaries import require
 from .clips import CLIPS
-from .crossing import Outcome, cross_all, cross_command
+from .crossing import Crossing, Outcome, cross_all, cross_command, cross_each
 from .dash import PLAYERS, player
 from .server import Penstock, penstock
 
@@ -39,9 +39,24 @@ def test_every_client_plays_every_frame(source: str, server: Penstock, folder: P
     _assert_crossed(outcomes, 4)
 
 
-def test_other_codecs_are_in_fragmented_mp4(server: Penstock, folder: Path) -> None:
-    pairs = [(clients.publisher("ffmpeg new rtmp"), [player("ffmpeg new dash")])]
-    _assert_crossed(cross_all(server.endpoints, pairs, CLIPS["hevc-opus"], folder), 1)
+def test_other_codecs_are_played_as_they_were_published(server: Penstock, folder: Path) -> None:
+    """By HLS and by DASH: MP3 is also in MPEG-TS; G.711 is not, and as AAC where sound is transcoded."""
+    fragmented = (
+        hls.player("ffmpeg new hls-fmp4"),
+        hls.player("ffmpeg new hls-ll"),
+        player("ffmpeg new dash"),
+    )
+    crossings = [
+        Crossing(clients.publisher(f"ffmpeg new {source}"), CLIPS[clip], (*fragmented, *more))
+        for clip, sources, more in (
+            ("hevc-opus", ("rtmp",), ()),
+            ("h264-mp3", ("rtmp", "rtsp-tcp"), (hls.player("ffmpeg new hls-ts"),)),
+            ("h264-pcma", ("rtmp", "rtsp-tcp"), ()),
+            ("h264-pcmu", ("rtsp-tcp",), ()),
+        )
+        for source in sources
+    ]
+    _assert_crossed(cross_each(server.endpoints, crossings, folder), 20)
 
 
 def test_gstreamer_joins_a_stream_that_has_been_there_for_longer_than_a_segment(

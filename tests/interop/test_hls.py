@@ -41,13 +41,6 @@ def test_every_client_plays_every_frame(variant: str, source: str, server: Penst
     _assert_crossed(outcomes, 5 if variant == "ts" else 4)
 
 
-def test_other_codecs_are_in_fragmented_mp4(server: Penstock, folder: Path) -> None:
-    pairs = [
-        (clients.publisher("ffmpeg new rtmp"), [player("ffmpeg new hls-fmp4"), player("ffmpeg new hls-ll")])
-    ]
-    _assert_crossed(cross_all(server.endpoints, pairs, CLIPS["hevc-opus"], folder), 2)
-
-
 def test_what_comes_over_srt_is_played(server: Penstock, folder: Path) -> None:
     players = [player("ffmpeg new hls-ts"), player("ffmpeg new hls-ll")]
     pairs = [(srt.publisher("ffmpeg new"), players)]
