@@ -21,7 +21,6 @@ from penstock import log
 from penstock.hooks import Endpoint, Plugin, hookimpl
 from penstock.plugins import PluginSet
 from penstock.run import run
-from penstock_http.api import Request, Route
 
 STEP_SECONDS = 0.001
 
@@ -32,20 +31,8 @@ class Probe(Plugin):
     name = "probe"
 
     @hookimpl
-    def http_routes(self) -> list[Route]:
-        return [Route("/index/probe", segment)]
-
-    @hookimpl
     def services(self) -> list[ProbeService]:
         return [ProbeService()]
-
-
-SEGMENT = bytes(50 << 20)
-
-
-async def segment(request: Request) -> None:
-    """A segment as large as they come."""
-    await request.respond(200, SEGMENT, content_type="video/mp4", etag='"1"')
 
 
 class ProbeService:

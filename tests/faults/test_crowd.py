@@ -18,11 +18,11 @@ import pytest
 
 from . import rtmp
 from .crowd import Crowd, Member, allow_files
+from .hls import GOP, frames, get, playlist, segmented, send_later
 from .peer import Peer, own_address
 from .rig import Rig, rig
 from .rtsp import H264, IDR, TCP, client, interleaved, request, rtp
 from .server import MIB, PROBED, FaultServer, fault_server
-from .test_hls import frames, playlist, send_later
 from .test_streams import start
 
 CROWD = 10_000
@@ -69,31 +69,63 @@ def test_G7_storm_of_connects_does_not_hold_up_the_loop(probed: Rig) -> None:
 
 
 READERS = 1000
+LARGE = 2_600_000
+"""Bytes of a picture: a segment of `GOP` has 52 MB."""
 
 
-def test_H5_readers_of_a_byte_a_second_are_bounded_and_closed(probed: Rig) -> None:
-    """A thousand of them, at 50 MB each: what is held for one is a piece, and who takes nothing is closed."""
+def test_H5_readers_of_a_byte_a_second_of_a_segment_that_leaves_the_window(probed: Rig) -> None:
+    """A thousand of them, at 50 MB each: what is held for one is a piece, who takes nothing is closed, and the segment
+    goes when its time has come; only who takes it gets the rest."""
     server, source = probed.server, own_address()
-    get = b"GET /index/probe HTTP/1.1\r\nHost: h\r\n\r\n"
-    with probed.watched(rss=READERS * 360 * 1024, settle=30):
+    with (
+        probed.watched(rss=READERS * 360 * 1024, settle=30),
+        probed.peer() as publisher,
+        probed.peer("http") as patient,
+    ):
+        large = rtmp.set_chunk_size(65_536) + frames(1, GOP)
+        for number in range(GOP, 2 * GOP):
+            picture = rtmp.inter_frame if number % GOP else rtmp.key_frame
+            large += rtmp.video(picture(size=LARGE), number * 100, size=65_536)
+        url = segmented(probed, publisher, "h5", large + frames(2 * GOP, 2 * GOP + 1), 2)[1]
+        ask = f"GET {url} HTTP/1.1\r\nHost: h\r\n".encode()
         server.probe()
-        crowd = [Member(server.ports["http"], get, source=source) for _ in range(READERS)]
+        # Half of them have conditions, which are answered by the handler and not past it.
+        asks = [(ask + b"\r\n", b"HTTP/1.1 200 "), (ask + b"Range: bytes=1-\r\n\r\n", b"HTTP/1.1 206 ")]
+        crowd = [Member(server.ports["http"], *asks[n % 2], source) for n in range(READERS)]
         for member in crowd:
             member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         before = server.descriptors
         with Crowd(crowd) as slow:
             slow.connect(CONNECT_LIMIT)
+            patient.send(ask + b"Connection: close\r\n\r\n")
+            patient.until(b"\r\n\r\n")
+            # Twenty seconds of media that lists tell of, and as much for those who are behind.
+            publisher.send(frames(2 * GOP + 1, 26 * GOP))
             deadline = time.monotonic() + CONNECT_LIMIT
+            while True:
+                with probed.peer("http") as peer:
+                    if get(peer, url, "HEAD").startswith(b"HTTP/1.1 404 "):
+                        break
+                assert time.monotonic() < deadline, "the segment stays"
+                patient.read()
+            assert server.descriptors > before + READERS / 10, "nobody reads it any more"
+            patient.sock.settimeout(CONNECT_LIMIT)
+            with patient.sock.makefile("rb") as rest:
+                taken = patient.received + rest.read()
             while server.descriptors > before:
                 assert time.monotonic() < deadline, "peers that hardly read stay"
                 for member in crowd[:50]:
                     with suppress(OSError):
                         member.sock.recv(1)
                 time.sleep(0.5)
+                publisher.send(frames(26 * GOP, 26 * GOP + 1))
         longest, total = server.probe()
         assert longest < max(total, 2.0) * STALL_SHARE, (
             f"{longest * 1000:.0f} ms of {total:.2f} s at a stretch"
         )
+    head, _, body = taken.partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    assert len(body) > GOP * LARGE
 
 
 def rtsp_flood(faults: Rig, packets: int) -> None:

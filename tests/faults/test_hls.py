@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -10,9 +9,9 @@ from functools import partial
 
 import pytest
 
-from . import rtmp
 from .crowd import Crowd, Member, allow_files
-from .peer import Peer, own_address
+from .hls import frames, get, playlist, send_later
+from .peer import own_address
 from .rig import Rig, rig
 from .server import PROBED
 from .test_streams import start
@@ -22,7 +21,6 @@ CONNECT_LIMIT = 60.0
 STALL_SECONDS = 0.1
 """What the loop may be held, in its own thread's processor time."""
 RELEASE_LIMIT = 20.0
-PLAYLIST = "/live/{}/hls/ll-v{}.m3u8"
 
 
 @pytest.fixture(scope="module")
@@ -32,41 +30,6 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     with rig(tmp_path_factory.mktemp("hls"), *settings, program=PROBED) as running:
         allow_files(CROWD, running.server.pid)
         yield running
-
-
-def frames(first: int, last: int, gop: int) -> bytes:
-    """Pictures `first` to before `last`, 100 ms apart."""
-    return b"".join(
-        rtmp.video(rtmp.key_frame() if n % gop == 0 else rtmp.inter_frame(), n * 100)
-        for n in range(first, last)
-    )
-
-
-def send_later(peer: Peer, data: bytes) -> None:
-    """Once somebody has asked for the stream, so that it is cut into segments."""
-    time.sleep(0.3)
-    peer.send(data)
-
-
-def get(peer: Peer, url: str) -> bytes:
-    """The whole answer to one request on a connection of its own."""
-    peer.send(f"GET {url} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
-    peer.closed_within(10)
-    return peer.received
-
-
-def playlist(port: int, name: str) -> tuple[str, int]:
-    """The URL of a stream's playlist at the HTTP port, and the number of its last segment."""
-    with Peer(port) as peer:
-        answer = get(peer, f"/live/{name}.m3u8").decode()
-    found = re.search(r"hls/ll-v(\d+)\.m3u8", answer)
-    assert found, answer
-    url = PLAYLIST.format(name, found[1])
-    with Peer(port) as peer:
-        answer = get(peer, url).decode()
-    first = re.search(r"#EXT-X-MEDIA-SEQUENCE:(\d+)", answer)
-    assert first, answer
-    return url, int(first[1]) + answer.count("#EXTINF") - 1
 
 
 def test_H3_numbers_that_cannot_be(faults: Rig) -> None:

@@ -73,3 +73,10 @@ def test_conditions(headers: dict[str, str], status: int, body: bytes, content_r
 def test_a_weak_tag_is_no_ground_for_a_part() -> None:
     status, _, _ = partial({"range": "bytes=1-2", "if-range": 'W/"a"'}, BODY, 'W/"a"')
     assert status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"), [({"range": "bytes=200-"}, 200), ({"if-none-match": "*"}, 304)]
+)
+def test_a_head_has_conditions_and_no_ranges(headers: dict[str, str], status: int) -> None:
+    assert partial(headers, BODY, '"a"', "HEAD")[0] == status

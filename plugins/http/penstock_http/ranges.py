@@ -45,13 +45,14 @@ def validators(etag: str) -> list[tuple[str, str]]:
 
 
 def partial(
-    headers: Mapping[str, str], body: bytes, etag: str
+    headers: Mapping[str, str], body: bytes, etag: str, method: str = "GET"
 ) -> tuple[int, bytes | memoryview, list[tuple[str, str]]]:
-    """Status, body and headers of a GET whose whole answer is `body` with the quoted `etag`."""
+    """Status, body and headers of a GET or HEAD whose whole answer is `body` with the quoted `etag`."""
     own = validators(etag)
     if (known := headers.get("if-none-match")) is not None and _matches(known, etag):
         return 304, b"", own
-    wanted = headers.get("range")
+    # 14.2: a range is of GET alone.
+    wanted = headers.get("range") if method == "GET" else None
     condition = headers.get("if-range")
     # 13.1.5: strong comparison; a date never is what we sent, as we send none.
     if wanted is None or (condition is not None and (condition.strip() != etag or etag.startswith("W/"))):

@@ -165,7 +165,7 @@ class AsgiRequest:
         self._expect(FRESH)
         extra = encoded(headers)
         if etag and status == 200 and self.method in ("GET", "HEAD"):
-            status, body, own = partial(self.headers, bytes(body), etag)
+            status, body, own = partial(self.headers, bytes(body), etag, self.method)
             extra += encoded(own)
         if not self._whole and self._asgi.get("http_version", "").startswith("1"):
             # A body that nobody takes may be endless: its sender would go on for ever, and believe that it publishes.
