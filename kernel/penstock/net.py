@@ -25,6 +25,8 @@ ACCEPT_BATCH = 64
 SEND_BUFFER = 256 << 10
 """SO_SNDBUF of a connection: about a second of a 2 Mbit/s stream, so that a join does not wait for the peer."""
 RECEIVE_BYTES = 64 << 10
+IDLE_BYTES = 32 << 10
+"""A read of less from a publisher leaves room in the socket, even the smallest, until frames that nobody reads have gathered."""
 TURN_NS = 5_000_000
 """How long one connection's data is worked on before other tasks get their turn."""
 SLICE_BYTES = 4 << 10
@@ -112,10 +114,22 @@ class Connection:
                 except ssl.SSLWantWriteError:
                     await wait_writable(self.sock)
                 else:
+                    if self.secure:
+                        data = self._gathered(data, most)
                     self.bytes_in += len(data)
                     return data
         except (OSError, ValueError, anyio.ClosedResourceError) as e:
             raise Closed(broken(e)) from None
+
+    def _gathered(self, data: bytes, most: int) -> bytes:
+        """`data`, and what is there besides: TLS gives out one record at a time, and less than was asked for says nothing."""
+        parts, left = [data], most - len(data)
+        # Where the connection broke behind what has come, the next read says so.
+        with suppress(OSError):
+            while left > 0 and parts[-1]:
+                parts.append(self.sock.recv(left))
+                left -= len(parts[-1])
+        return b"".join(parts)
 
     async def _wait(self) -> None:
         await self._poller.wait(self.sock, patient=self.patient)

@@ -7,6 +7,8 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 import anyio
@@ -48,20 +50,42 @@ def _readable(future: asyncio.Future[None]) -> None:
 
 async def sleep_until(moment: int) -> None:
     """Sleep until a moment of `time.monotonic_ns()`, with less ado than `anyio.sleep`: the pump does for each picture."""
-    delay = (moment - time.monotonic_ns()) / 1e9
-    if delay <= 0:
-        return
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        await anyio.sleep(delay)
-        return
-    future: asyncio.Future[None] = loop.create_future()
-    timer = loop.call_later(delay, _readable, future)
-    try:
-        await future
-    finally:
-        timer.cancel()
+    await Nap().until(moment)
+
+
+class Nap:
+    """A sleep that may be cut short."""
+
+    __slots__ = ("wake",)
+
+    def __init__(self) -> None:
+        self.wake: Callable[[], None] = _nothing
+        """End the sleep, if there is one."""
+
+    async def until(self, moment: int) -> None:
+        """Sleep until a moment of `time.monotonic_ns()`, or until it is woken."""
+        delay = (moment - time.monotonic_ns()) / 1e9
+        if delay <= 0:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            woken = anyio.Event()
+            self.wake = woken.set
+            with anyio.move_on_after(delay):
+                await woken.wait()
+            return
+        future: asyncio.Future[None] = loop.create_future()
+        self.wake = partial(_readable, future)
+        timer = loop.call_later(delay, _readable, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+
+def _nothing() -> None:
+    """Nobody sleeps."""
 
 
 class _Set:

@@ -270,10 +270,13 @@ class Publisher:
         self._offset = stream.start_offset(time, arrival)
         return self._offset
 
-    async def flush(self, *, rest: bool = False) -> bool:
+    async def flush(self, *, rest: bool = False, idle: bool = False) -> bool:
         """Let the readers have what is due. With `rest` the caller's socket may wait while a window gathers:
-        the task then sleeps here instead of waking for each frame. Returns whether it slept."""
-        return await self.stream.flush(rest=rest)
+        the task then sleeps here instead of waking for each frame. Returns whether it slept.
+
+        With `idle` it may also sleep where there are no readers: not for carriers whose times are placed by when frames came.
+        """
+        return await self.stream.flush(rest=rest, idle=idle)
 
     def __enter__(self) -> Self:
         return self

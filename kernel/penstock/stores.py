@@ -15,6 +15,9 @@ from penstock.segments import SegmentStore
 if TYPE_CHECKING:
     from penstock.stream import Stream
 
+REST_NS = 100_000_000
+"""The longest that a publisher's frames lie unread while nobody waits for any of them, not even for a part."""
+
 
 class SegmentStores:
     """Those of `stream`."""
@@ -80,6 +83,13 @@ class SegmentStores:
         """The publisher left, and may come again: what there is of its last segment is all of that."""
         for store in self._known.values():
             store.interrupt()
+
+    @property
+    def patience(self) -> int:
+        """For how many ns frames may lie unread that are read by nobody but made into segments (ADR 0036)."""
+        if any(store.format.parts and store.waiting for store in self._known.values()):
+            return 0
+        return min(REST_NS, self._stream.options.segments.part // 2)
 
     def drop_idle(self, now: float) -> bool:
         """Let go of what nobody has asked for in a while, at `now` in monotonic seconds; whether there was such."""

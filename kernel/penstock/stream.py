@@ -33,7 +33,7 @@ from penstock.media import (
 )
 from penstock.muxer import Muxer
 from penstock.path import StreamPath
-from penstock.poller import sleep_until
+from penstock.poller import Nap, sleep_until
 from penstock.publisher import Publisher
 from penstock.queue import FrameQueue
 from penstock.registry import Registry
@@ -91,6 +91,8 @@ class Stream:
         self.host = host
         self._tracks: dict[int, Track] = {}
         self._next_id = 1
+        self._nap = Nap()
+        """The ingest's, while nobody reads frames: who comes to ends it."""
         self._cache = GopCache(options.bounds, options.segments, host.serves_segments)
         self._feeds: dict[object, Feed] = {}
         self._queues: set[FrameQueue] = set()
@@ -191,6 +193,7 @@ class Stream:
             for frame in in_order(self._cache.frames, derived, since=self._cache.start):
                 feed.push(frame)
             self._feeds[key] = feed
+            self._nap.wake()
         return feed
 
     def segments(self, format: SegmentFormat, tracks: Iterable[Track] = ()) -> SegmentStore:
@@ -236,6 +239,7 @@ class Stream:
     def join(self, queue: FrameQueue, session: Session | None) -> None:
         """`queue` gets every event from now on."""
         self._queues.add(queue)
+        self._nap.wake()
         if session is not None:
             self.host.changed("reader_joined", stream=self, session=session)
 
@@ -411,11 +415,14 @@ class Stream:
         if self._feeds.get(feed.key) is feed:
             del self._feeds[feed.key]
 
-    async def flush(self, *, rest: bool = False) -> bool:
-        """Serve the feeds that are due. With `rest`, sleep through the window that every feed allows; whether it did."""
+    async def flush(self, *, rest: bool = False, idle: bool = False) -> bool:
+        """Serve the feeds that are due. With `rest`, sleep through the window that every feed allows, or with `idle` where
+        there is none while frames gather that nobody reads; whether it did.
+        """
         feeds = tuple(self._feeds.values())
         if not feeds:
-            return False
+            self.rested = False
+            return idle and await self._rest()
         now = time.monotonic_ns()
         for feed in feeds:
             due = feed.due_at
@@ -433,6 +440,16 @@ class Stream:
                 return True
         self.rested = False
         return False
+
+    async def _rest(self) -> bool:
+        """Sleep until frames have gathered, or somebody comes who reads them, where nobody does; whether it did (ADR 0036)."""
+        if self._queues or self.derived or self.options.window == 0 or not self.is_ready:
+            return False
+        length = self.stores.patience
+        if not length:
+            return False
+        await self._nap.until(time.monotonic_ns() + length)
+        return True
 
     def publisher_left(self, publisher: Publisher, reason: str) -> None:
         """Wait for a new publisher while there are readers; otherwise end now."""

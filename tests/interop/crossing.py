@@ -71,14 +71,7 @@ class Crossing:
 
 
 def cross(
-    endpoints: Endpoints,
-    publisher: Publisher,
-    clip: Clip,
-    players: Sequence[Player],
-    path: str,
-    work: Path,
-    *,
-    join_after: float = JOIN_AFTER,
+    endpoints: Endpoints, publisher: Publisher, clip: Clip, players: Sequence[Player], path: str, work: Path
 ) -> list[Outcome]:
     """Publish `clip` once to `path`, play it with all `players`, compare; every child is ended before it
     returns.
@@ -98,7 +91,6 @@ def cross(
         work,
         same_dts=publisher.scheme != "rtsp",
         unsent_sound=publisher.unsent_sound(clip),
-        join_after=join_after,
     )
 
 
@@ -110,9 +102,7 @@ def cross_all(
     return cross_each(endpoints, crossings, work)
 
 
-def cross_each(
-    endpoints: Endpoints, crossings: Sequence[Crossing], work: Path, *, join_after: float = JOIN_AFTER
-) -> list[Outcome]:
+def cross_each(endpoints: Endpoints, crossings: Sequence[Crossing], work: Path) -> list[Outcome]:
     """The same of different clips."""
     require(*(need for crossing in crossings for need in crossing.needs))
     for crossing in crossings:
@@ -121,8 +111,7 @@ def cross_each(
 
     def run(number: int) -> list[Outcome]:
         one, path = crossings[number], f"live/{work.name}-{number}"
-        folder = work / str(number)
-        return cross(endpoints, one.publisher, one.clip, one.players, path, folder, join_after=join_after)
+        return cross(endpoints, one.publisher, one.clip, one.players, path, work / str(number))
 
     with ThreadPoolExecutor(len(crossings)) as lanes:
         return [outcome for some in lanes.map(run, range(len(crossings))) for outcome in some]

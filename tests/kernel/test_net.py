@@ -429,6 +429,10 @@ async def test_handshakes(tmp_path: Path) -> None:
         assert connection.secure
         other.send(b"hello")
         assert await connection.receive() == b"hello"
+        for record in (b"one, ", b"two, ", b"three"):
+            other.send(record)
+        assert await connection.receive(8) == b"one, two"
+        assert await connection.receive() == b", three", "as much as there is, in however many records"
         other.close()
         assert await connection.receive() == b""
         connection.close()

@@ -462,10 +462,10 @@ async def test_a_flush_that_fails_ends_its_session_and_not_the_flushes_of_others
     bad, good = Source(), Source()
     flushed: list[str] = []
 
-    async def fail(*, rest: bool = False) -> bool:
+    async def fail(*, rest: bool = False, idle: bool = False) -> bool:
         raise ZeroDivisionError
 
-    async def flush(*, rest: bool = False) -> bool:
+    async def flush(*, rest: bool = False, idle: bool = False) -> bool:
         flushed.append("good")
         return False
 

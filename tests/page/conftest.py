@@ -49,8 +49,9 @@ class Site:
         return publisher
 
 
-def serves(config: dict[str, Any] | None = None, *plugins: Plugin) -> Server:
-    """A server with HTTP, the pages, their neighbours on that port, and `plugins`; to be started."""
+@asynccontextmanager
+async def site(config: dict[str, Any] | None = None, *plugins: Plugin) -> AsyncGenerator[Site]:
+    """A server with HTTP, the pages, their neighbours on that port, and `plugins`."""
     enabled = {
         "h264",
         "aac",
@@ -63,13 +64,7 @@ def serves(config: dict[str, Any] | None = None, *plugins: Plugin) -> Server:
     }
     found = PluginSet.discover(plugins)
     off = {record.name: {"enabled": False} for record in found if record.name not in enabled}
-    return Server({**off, **CONFIG, **(config or {})}, plugins=found)
-
-
-@asynccontextmanager
-async def site(config: dict[str, Any] | None = None, *plugins: Plugin) -> AsyncGenerator[Site]:
-    """Such a server, running."""
-    async with serves(config, *plugins) as server:
+    async with Server({**off, **CONFIG, **(config or {})}, plugins=found) as server:
         (port,) = (endpoint.port for endpoint in server.endpoints if endpoint.what == "http")
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             yield Site(server, client)

@@ -194,7 +194,7 @@ class _Link:
                 yield event
             self._send()
             if self.publisher is not None:
-                await self.publisher.flush(rest=len(data) < READ)
+                await self.publisher.flush(rest=len(data) < READ, idle=len(data) < net.IDLE_BYTES)
 
     def _next(self) -> ClientEvent | None:
         try:

@@ -11,7 +11,7 @@ from attrs import define
 
 from penstock.errors import PenstockError, ProtocolViolation, StreamError
 from penstock.feed import Cursor, Reader
-from penstock.net import Connection, slices
+from penstock.net import IDLE_BYTES, Connection, slices
 from penstock.publisher import Publisher
 from penstock.server import Server
 from penstock.session import Credentials, Session
@@ -118,7 +118,8 @@ class RtmpSession:
             for publishing in tuple(self._publishing.values()):
                 if publishing.publisher.closed:
                     return
-                if slept := await publishing.publisher.flush(rest=len(data) < most):
+                slept = await publishing.publisher.flush(rest=len(data) < most, idle=len(data) < IDLE_BYTES)
+                if slept:
                     connection.rested()
                 connection.drained = not slept and len(data) < most and not connection.secure
 
