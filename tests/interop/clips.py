@@ -148,6 +148,7 @@ CLIPS = {
         ),
         Clip("webrtc", ("h264", "opus"), X264_PLAIN, OPUS),
         Clip("short", ("h264", "aac"), X264_JOINABLE, AAC, seconds=4),
+        Clip("short-large", ("h264", "aac"), X264_PLAIN, AAC, size="480x272", seconds=4),
         Clip("audio-only", ("aac",), (), AAC),
         Clip("video-only", ("h264",), X264_JOINABLE),
         Clip("vfr", ("h264", "aac"), X264_JOINABLE, AAC, vary=True),
