@@ -34,7 +34,7 @@ GONE = 0.7
 BEHIND = 8.0
 """Seconds in which players come to the end of what was published."""
 
-Decoded = dict[str, Future[tuple[list[str], str]]]
+Decoded = dict[str, tuple[list[str], str]]
 
 
 def _md5s(listing: Path) -> list[str]:
@@ -56,22 +56,17 @@ def _pictures(clip: Clip) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def decoded(work: Path) -> Iterator[Decoded]:
-    """What each player has decoded, and what it said, by ``variant second``; all at once."""
+def decoded(work: Path) -> Iterator[dict[str, Future[Decoded]]]:
+    """What each player has decoded, and what it said, by the second publisher; all at once."""
     require("ffmpeg-new")
     for clip in (FIRST, *SECOND.values()):
         _pictures(clip)
     settings = ("server.segment_seconds=1", "server.reconnect_grace=3")
     with penstock(work / "server", *settings) as server, server.explained(), ThreadPoolExecutor(2) as lanes:
-        streams = {name: lanes.submit(_played, server, name, work / name) for name in SECOND}
-        yield {
-            f"{variant} {name}": lanes.submit(lambda s=stream, v=variant: s.result()[v])
-            for name, stream in streams.items()
-            for variant in VARIANTS
-        }
+        yield {name: lanes.submit(_played, server, name, work / name) for name in SECOND}
 
 
-def _played(server: Penstock, name: str, work: Path) -> dict[str, tuple[list[str], str]]:
+def _played(server: Penstock, name: str, work: Path) -> Decoded:
     work.mkdir()
     path, source = f"live/{name}", clients.publisher("ffmpeg new rtmp")
 
@@ -103,8 +98,10 @@ def _played(server: Penstock, name: str, work: Path) -> dict[str, tuple[list[str
 
 @pytest.mark.parametrize("second", SECOND)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_pictures_of_both_publishers_are_decoded(variant: str, second: str, decoded: Decoded) -> None:
-    got, words = decoded[f"{variant} {second}"].result()
+def test_pictures_of_both_publishers_are_decoded(
+    variant: str, second: str, decoded: dict[str, Future[Decoded]]
+) -> None:
+    got, words = decoded[second].result()[variant]
     before, after = _pictures(FIRST), _pictures(SECOND[second])
     seen = 0
     while seen < min(len(got), len(before)) and got[seen] == before[seen]:
