@@ -170,18 +170,24 @@ class StreamClock:
 
 
 class FrameInterval:
-    """The usual distance of a track's frames: the mean of the last few dts steps, without the least and the most."""
+    """The usual distance of a track's frames: the mean of the last few dts steps, without the least and the most.
 
-    __slots__ = ("_last", "_steps", "value")
+    `even`: they are all about that, so that it tells how long a frame is going to last. Steps of `most` ns are holes.
+    """
 
-    def __init__(self, value: int = NS // 25) -> None:
+    __slots__ = ("_last", "_most", "_steps", "even", "value")
+
+    def __init__(self, value: int = NS // 25, most: int = NS) -> None:
         self.value = value
+        self.even = True
+        self._most = most
         self._last: int | None = None
         self._steps: deque[int] = deque(maxlen=11)
 
     def add(self, dts: int) -> None:
-        if self._last is not None and 0 < dts - self._last < NS:
+        if self._last is not None and 0 < dts - self._last < self._most:
             self._steps.append(dts - self._last)
             middle = sorted(self._steps)[1:-1] or self._steps
             self.value = sum(middle) // len(middle)
+            self.even = 2 * max(middle) <= 3 * min(middle)
         self._last = dts

@@ -21,6 +21,10 @@ MAX_HELD = 1024
 """Frames of a track with a new config that wait for the next key frame of the video beside it."""
 PART_TARGETS = 3
 """For so many target durations parts are served on their own (RFC 8216bis 6.2.2 lists them for as long)."""
+PART_LEAST = 0.85
+"""RFC 8216bis 4.4.3.7: but for a segment's last, parts last at least this share of what is announced."""
+LONGEST_STEP = 10 * NS
+"""Two frames that are further apart say nothing of how far frames are apart: cameras that watch send one each few seconds."""
 NEVER = (1 << 62, 0)
 """A position that no rendition reaches."""
 
@@ -63,7 +67,7 @@ class Rendition:
         self.writer = writer
         self._next_writer: SegmentWriter | None = None
         self._init: Init | None = None
-        self._steps = FrameInterval()
+        self._steps = FrameInterval(most=LONGEST_STEP)
         self._pending: list[Frame] = []
         self._part_start: int | None = None
         self._last: Frame | None = None
@@ -194,7 +198,7 @@ class Rendition:
         if lead.id != self.lead:
             self.lead = lead.id
             self._steps = FrameInterval(
-                self.store.stream.frame_interval if lead.kind is Kind.VIDEO else NS // 47
+                self.store.stream.frame_interval if lead.kind is Kind.VIDEO else NS // 47, LONGEST_STEP
             )
 
     def renew(self, writer: SegmentWriter) -> None:
@@ -262,20 +266,33 @@ class Rendition:
         segment = self.open
         if segment is None:
             return
+        if leads:
+            self._steps.add(frame.dts)
+            self._make_room(frame)
         if not segment.parts and not self._pending:
             segment.independent = frame.key or not leads
         self._pending.append(frame)
         if not leads:
             return
-        self._steps.add(frame.dts)
         self._last = frame
         if self._part_start is None:
             self._part_start = frame.dts
         step = frame.duration or self._steps.value
-        end = frame.dts + step
-        # A part ends before the frame that would make it too long, without waiting for that.
-        if end + step - self._part_start > self.store.part_limit(end - self._part_start):
-            self._flush(end, {})
+        length = frame.dts + step - self._part_start
+        limit = self.store.part_limit(length)
+        # A part ends before the frame that would make it too long, without waiting for that, where it is known when that comes.
+        if (frame.duration or self._steps.even) and length + step > limit and length >= limit * PART_LEAST:
+            self._flush(frame.dts + step, {})
+
+    def _make_room(self, frame: Frame) -> None:
+        """End the part that is pending, where `frame` came too late for it, or would make it too long and it is long enough."""
+        start, last = self._part_start, self._last
+        if start is None or last is None:
+            return
+        length, limit = frame.dts - start, self.store.part_limit(frame.dts - start)
+        full = length + self._steps.value > limit and length >= limit * PART_LEAST
+        if length > limit or full:
+            self._flush(frame.dts, {} if last.duration else {self.lead: frame.dts})
 
     def _may_begin(self, frame: Frame) -> bool:
         early = self._steps.value // 2
@@ -290,7 +307,7 @@ class Rendition:
         head = b"" if segment.parts else self.writer.start(segment)
         data = head + self.writer.write(frames, ends)
         key = any(frame.key for frame in frames if frame.track.id == self.lead)
-        segment.add(data, start, max(0, end - start), key)
+        segment.add(data, start, self.store.part_duration(max(0, end - start)), key)
         self.store.wrote(self, segment.parts[-1])
         self.version += 1
         self._waiters.release(self.position)
@@ -301,11 +318,17 @@ class Rendition:
         segment = self.open
         if segment is None:
             return
+        last = self._last
+        if end is not None:
+            known = {self.lead: end}
+        else:
+            known = {}
+            end = segment.end
+            if last is not None and last.dts >= segment.dts:
+                end = max(end, last.dts + (last.duration or self._steps.value))
         if self._pending:
-            last = self._last
-            guess = last.dts + (last.duration or self._steps.value) if last is not None else segment.end
-            self._flush(guess if end is None else end, {} if end is None else {self.lead: end})
-        segment.close(segment.end if end is None else end)
+            self._flush(end, known)
+        segment.close(end)
         if segment.duration >= NS // 10:
             self.peak = max(self.peak, segment.size * 8 * NS // segment.duration)
         self.version += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,7 +13,7 @@ import structlog
 
 from penstock.errors import NotFound, ProtocolViolation
 from penstock.media import NS, Epoch, Event, Frame, Kind, Track, TrackRemoved
-from penstock.rendition import PART_TARGETS, Cut, Rendition
+from penstock.rendition import LONGEST_STEP, PART_LEAST, PART_TARGETS, Cut, Rendition
 from penstock.segment import Part, Segment, SegmentBounds, SegmentFormat, SegmentWriter
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ PART_ROOM = 20
 """Parts may be longer than the aim by one part in so many: times of carriers with coarse clocks are uneven."""
 OTHERS_SECONDS = 1.0
 """How long renditions beside the lead are waited for: sound that is late, or never comes."""
-PART_LEAST = 0.85
-"""RFC 8216bis 4.4.3.7: but for a segment's last, parts last at least this share of what is announced."""
+RARE, RARE_SHARE = 2, 10
+"""So many frames that last longest, and those that take less than this part of the time, say nothing of how long parts may be."""
 
 
 class SegmentStore:
@@ -84,6 +85,7 @@ class SegmentStore:
         for track in (*stream.tracks, *derived):
             self._tracks[track.id] = track
         self._group()
+        self._slow = _slow_steps(replay)
         for frame in replay:
             self.push(frame)
 
@@ -363,20 +365,27 @@ class SegmentStore:
     # -- what renditions tell --------------------------------------------------
 
     def part_limit(self, so_far: int) -> int:
-        """How long a part may become; decided when the first is as long as the aim, and `so_far` tells how long one is."""
+        """How long a part may become; decided when the first is as long as the aim, and `so_far` tells how long one is.
+
+        It does not change any more (RFC 8216bis 6.2.1): a frame that lasts longer is a part that is said to be as long as that.
+        """
         if not self.part_target:
             if so_far < self.bounds.part * PART_LEAST:
                 return so_far + MAX_SEGMENT_NS
             self.part_target = self._part_target()
         return self.part_target
 
+    def part_duration(self, duration: int) -> int:
+        """What a part is said to last that lasts so long."""
+        return min(duration, self.part_target) if self.part_target else duration
+
     def _part_target(self) -> int:
         """The shortest duration from the aim on into which frames of every rendition go, at no less than 85 %."""
         limit = self.bounds.part + self.bounds.part // PART_ROOM
+        steps = {r.frame_interval for r in self.renditions.values()} | self._slow
         for _ in range(8):
             before = limit
-            for rendition in self.renditions.values():
-                step = rendition.frame_interval
+            for step in steps:
                 if limit // step * step < limit * PART_LEAST:
                     limit = (limit // step + 1) * step
                     limit += limit // PART_ROOM
@@ -388,8 +397,6 @@ class SegmentStore:
     def wrote(self, rendition: Rendition, part: Part) -> None:
         """A part is there."""
         self.bytes += part.size
-        if self.format.parts and part.duration > self.part_target > 0:
-            self.part_target = -(-part.duration // 1_000_000) * 1_000_000
 
     def completed(self, rendition: Rendition, segment: Segment) -> None:
         """A segment is there: others have to go."""
@@ -402,3 +409,20 @@ class SegmentStore:
             if not full:
                 break
             self.bytes -= min(full, key=lambda r: r.segments[0].dts).drop()
+
+
+def _slow_steps(frames: Iterable[Frame]) -> set[int]:
+    """For each track of pictures the distance in ns of those that are far apart, but for the rare ones."""
+    times: dict[int, list[int]] = {}
+    for frame in frames:
+        if frame.track.kind is Kind.VIDEO:
+            times.setdefault(frame.track.id, []).append(frame.dts)
+    found: set[int] = set()
+    for track in times.values():
+        left = (track[-1] - track[0]) // RARE_SHARE
+        for further, step in enumerate(sorted((b - a for a, b in pairwise(track)), reverse=True)):
+            left -= step
+            if left < 0 and further >= RARE:
+                found.add(step)
+                break
+    return {step for step in found if 0 < step < LONGEST_STEP}

@@ -153,14 +153,76 @@ def test_every_part_but_a_segments_last_lasts_85_percent_of_what_is_announced(
                 assert part.duration >= 0.85 * store.part_target, (part.duration, store.part_target)
 
 
-def test_a_gap_in_the_pictures_makes_a_part_longer_and_that_is_announced() -> None:
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [(33, 30), (233, 5)] * 8,
+        [(233, 5), (33, 30)] * 8,
+        [(33, 10), (233, 1)] * 20,
+        [(33, 120), (143, 60)],
+        [(33, 200), (1000, 15)],
+        [(1000, 20)],
+        [(33, 3), (77, 1), (12, 4)] * 40,
+    ],
+)
+def test_6_2_1_the_part_target_does_not_change_and_holds_whatever_the_frame_rate_does(
+    turns: list[tuple[int, int]],
+) -> None:
+    """4.4.4.9: no part is longer, and none but a segment's last shorter than 85 %. Pictures in turns, as phones in the dark and
+    screens that are shared have them: (step in ms, how many).
+    """
+    stream = stream_with(target=2.0, window=60.0)
+    store = store_of(stream)
+    publisher = publish(stream)
+    video = publisher.add_track(VIDEO, 90_000, Number())
+    announced: set[int] = set()
+    at, key = 0, -2000
+    for step, count in turns:
+        for _ in range(count):
+            begins = at - key >= 2000
+            key = at if begins else key
+            publisher.write(video.id, (b"%d" % at,), pts=ms(at), dts=ms(at), key=begins)
+            announced.add(store.part_target)
+            at += step
+    assert len(announced - {0}) == 1
+    # Who asks later has parts for the slow ones, as far as these are kept.
+    late = stream.segments(Lines(key="late"))
+    assert late.part_target >= ms(min(turns[-1][0], turns[-2 % len(turns)][0]))
+    for known in (store, late):
+        segments = known.renditions["v1"].segments
+        assert sum(len(segment.parts) for segment in segments) > 4
+        for segment in segments:
+            assert all(p.duration <= known.part_target for p in segment.parts)
+            assert all(p.duration >= 0.85 * known.part_target for p in segment.parts[:-1])
+
+
+def test_parts_are_as_long_as_slow_pictures_take_where_these_are_known() -> None:
+    stream = stream_with(target=2.0)
+    publisher = publish(stream)
+    video = publisher.add_track(VIDEO, 90_000, Number())
+    at = 0
+    for n in range(200):
+        publisher.write(video.id, (b"v",), pts=ms(at), dts=ms(at), key=n % 35 == 0)
+        # One that lasts long for once, which is no rule.
+        at += 1500 if n == 70 else 233 if n % 35 >= 30 else 33
+    store = store_of(stream)
+    assert ms(233) <= store.part_target <= ms(250)
+
+
+def test_a_hole_in_the_pictures_makes_no_part_longer() -> None:
+    """A part is said to be as long as parts are at most; the one picture that is shown all the time lasts that long all the same."""
     stream = stream_with()
     store = store_of(stream)
     live = Live(stream, audio=False)
     live.write(7)
     live.number += 20
     live.write(1)
-    assert store.part_target >= max(p.duration for p in store.renditions["v1"].segments[0].parts)
+    segment = store.renditions["v1"].segments[0]
+    assert store.part_target == ms(210)
+    assert [p.duration for p in segment.parts] == [ms(200), ms(210)]
+    # The segment ends where the next one begins, whatever its parts say.
+    live.write(23)
+    assert segment.duration == ms(50 * 40)
 
 
 def test_sound_alone_is_cut_anywhere() -> None:
