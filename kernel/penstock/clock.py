@@ -31,6 +31,10 @@ MAX_USUAL = 4
 OBSERVED = 64
 """Frames after which a stream is believed instead of such a config: 1 to 3 s."""
 
+WARY_FRAMES = 250
+"""Frames after one that was late until they are believed to come in time again: encoders that have too much to do leave out
+some now and then, and phones change their rate as the light does."""
+
 
 class Unwrapper:
     """A counter of `bits` bits as an integer that goes on over every wrap, in both directions."""
@@ -172,22 +176,30 @@ class StreamClock:
 class FrameInterval:
     """The usual distance of a track's frames: the mean of the last few dts steps, without the least and the most.
 
-    `even`: they are all about that, so that it tells how long a frame is going to last. Steps of `most` ns are holes.
+    Steps of `most` ns and more are holes, and tell nothing of it.
     """
 
-    __slots__ = ("_last", "_most", "_steps", "even", "value")
+    __slots__ = ("_last", "_most", "_steps", "_wary", "value")
 
     def __init__(self, value: int = NS // 25, most: int = NS) -> None:
         self.value = value
-        self.even = True
         self._most = most
         self._last: int | None = None
         self._steps: deque[int] = deque(maxlen=11)
+        self._wary = 0
+
+    @property
+    def even(self) -> bool:
+        """Whether it tells how long the next frame is going to last: none was much longer for a while."""
+        return not self._wary
 
     def add(self, dts: int) -> None:
-        if self._last is not None and 0 < dts - self._last < self._most:
-            self._steps.append(dts - self._last)
+        step = 0 if self._last is None else dts - self._last
+        self._wary = max(0, self._wary - 1)
+        if len(self._steps) > 2 and 2 * step > 3 * self.value:
+            self._wary = WARY_FRAMES
+        if 0 < step < self._most:
+            self._steps.append(step)
             middle = sorted(self._steps)[1:-1] or self._steps
             self.value = sum(middle) // len(middle)
-            self.even = 2 * max(middle) <= 3 * min(middle)
         self._last = dts

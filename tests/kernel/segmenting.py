@@ -58,6 +58,8 @@ class LineWriter:
     def __init__(self, tracks: tuple[Track, ...]) -> None:
         self.tracks = tracks
         self.init = b"".join(b"i%d." % Number.of(t.config).number for t in tracks)
+        self.ends: list[int | None] = []
+        """For each part the dts of the frame after it, where it was known."""
 
     def fits(self, track: Track) -> bool:
         return any(t.id == track.id and t.config == track.config for t in self.tracks)
@@ -66,6 +68,7 @@ class LineWriter:
         return b"%d:" % (segment.number)
 
     def write(self, frames: Sequence[Frame], ends: Mapping[int, int]) -> bytes:
+        self.ends.append(next(iter(ends.values()), None))
         for frame in frames:
             if not self.fits(frame.track):
                 raise ValueError(f"does not fit: {frame}")

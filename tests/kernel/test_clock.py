@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.clock import (
+    WARY_FRAMES,
     MAX_ERROR_NS,
     MAX_REORDER,
     MAX_SLEW,
@@ -236,6 +237,21 @@ def test_the_interval_of_frames() -> None:
     assert interval.value == before
     interval.add(99 * NS + NS // 2)  # one odd step among many neither
     assert interval.value == pytest.approx(NS // 30, abs=NS // 300)
+
+
+def test_an_interval_tells_nothing_of_the_next_frame_for_a_while_after_one_was_late() -> None:
+    interval = FrameInterval()
+    # A first guess that was wrong is no late frame, nor are ticks of a coarse clock.
+    times = iter([100 * n + n % 2 for n in range(WARY_FRAMES + 100)])
+    for _ in range(20):
+        interval.add(next(times) * NS // 1000)
+        assert interval.even
+    next(times)
+    for _ in range(WARY_FRAMES):
+        interval.add(next(times) * NS // 1000)
+        assert not interval.even
+    interval.add(next(times) * NS // 1000)
+    assert interval.even
 
 
 @given(st.lists(st.integers(0, 1 << 50), max_size=100))

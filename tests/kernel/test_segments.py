@@ -13,7 +13,7 @@ from penstock.publisher import Publisher
 from penstock.segment import SegmentWriter
 from penstock.segments import SegmentStore
 from penstock.stream import Stream
-from tests.kernel.segmenting import Lines, bounds, parts, store_of, stream_with, text, texts
+from tests.kernel.segmenting import Lines, LineWriter, bounds, parts, store_of, stream_with, text, texts
 from tests.kernel.stage import AUDIO, DATA, VIDEO, Host, Number, ms, publish
 
 pytestmark = pytest.mark.usefixtures("logs")
@@ -225,6 +225,22 @@ def test_a_hole_in_the_pictures_makes_no_part_longer() -> None:
     assert segment.duration == ms(50 * 40)
 
 
+def test_after_a_late_picture_parts_wait_until_it_is_known_how_long_their_last_one_lasts() -> None:
+    """Media Source Extensions (3.5.8) throw away what comes more than twice the last one's duration later, up to a key frame: where
+    that was a guess and a picture is late, nothing moves any more.
+    """
+    stream = stream_with(target=2.0)
+    store = store_of(stream)
+    live = Live(stream, gop=50, audio=False)
+    live.write(30)
+    writer = cast("LineWriter", store.renditions["v1"].writer)
+    assert writer.ends == [None] * 6, "pictures that come in time: none waits for the next"
+    live.number += 1
+    live.write(40)
+    assert all(writer.ends[7:])
+    assert len(writer.ends) > 12
+
+
 def test_sound_alone_is_cut_anywhere() -> None:
     stream = stream_with(target=1.0)
     store = store_of(stream)
@@ -376,7 +392,7 @@ def test_pictures_of_a_new_config_before_their_key_frame_are_not_written() -> No
     live = Live(stream)
     live.write(27)
     live.publisher.configure(live.video, Number(7))
-    live.write(23 + 25)
+    live.write(23 + 26)
     assert texts(store.renditions["v1"])[1:3] == ["K25 v26", numbers(50, 75)]
 
 
