@@ -353,15 +353,12 @@ class Rendition:
 
     # -- what is kept --------------------------------------------------------
 
-    def expire(self, window: int, target: int, count: int) -> int:
-        """Let go of what is older than it has to be kept for; returns how many bytes that were."""
+    def expire(self, window: int, kept: int, count: int) -> int:
+        """List the last `window` ns, and keep what ended `kept` ns and its own length ago; returns how many bytes went."""
         complete = [s for s in self.listed if s.complete]
         total = sum(s.duration for s in complete)
-        # RFC 8216bis 6.2.2: no less than three target durations are listed, and what is listed no more is served for
-        # as long again as it and the playlist last.
-        least = max(window, 3 * target)
         for left, segment in zip(range(len(complete), 0, -1), complete, strict=True):
-            if total - segment.duration < least and left <= count:
+            if total - segment.duration < window and left <= count:
                 break
             total -= segment.duration
             self._unlist(segment)
@@ -370,7 +367,7 @@ class Rendition:
         while len(self.segments) > 1:
             oldest = self.segments[0]
             if oldest.number >= self.listed_from or (
-                newest - oldest.end <= 2 * least + oldest.duration and len(self.segments) <= 2 * count
+                newest - oldest.end <= kept + oldest.duration and len(self.segments) <= 2 * count
             ):
                 break
             freed += self.drop()

@@ -27,6 +27,9 @@ PART_ROOM = 20
 """Parts may be longer than the aim by one part in so many: times of carriers with coarse clocks are uneven."""
 OTHERS_SECONDS = 1.0
 """How long renditions beside the lead are waited for: sound that is late, or never comes."""
+LISTED_TARGETS = 6
+"""So many target durations are listed at least: six segments, as Apple's authoring specification has it (8.11). RFC 8216bis
+6.2.2 asks for three, from which players begin: in the others, who falls behind finds what he missed."""
 RARE, RARE_SHARE = 2, 10
 """So many frames that last longest, and those that take less than this part of the time, say nothing of how long parts may be."""
 
@@ -41,7 +44,7 @@ class SegmentStore:
     first frame, so that they do not come again when the server starts anew, and from `first` of the store before.
 
     Kept while it is asked for (`touch`), while somebody holds it (`held`), and `SegmentBounds.idle` seconds more. In
-    memory are the segments listed (``window``, never less than three target durations), as much again for players
+    memory are the segments listed (``window``, never less than six target durations), some more for players
     that are behind, up to ``bytes``; parts of the last three target durations have their bytes twice.
     """
 
@@ -110,6 +113,11 @@ class SegmentStore:
         """The longest that a segment is or is expected to be, in ns: key frames decide, not the aim. It never goes down."""
         self._longest = max(self._longest, self._expected())
         return self._longest
+
+    @property
+    def window(self) -> int:
+        """How far back lists go at least, in ns."""
+        return max(self.bounds.window, LISTED_TARGETS * self.target)
 
     @property
     def knows_target(self) -> bool:
@@ -402,7 +410,10 @@ class SegmentStore:
         """A segment is there: others have to go."""
         self._longest = max(self._longest, segment.duration)
         bounds = self.bounds
-        self.bytes -= rendition.expire(bounds.window, self.target, bounds.count)
+        # RFC 8216bis 6.2.2: what is listed no more is served for as long as it and the list last; or, as there is memory for
+        # that, for as long again as a list has to last.
+        kept = max(self.window + 2 * self.target, 2 * max(bounds.window, PART_TARGETS * self.target))
+        self.bytes -= rendition.expire(self.window, kept, bounds.count)
         rendition.shed(PART_TARGETS * self.target if self.format.parts else 0)
         while self.bytes > bounds.bytes:
             full = [r for r in self.renditions.values() if len(r.segments) > 1]

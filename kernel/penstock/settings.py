@@ -121,7 +121,7 @@ class ServerConfig:
     )
     segment_window: float = option(
         20.0,
-        "Seconds that a viewer can go back in segments; at least three segments are kept.",
+        "Seconds that a viewer can go back in segments; lists go back six segments at least.",
         validator=within(0),
     )
     segment_bytes: int = option(

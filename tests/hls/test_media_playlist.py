@@ -327,12 +327,14 @@ async def test_6_2_2_parts_are_listed_for_the_last_three_target_durations() -> N
         assert (await get(server, old)).status == 200
 
 
-async def test_6_2_2_no_less_than_three_target_durations_are_listed_and_what_is_gone_stays_as_long_again() -> (
+async def test_6_2_2_no_less_than_three_target_durations_are_listed_and_what_is_gone_stays_for_a_while() -> (
     None
 ):
     async with live({"segment_window": 0}) as (server, stream):
-        first = await watching(server, stream, 5, "ts-main")
+        """Authoring 8.11: six segments."""
+        first = await watching(server, stream, 9, "ts-main")
         assert sum(s.duration for s in first.segments) >= 3 * first.target_duration * NS
+        assert len(first.segments) == 6
         stream.write(25 * 2)
         assert (await get(server, f"/live/one/hls/{first.segments[0].uri}")).status == 200
         stream.write(25 * 10)

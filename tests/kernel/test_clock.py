@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.clock import (
-    WARY_FRAMES,
     MAX_ERROR_NS,
     MAX_REORDER,
     MAX_SLEW,
     OBSERVED,
     SNAP_TOLERANCE_NS,
+    WARY_FRAMES,
     DecodingTimes,
     FrameInterval,
     SampleGrid,

@@ -210,7 +210,7 @@ def test_parts_are_as_long_as_slow_pictures_take_where_these_are_known() -> None
 
 
 def test_a_hole_in_the_pictures_makes_no_part_longer() -> None:
-    """A part is said to be as long as parts are at most; the one picture that is shown all the time lasts that long all the same."""
+    """A part is said to be as long as parts are at most; the one picture that is shown meanwhile lasts as long all the same."""
     stream = stream_with()
     store = store_of(stream)
     live = Live(stream, audio=False)
@@ -226,8 +226,8 @@ def test_a_hole_in_the_pictures_makes_no_part_longer() -> None:
 
 
 def test_after_a_late_picture_parts_wait_until_it_is_known_how_long_their_last_one_lasts() -> None:
-    """Media Source Extensions (3.5.8) throw away what comes more than twice the last one's duration later, up to a key frame: where
-    that was a guess and a picture is late, nothing moves any more.
+    """Media Source Extensions throw away what comes more than twice the last one's duration later, up to a key frame: where that
+    was a guess and a picture is late, nothing moves any more.
     """
     stream = stream_with(target=2.0)
     store = store_of(stream)
@@ -360,7 +360,7 @@ def test_discontinuities_that_left_the_list_are_counted() -> None:
         live = Live(stream)
         live.write(30)
         live.publisher.close()
-    Live(stream).write(25 * 6)
+    Live(stream).write(25 * 8)
     video = store.renditions["v1"]
     listed = list(video.listed)
     assert not any(s.discontinuity for s in listed)
@@ -507,15 +507,15 @@ def test_a_config_that_cannot_be_carried_any_more_ends_that_rendition() -> None:
 
 
 def test_what_is_listed_and_what_is_kept_is_bounded_in_time() -> None:
-    stream = stream_with(window=4)
+    stream = stream_with(window=8)
     store = store_of(stream)
     live = Live(stream)
-    live.write(25 * 30)
+    live.write(25 * 60)
     video = store.renditions["v1"]
-    assert sum(s.duration for s in video.listed) == 4 * NS
+    assert sum(s.duration for s in video.listed) == 8 * NS
     # As long again, and the segment itself: RFC 8216bis 6.2.2.
-    assert len(video.segments) <= 2 * 4 + 3
-    assert video.get(video.listed_from - 4) is not None
+    assert len(video.segments) <= 2 * 8 + 3
+    assert video.get(video.listed_from - 8) is not None
     assert video.get(video.segments[0].number - 1) is None
     assert video.get(video.segments[-1].number + 1) is None
     held = [s.parts[0].held for s in video.segments if s.parts]
@@ -526,13 +526,20 @@ def test_what_is_listed_and_what_is_kept_is_bounded_in_time() -> None:
     ] or (video.segments[0].parts[1].data in video.segments[0].data)
 
 
-def test_no_less_than_three_target_durations_are_listed() -> None:
-    """RFC 8216bis 6.2.2."""
+def test_no_less_than_six_segments_are_listed_and_what_is_gone_is_there_for_as_long_as_it_and_the_list_last() -> (
+    None
+):
+    """Apple's authoring specification 8.11; RFC 8216bis 6.2.2."""
     stream = stream_with(window=0)
     store = store_of(stream)
-    Live(stream, gop=50).write(50 * 10)
-    listed = [s for s in store.renditions["v1"].listed if s.complete]
-    assert sum(s.duration for s in listed) == 3 * store.target
+    Live(stream, gop=50).write(50 * 20)
+    video = store.renditions["v1"]
+    listed = [s for s in video.listed if s.complete]
+    assert [s.duration for s in listed] == [2 * NS] * 6
+    assert store.window == 12 * NS
+    # The newest that is gone was there for the first time a list and itself ago.
+    assert video.get(video.listed_from - 1) is not None
+    assert len(video.segments) <= 6 + 5
 
 
 def test_bytes_are_bounded_over_all_renditions_whatever_the_window() -> None:

@@ -101,7 +101,7 @@ class Description:
             tuple(self._periods(eras)),
             longest=target,
             min_buffer=min(target, behind // 2) if low else target,
-            window=max(store.bounds.window, 3 * target),
+            window=store.window,
             update=max(LEAST_UPDATE, min(target // UPDATES, MOST_UPDATE)) if low else target // 2,
             delay=min(DELAY * target, there),
             latency=Latency(behind, behind // 2, 2 * behind) if low else None,

@@ -128,8 +128,7 @@ class StreamOutput:
     @property
     def retention(self) -> float:
         """Seconds for which viewers may fetch what no list names any more: those of a list and a segment (RFC 8216bis 6.2.2)."""
-        target = self._store.target
-        return (max(self._store.bounds.window, 3 * target) + target) / NS
+        return (self._store.window + self._store.target) / NS
 
     def pending(self) -> Changes:
         """What has to be written and removed for the directory to show what there is now."""
