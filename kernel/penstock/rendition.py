@@ -271,6 +271,9 @@ class Rendition:
             self._make_room(frame)
         if not segment.parts and not self._pending:
             segment.independent = frame.key or not leads
+        elif leads and frame.pts < segment.time:
+            # Shown before the key frame that it comes after: of an open group, it refers to pictures of the segment before.
+            segment.independent = False
         self._pending.append(frame)
         if not leads:
             return
