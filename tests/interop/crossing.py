@@ -71,7 +71,14 @@ class Crossing:
 
 
 def cross(
-    endpoints: Endpoints, publisher: Publisher, clip: Clip, players: Sequence[Player], path: str, work: Path
+    endpoints: Endpoints,
+    publisher: Publisher,
+    clip: Clip,
+    players: Sequence[Player],
+    path: str,
+    work: Path,
+    *,
+    join_after: float = JOIN_AFTER,
 ) -> list[Outcome]:
     """Publish `clip` once to `path`, play it with all `players`, compare; every child is ended before it
     returns.
@@ -91,6 +98,7 @@ def cross(
         work,
         same_dts=publisher.scheme != "rtsp",
         unsent_sound=publisher.unsent_sound(clip),
+        join_after=join_after,
     )
 
 
@@ -102,7 +110,9 @@ def cross_all(
     return cross_each(endpoints, crossings, work)
 
 
-def cross_each(endpoints: Endpoints, crossings: Sequence[Crossing], work: Path) -> list[Outcome]:
+def cross_each(
+    endpoints: Endpoints, crossings: Sequence[Crossing], work: Path, *, join_after: float = JOIN_AFTER
+) -> list[Outcome]:
     """The same of different clips."""
     require(*(need for crossing in crossings for need in crossing.needs))
     for crossing in crossings:
@@ -111,7 +121,8 @@ def cross_each(endpoints: Endpoints, crossings: Sequence[Crossing], work: Path) 
 
     def run(number: int) -> list[Outcome]:
         one, path = crossings[number], f"live/{work.name}-{number}"
-        return cross(endpoints, one.publisher, one.clip, one.players, path, work / str(number))
+        folder = work / str(number)
+        return cross(endpoints, one.publisher, one.clip, one.players, path, folder, join_after=join_after)
 
     with ThreadPoolExecutor(len(crossings)) as lanes:
         return [outcome for some in lanes.map(run, range(len(crossings))) for outcome in some]

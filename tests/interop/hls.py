@@ -31,6 +31,14 @@ class FFmpegHlsPlayer(FFmpegAdaptivePlayer):
 
 
 @frozen
+class FFmpegDirectoryPlayer(FFmpegHlsPlayer):
+    """Of the list that `hls.directory` has, which asks for no variant."""
+
+    def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
+        return ["/index.m3u8".join(w.split(_url("", self.protocol))) for w in super().argv(clip, url, work)]
+
+
+@frozen
 class GstHlsPlayer(GstAdaptivePlayer):
     def argv(self, clip: Clip, url: str, work: Path) -> list[str]:
         return super().argv(clip, _url(url, self.protocol), work)

@@ -43,6 +43,10 @@ SETTINGS = (*ANY_PORTS, "transcode.enabled=false")
 """Frames are compared as they were published."""
 
 
+TYPES = "types { application/vnd.apple.mpegurl m3u8; video/mp2t ts; video/mp4 mp4 m4s; }"
+"""What docs/hls.md has nginx say of the files of a directory."""
+
+
 @define
 class Penstock:
     """A running penstock; `endpoints` are where its log says it listens, `secure` the same over TLS."""
@@ -99,7 +103,7 @@ def nginx_rtmp(work: Path) -> Generator[Endpoints]:
         "events { worker_connections 128; }\n"
         f"rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size 4096;\n"
         "  application live { live on; wait_video on; wait_key on; sync 10ms; } } }\n"
-        f"http {{ access_log off; server {{ listen 127.0.0.1:{http}; root {work}/www; }} }}\n"
+        f"http {{ access_log off; {TYPES} server {{ listen 127.0.0.1:{http}; root {work}/www; }} }}\n"
     )
     argv = [path_of("nginx-rtmp"), "-c", str(config), "-p", str(work), "-e", f"{work}/nginx-error.log"]
     child = Child.start("nginx", argv, work / "nginx.log")

@@ -49,9 +49,8 @@ class Site:
         return publisher
 
 
-@asynccontextmanager
-async def site(config: dict[str, Any] | None = None, *plugins: Plugin) -> AsyncGenerator[Site]:
-    """A server with HTTP, the pages, their neighbours on that port, and `plugins`."""
+def serves(config: dict[str, Any] | None = None, *plugins: Plugin) -> Server:
+    """A server with HTTP, the pages, their neighbours on that port, and `plugins`; to be started."""
     enabled = {
         "h264",
         "aac",
@@ -64,7 +63,13 @@ async def site(config: dict[str, Any] | None = None, *plugins: Plugin) -> AsyncG
     }
     found = PluginSet.discover(plugins)
     off = {record.name: {"enabled": False} for record in found if record.name not in enabled}
-    async with Server({**off, **CONFIG, **(config or {})}, plugins=found) as server:
+    return Server({**off, **CONFIG, **(config or {})}, plugins=found)
+
+
+@asynccontextmanager
+async def site(config: dict[str, Any] | None = None, *plugins: Plugin) -> AsyncGenerator[Site]:
+    """Such a server, running."""
+    async with serves(config, *plugins) as server:
         (port,) = (endpoint.port for endpoint in server.endpoints if endpoint.what == "http")
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             yield Site(server, client)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
+import httpx2
 import pytest
 
 from penstock import Credentials, Plugin, hookimpl
@@ -15,7 +17,9 @@ from penstock.config import Config
 from penstock.errors import UserError
 from penstock.plugins import PluginSet
 from penstock_page.assets import Assets
-from tests.page.conftest import CONFIG, site
+from tests.hls.stage import Live
+from tests.http.projects import fastapi, uvicorn_serves
+from tests.page.conftest import CONFIG, serves, site
 
 pytestmark = pytest.mark.anyio
 
@@ -261,3 +265,33 @@ async def test_the_page_goes_with_its_plugin() -> None:
         assert (await here.get("/live/one")).status_code == 404
         await here.server.enable("page")
         assert (await here.get("/live/one")).status_code == 200
+
+
+async def test_below_a_prefix_all_that_a_page_asks_for_is_there() -> None:
+    """Mounted in a project of FastAPI: scripts, what they import, what is played and what is copied."""
+    server = serves({"http": {"listen": "", "listen_tls": ""}})
+    async with (
+        uvicorn_serves(fastapi(server)) as port,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        stream = Live(server, "live/one")
+        await stream.publish()
+        stream.write(25 * 5)
+        front = Document((await client.get("/media/")).text)
+        assert {"href": "/media/live/one"} in front.of("a")
+        page = Document((await client.get("/media/live/one", headers={"accept": "text/html"})).text)
+        scripts = [a["src"] for a in (*front.of("script"), *page.of("script"))]
+        urls = {*scripts, *(a["href"] for a in (*front.of("link"), *page.of("link"), *page.of("a")))}
+        for script in scripts:
+            imported = re.findall(r'from "(\./[^"]*)"', (await client.get(script)).text)
+            assert imported
+            urls |= {urljoin(script, name) for name in imported}
+        urls |= {a["url"].removeprefix("{origin}") for a in page.state["addresses"] if "origin" in a["url"]}
+        urls |= {page.state["info"], front.state["streams"], *page.state["media"].values()}
+        assert {"/media/live/one.flv", "/media/live/one.mpd", "/media/live/one.m3u8?variant=ll"} <= urls
+        for url in urls:
+            assert url.startswith("/media/"), url
+            # Of long responses the head is all that is waited for.
+            async with client.stream("GET", url, headers={"accept": "text/html,*/*"}) as answer:
+                assert answer.status_code == 200, url
+        stream.close()
