@@ -20,6 +20,7 @@ from . import clients, dash, hls, progressive
 from .binaries import require
 from .clients import Player, Publisher
 from .clips import CLIPS
+from .compare import Rules
 from .crossing import Crossing, Endpoints, Outcome, cross_each
 from .installed import install
 from .server import Penstock, nginx_rtmp, penstock
@@ -35,7 +36,7 @@ FILES = {
         f"hls-{variant}",
         ("ffmpeg-new",),
         hls.CODECS[variant],
-        clients.Rules(tail=1),
+        Rules(tail=1),
         hls.PATIENCE,
     )
     for variant in ("ts", "fmp4")
