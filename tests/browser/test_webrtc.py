@@ -463,7 +463,7 @@ def test_reordered_pictures_are_refused_with_the_reason(server: Penstock, page: 
         server.explained(),
     ):
         told = begin(page, "Playing", "reordered", f"{origin(server)}/live/reordered/whep")
-    assert told["status"] == 406
+    assert told["status"] == 422
     assert "B-frames" in told["sdp"]
 
 

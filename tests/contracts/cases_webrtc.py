@@ -162,7 +162,11 @@ def parse_offer(data: bytes) -> object:
         for sections in (plays, records)
     ]
     for answer in answers:
-        description = SessionDescription.parse(answer)
+        description = SessionDescription.parse(answer.build())
+        if any(media.port for media in answer.media):
+            again = Fragment.of(answer, LOCAL)
+            if Fragment.parse(again.build()) != again:
+                raise ValueError("what is said again of ICE is no fragment")
         if len(description.media) != len(offer.media):
             raise ValueError("an answer has as many sections as its offer")
     layers = [track.id for p in played for track in layers_of(p, TRACKS)]
@@ -200,6 +204,9 @@ FRAGMENTS = [
     b"a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw network-id 1\r\n"
     b"a=candidate:3471623853 1 TCP 2122194687 fd00::1 9 typ host tcptype active\r\na=end-of-candidates\r\n",
     b"a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n",
+    b"a=ice-lite\r\na=ice-options:trickle ice2\r\na=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
+    b"a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n"
+    b"a=ice-ufrag:x\r\n",
     b"a=ice-ufrag:EsAw\r\n",
     b"a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\na=candidate:1 1 udp 1 a 1 host\r\n",
     b"a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n"

@@ -242,8 +242,8 @@ async def test_refusals(served: Rig) -> None:
     offer = publisher().offer()
     assert (await served.post("/live/one/whip", offer)).status_code == 409
     unknown = await served.post("/live/two/whip", publisher(codings=("X-UNKNOWN/90000",)).offer())
-    assert (unknown.status_code, "X-UNKNOWN" in unknown.text) == (406, True)
-    assert (await served.post("/live/two/whip", Client().offer())).status_code == 406
+    assert (unknown.status_code, "X-UNKNOWN" in unknown.text) == (422, True)
+    assert (await served.post("/live/two/whip", Client().offer())).status_code == 422
     assert (await served.post("/live/two", offer)).status_code == 404
     for url in (
         "/live/a?direction=whip",

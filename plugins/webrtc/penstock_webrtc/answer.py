@@ -13,6 +13,8 @@ from penstock_webrtc.offer import Offer, OfferedMedia
 from penstock_webrtc.transport import Transport
 
 CNAME = "penstock"
+ICE_OPTIONS = "trickle ice2"
+"""Candidates may come later (RFC 8840 4.1.1), and ICE is that of RFC 8445 (its section 10)."""
 
 Attributes = Sequence[tuple[str, str | None]]
 
@@ -55,7 +57,7 @@ def build_answer(
     transport: Transport,
     candidates: Sequence[Candidate],
     session_id: int,
-) -> bytes:
+) -> SessionDescription:
     """The answer with `sections` by their identification; all others are refused."""
     media = [
         _taken(m, sections[m.mid], transport, candidates) if m.mid in sections else _refused(m)
@@ -70,8 +72,9 @@ def build_answer(
             ("extmap-allow-mixed", None),
             ("msid-semantic", "WMS *"),
             ("ice-lite", None),
+            ("ice-options", ICE_OPTIONS),
         ),
-    ).build()
+    )
 
 
 def _taken(
@@ -102,6 +105,8 @@ def _taken(
             ("mid", media.mid),
             *transport.attributes(),
             ("rtcp-mux", None),
+            # RFC 9725 4.4.1 has it in answers, its like in RFC 8858 4.3 has not: who offers it knows the former.
+            *[("rtcp-mux-only", None)][: media.description.attribute("rtcp-mux-only") is not None],
             ("rtcp-rsize", None),
             *(("rtcp-fb", f"{number} {what}") for what in section.feedback if media.wants(number, what)),
             *section.attributes,

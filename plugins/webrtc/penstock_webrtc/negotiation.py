@@ -140,12 +140,14 @@ def _fit(binding: RtpBinding, offered: RtpFormat, described: RtpFormat, track: T
 
 
 def choose_recorded(registry: Registry, offer: Offer) -> tuple[list[Recorded], list[str]]:
-    """The first coding that somebody here reads of each section that sends, once for each of its layers, and why other
-    sections are left out.
+    """The first coding that somebody here reads of each section that sends, once for each of its layers, and why others that
+    are to be sent cannot be had.
     """
     found: list[Recorded] = []
     left_out: list[str] = []
     for media in offer.media:
+        if media.unusable:
+            left_out.append(f"{media.kind}: it is not bundled RTP over DTLS with RTCP on the same port")
         if not media.sends:
             continue
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from penstock.errors import ProtocolViolation
 from penstock_formats.decimal import parse_decimal
@@ -23,6 +23,7 @@ MAX_LAYERS = 4
 _RID = re.compile(r"[A-Za-z0-9]{1,16}")
 _RECEIVES = (Direction.SENDRECV, Direction.RECVONLY)
 _SENDS = (Direction.SENDRECV, Direction.SENDONLY)
+KINDS = ("audio", "video")
 
 
 @frozen
@@ -36,18 +37,26 @@ class OfferedMedia:
     extensions: tuple[tuple[str, int], ...]
     layers: tuple[str, ...] = ()
     """The RTP stream ids of its simulcast, as it sends them (RFC 8853)."""
+    bundled: bool = True
+    """Whether it shares the transport of all (RFC 9725 4.4.1): what is outside would need one of its own."""
 
     @property
     def kind(self) -> str:
         return self.description.kind
 
     @property
+    def meant(self) -> bool:
+        """Whether the peer wants it, and has not itself refused it."""
+        d = self.description
+        return d.port != 0 or d.attribute("bundle-only") is not None
+
+    @property
     def usable(self) -> bool:
         """Whether it is media over SRTP that was not refused, with its reports on the same port."""
         d = self.description
-        bundled = d.attribute("bundle-only") is not None
         return (
-            (d.port != 0 or bundled)
+            self.meant
+            and self.bundled
             and d.proto.upper().endswith("/TLS/RTP/SAVPF")
             and d.attribute("rtcp-mux") is not None
         )
@@ -59,6 +68,11 @@ class OfferedMedia:
     @property
     def sends(self) -> bool:
         return self.usable and self.direction in _SENDS
+
+    @property
+    def unusable(self) -> bool:
+        """Whether it is sound or a picture that the peer means to send, and that cannot be had as it offers it."""
+        return self.meant and not self.usable and self.direction in _SENDS and self.kind in KINDS
 
     @property
     def formats(self) -> list[RtpFormat]:
@@ -109,8 +123,7 @@ class Offer:
         first = next((m for m in media if not group or m.mid == group[0]), media[0])
         transport = Transport.read(session, first.description)
         if group:
-            # RFC 9725 4.2: all media are bundled; what is outside would need a transport of its own.
-            media = [m if m.mid in group else _refused(m) for m in media]
+            media = [evolve(m, bundled=m.mid in group) for m in media]
         return cls(session, tuple(media), transport)
 
 
@@ -153,7 +166,3 @@ def _layers(section: MediaDescription) -> tuple[str, ...]:
     layers = dict.fromkeys(layer.split(",")[0].removeprefix("~") for layer in sent.split(";"))
     known = tuple(layer for layer in layers if layer in rids and _RID.fullmatch(layer))
     return known[:MAX_LAYERS] if len(known) > 1 else ()
-
-
-def _refused(media: OfferedMedia) -> OfferedMedia:
-    return OfferedMedia(media.description, media.mid, Direction.INACTIVE, (), ())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.metadata import version
+from typing import Literal
 
 from penstock.hooks import Plugin, Service, hookimpl
 from penstock.server import Server
-from penstock_http.api import Route
+from penstock_http.api import Handler, Route
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.server import WebrtcService
 from penstock_webrtc.views import Views
@@ -37,20 +38,25 @@ class WebrtcPlugin(Plugin):
     def http_routes(self, server: Server, config: WebrtcConfig) -> Iterable[Route]:
         views = Views(server, config)
         return [
-            Route("/{path}/whip", views.whip, ("POST",), options=views.options, shown="publish"),
-            Route("/{path}/whep", views.whep, ("POST",), options=views.options, shown="play"),
-            *(
-                Route(pattern.format("whip", "push"), views.whip, ("POST",), options=views.options)
-                for pattern in OTHER_PATTERNS
-            ),
-            *(
-                Route(pattern.format("whep", "play"), views.whep, ("POST",), options=views.options)
-                for pattern in OTHER_PATTERNS
-            ),
+            *_endpoint(views, views.whip, "whip", "push", "publish"),
+            *_endpoint(views, views.whep, "whep", "play", "play"),
             Route("/{path}", views.whip_by_direction, ("POST",)),
-            *(Route(f"/{{path}}/{what}/{{session}}", views.change, ("PATCH",)) for what in ("whip", "whep")),
-            *(Route(f"/{{path}}/{what}/{{session}}", views.end, ("DELETE",)) for what in ("whip", "whep")),
+            *(
+                Route(f"/{{path}}/{what}/{{session}}", view, (method,))
+                for what in ("whip", "whep")
+                for method, view in (("GET", views.session), ("PATCH", views.change), ("DELETE", views.end))
+            ),
         ]
+
+
+def _endpoint(
+    views: Views, begin: Handler, what: str, verb: str, shown: Literal["publish", "play"]
+) -> Iterable[Route]:
+    """Where offers are made, in all spellings."""
+    own = f"/{{path}}/{what}"
+    for pattern in (own, *(other.format(what, verb) for other in OTHER_PATTERNS)):
+        yield Route(pattern, begin, ("POST",), options=views.options, shown=shown if pattern == own else "")
+        yield Route(pattern, views.endpoint, ("GET",))
 
 
 plugin = WebrtcPlugin()

@@ -13,6 +13,7 @@ from penstock.publisher import Publisher
 from penstock.session import Session
 from penstock_formats.rtcp import RtcpPacket, parse_rtcp
 from penstock_webrtc.dtls import Dtls, Identity
+from penstock_webrtc.fragment import Fragment
 from penstock_webrtc.ice import Credentials, IceLite
 from penstock_webrtc.route import Route
 from penstock_webrtc.srtp import Srtp
@@ -61,7 +62,7 @@ class Peer:
         port: Port,
         identity: Identity,
         media: Media,
-        local: Credentials,
+        told: Fragment,
         remote: Transport,
         *,
         handshake_timeout: float,
@@ -70,7 +71,9 @@ class Peer:
         self.session = session
         self.media_side = media
         self.remote = remote
-        self.ice = IceLite[Route](local)
+        self.told = told
+        """What the answer said of ICE."""
+        self.ice = IceLite[Route](told.credentials)
         self._port = port
         self._identity = identity
         self._on_connected = on_connected
@@ -84,7 +87,7 @@ class Peer:
         self._bad = 0
         self._ended = anyio.Event()
         self._error: Exception | None = None
-        port.name(local.ufrag, self)
+        port.name(told.credentials.ufrag, self)
 
     @property
     def busy(self) -> bool:
@@ -110,9 +113,11 @@ class Peer:
 
     def restart(self, local: Credentials, remote: Credentials) -> None:
         """New credentials (RFC 8445 9): the old ones hold until the first check with the new."""
-        if self._old is not None:
-            self._port.unname(self._old.ufrag)
-        self._old = self.ice.local
+        if self._old is None:
+            self._old = self.ice.local
+        else:
+            # The answer to the restart before did not reach the peer in time (RFC 9725 4.3.3).
+            self._port.unname(self.ice.local.ufrag)
         fresh = IceLite(local, self.ice.selected, dict(self.ice.ways), self.ice.alive_at)
         self.ice = fresh
         self.remote = Transport(remote, self.remote.fingerprints, self.remote.setup)

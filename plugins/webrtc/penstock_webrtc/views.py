@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from urllib.parse import quote
 
 import anyio
+from attrs import evolve
 
 from penstock import (
     AlreadyPublished,
@@ -35,6 +37,8 @@ from penstock_webrtc.shared import Shared, shared_of
 from penstock_webrtc.transport import Transport
 
 SDP = "application/sdp"
+RETRY_SECONDS = "1"
+"""After which a player may ask again for what nobody publishes: it has waited for `server.wait_for_stream` by then."""
 MAX_OFFER = 128 << 10
 """Bytes of a body: the largest offers of browsers have 30 KiB."""
 
@@ -49,7 +53,10 @@ REMEDY = "publish without them (FFmpeg: -bf 0), or have pictures transcoded (tra
 
 
 class Unacceptable(PenstockError):
-    """The offer is well formed, and nothing of it can be had: the reason is what the peer is told."""
+    """The offer is well formed, and cannot be had: the reason is what the peer is told.
+
+    The status is 422 (RFC 9725 4.4.3): players take 406 for an offer of the server's own (WHEP, Server Sends Counter-Offer).
+    """
 
 
 class Views:
@@ -75,13 +82,24 @@ class Views:
 
     def options(self, request: Request) -> Headers:
         """What is told before an offer is made, since browsers do not change their ICE servers later (RFC 9725 4.6)."""
-        try:
-            return shared_of(self._server).ice_servers(_host(request), _secure_name(request))
-        except UserError:
-            return ()  # who makes an offer is told why
+        found = [("accept-post", SDP)]
+        if "access-control-request-method" in request.headers:
+            return found  # a preflight, whose answer no page sees: RFC 9725 4.6 has no ICE servers there
+        with suppress(UserError):  # who makes an offer is told why
+            found += shared_of(self._server).ice_servers(_host(request), _secure_name(request))
+        return found
+
+    async def endpoint(self, request: Request) -> None:
+        """GET: there is nothing to be had (RFC 9725 4.1), and players see by HEAD what is posted here (WHEP, Discoverability)."""
+        await request.respond(200, b"", content_type=SDP, headers=[("accept-post", SDP)])
+
+    async def session(self, request: Request) -> None:
+        """GET of a session, which has nothing to show (RFC 9725 4.1)."""
+        _resource(shared_of(self._server), request)
+        await request.respond(204)
 
     async def change(self, request: Request) -> None:
-        """PATCH: candidates of the peer, which need not be known, or an ICE restart (RFC 9725 4.3)."""
+        """PATCH: candidates of the peer, which need not be known, or an ICE restart (RFC 9725 4.3.1)."""
         shared = shared_of(self._server)
         _resource(shared, request)
         if not await _is(request, CONTENT_TYPE):
@@ -94,18 +112,20 @@ class Views:
         # The session may have ended, or been restarted, while the body came.
         peer = _resource(shared, request)
         same = fragment.credentials.ufrag == peer.remote.credentials.ufrag
-        if wanted != "*" and (not same or _etag(peer) not in [tag.strip() for tag in wanted.split(",")]):
-            # RFC 9725 4.3: restarts are asked for with "*" alone.
+        # RFC 9725 4.3.3: restarts are asked for with * alone, and its example has that in quotes.
+        tags = [tag.strip() for tag in wanted.split(",")]
+        if tags not in (["*"], ['"*"']) and (not same or _etag(peer) not in tags):
             await request.respond(
                 412, b"the ICE session is another one by now\n", headers=[("etag", _etag(peer))]
             )
             return
         if same:
-            await request.respond(204, headers=[("etag", _etag(peer))])
+            await request.respond(204)  # RFC 9725 4.3.2: without an ETag
             return
         peer.restart(shared.credentials(), fragment.credentials)
-        body = Fragment(peer.ice.local, tuple(shared.reach.candidates(_host(request))), ended=True).build()
-        await request.respond(200, body, content_type=CONTENT_TYPE, headers=[("etag", _etag(peer))])
+        candidates = tuple(shared.reach.candidates(_host(request)))
+        told = evolve(peer.told, credentials=peer.ice.local, candidates=candidates, ended=True)
+        await request.respond(200, told.build(), content_type=CONTENT_TYPE, headers=[("etag", _etag(peer))])
 
     async def end(self, request: Request) -> None:
         """DELETE."""
@@ -132,12 +152,14 @@ class Views:
             local = Transport(
                 shared.credentials(), (shared.identity.fingerprint,), offer.transport.answer_setup
             )
+            candidates, number = shared.reach.candidates(host), shared.random.getrandbits(62)
+            answer = build_answer(offer, sections, local, candidates, number)
             peer = Peer(
                 session,
                 shared.port,
                 shared.identity,
                 media,
-                local.credentials,
+                Fragment.of(answer, local.credentials),
                 offer.transport,
                 handshake_timeout=self._server.config.server.handshake_timeout,
                 on_connected=waiting,
@@ -150,19 +172,20 @@ class Views:
                 session, Closed("the peer left before it had an answer") if left else e
             )
             if isinstance(e, Unacceptable):
-                await request.respond(406, f"{e}\n".encode())
-                return
-            raise
+                await request.respond(422, f"{e}\n".encode())
+            elif isinstance(e, NotFound) and what == "whep":
+                # WHEP, Session Management: it may come yet.
+                await request.respond(409, f"{e}\n".encode(), headers=[("retry-after", RETRY_SECONDS)])
+            else:
+                raise
+            return
         token = shared.token()
         shared.peers[token] = peer
         self._server.spawn(partial(self._run, shared, token, peer, (waiting, release)))
-        answer = build_answer(
-            offer, sections, local, shared.reach.candidates(host), shared.random.getrandbits(62)
-        )
         resource = f"{request.root}/{quote(path, safe='/')}/{what}/{token}"
         headers = [("location", resource), ("etag", _etag(peer)), ("accept-patch", CONTENT_TYPE)]
         headers += shared.ice_servers(host, _secure_name(request))
-        await request.respond(201, answer, content_type=SDP, headers=headers)
+        await request.respond(201, answer.build(), content_type=SDP, headers=headers)
 
     async def _run(
         self, shared: Shared, token: str, peer: Peer, releases: Sequence[Callable[[], None]]
@@ -217,10 +240,9 @@ class Views:
         if stream is not None and stream.publisher is not None and not stream.options.override:
             raise AlreadyPublished(f"{path} is being published already")
         recorded, left_out = choose_recorded(self._server.registry, offer)
-        if not recorded:
+        if left_out or not recorded:
+            # RFC 9725 4.4.3: all of it or nothing, so that nobody publishes half without knowing.
             raise Unacceptable(f"{path}: {'; '.join(left_out) or 'the offer sends nothing'}")
-        for reason in left_out:
-            self._server.log_peer(session, "track left out", reason=reason)
         recorder = Recorder(self._server, session, path, recorded, shared_of(self._server).random)
         return recorder, recorder.sections()
 

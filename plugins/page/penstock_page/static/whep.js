@@ -39,7 +39,7 @@ export async function whep(video, url, report, { kinds }) {
     const headers = { "Content-Type": "application/sdp" };
     const response = await fetch(url, { method: "POST", headers, body: offer });
     const answer = await response.text();
-    if (!response.ok) throw new Error(response.status === 406 ? answer.trim() : `the server answers ${response.status}`);
+    if (!response.ok) throw new Error(response.status === 422 ? answer.trim() : `the server answers ${response.status}`);
     resource = new URL(response.headers.get("Location"), response.url).href;
     window.addEventListener("pagehide", leave);
     await pc.setRemoteDescription({ type: "answer", sdp: answer });
