@@ -23,18 +23,15 @@ async function exchange(pc, url, way = "udp") {
   }
   await pc.setLocalDescription();
   const begun = performance.now();
-  const response = await fetch(url, {
-    method: "POST",
-    headers: { "Content-Type": "application/sdp" },
-    body: pc.localDescription.sdp,
-  });
+  const offer = pc.localDescription.sdp;
+  const response = await fetch(url, { method: "POST", headers: { "Content-Type": "application/sdp" }, body: offer });
   let sdp = await response.text();
   if (kind === "via") {
     sdp = sdp.replace(/a=candidate:\S+ 1 tcp .*\r\n/g, "");
     sdp = sdp.replace(/(a=candidate:\S+ 1 udp \d+ \S+) \d+/g, `$1 ${transport}`);
   }
   if (way === "tcp") sdp = sdp.replace(/a=candidate:\S+ 1 udp .*\r\n/g, "");
-  const told = { status: response.status, sdp, begun };
+  const told = { status: response.status, sdp, begun, offer };
   if (response.status === 201) {
     await pc.setRemoteDescription({ type: "answer", sdp });
     told.resource = new URL(response.headers.get("Location"), url).href;
@@ -42,6 +39,45 @@ async function exchange(pc, url, way = "udp") {
   }
   return told;
 }
+
+// What was gathered since the offer, or an ICE restart, is told by PATCH (RFC 9725 4.3); what was answered.
+async function patch(peer, restart) {
+  const { pc, told } = peer;
+  if (restart) pc.restartIce();
+  if (restart) await pc.setLocalDescription();
+  while (pc.iceGatheringState !== "complete") {
+    await new Promise((done) => pc.addEventListener("icegatheringstatechange", done, { once: true }));
+  }
+  const lines = pc.localDescription.sdp.split("\r\n");
+  const kinds = ["a=ice-options:", "a=group:BUNDLE ", "m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:"];
+  const first = kinds.map((kind) => lines.find((line) => line.startsWith(kind)));
+  const candidates = [...new Set(lines.filter((line) => line.startsWith("a=candidate:")))];
+  const response = await fetch(told.resource, {
+    method: "PATCH",
+    headers: { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": restart ? "*" : told.etag },
+    body: [...first, ...candidates, "a=end-of-candidates", ""].join("\r\n"),
+  });
+  const found = { status: response.status, fragment: await response.text(), candidates: candidates.length };
+  found.etag = response.headers.get("ETag");
+  if (restart && response.ok) {
+    for (const name of ["ice-ufrag", "ice-pwd"]) {
+      const [line] = new RegExp(`a=${name}:.*`).exec(found.fragment);
+      told.sdp = told.sdp.replace(new RegExp(`a=${name}:.*`, "g"), line);
+    }
+    await pc.setRemoteDescription({ type: "answer", sdp: told.sdp });
+  }
+  return found;
+}
+window.patch = patch;
+
+// Which ICE session of the server's its packets go by.
+async function sessionOf(pc) {
+  const reports = await pc.getStats();
+  const transport = [...reports.values()].find((report) => report.type === "transport");
+  const pair = reports.get(transport.selectedCandidatePairId);
+  return `"${reports.get(pair.remoteCandidateId).usernameFragment}"`;
+}
+window.sessionOf = sessionOf;
 
 // What the packets of a peer go by: the kind of its own candidate, and the protocol on the wire.
 async function wayOf(pc) {
