@@ -13,8 +13,11 @@ from collections.abc import Iterator
 import pytest
 
 from penstock_formats.mpegts.pmt import Pmt, PmtEntry
+from penstock_srt.allowance import EACH
+from penstock_srt.cipher import Mode
 from penstock_srt.extension import Extensions, Group, Hello
 from penstock_srt.handshake import HSREQ_FLAG, KMREQ_FLAG, MAGIC, Kind, RejectReason
+from penstock_srt.key_material import KeyMaterial
 from penstock_srt.packet import CONTROL, RETRANSMITTED, SOLO, ControlType, build_loss_list
 from penstock_srt.rejection import Rejection
 
@@ -147,6 +150,30 @@ def test_S5_keys_that_are_none(faults: Rig) -> None:
             # Encrypted, as the header says, in a connection that has no key.
             source.raw(source.header(source.made.terms.sequence, SOLO | 1 << 27) + bytes(1316))
             source.goes_on()
+
+
+def test_S5_a_flood_of_callers_with_keys(faults: Rig) -> None:
+    """To look at a caller's keys takes a millisecond: one address does not take the loop's time, nor keep others out."""
+    material = KeyMaterial(1, Mode.CTR, 32, bytes(16), bytes(40)).build()
+    extensions = Extensions(request=HELLO, key_material=material, stream_id=b"publish:secret/flood").build()
+    with faults.watched(), Source(faults) as source, SrtPeer(faults) as flood:
+        source.goes_on()
+        own, began, sent = cookie(flood), time.monotonic(), 0
+        while time.monotonic() < began + 1:
+            for _ in range(20):
+                sent += 1
+                flood.raw(
+                    handshake(
+                        cookie=own, extension=HSREQ_FLAG | KMREQ_FLAG, extensions=extensions, socket_id=sent
+                    )
+                )
+            source.step(0.005)
+        with SrtPeer(faults) as peer:
+            assert peer.call("publish:secret/one", "0123456789abcdef") == 0
+        refused = sum(answer(data).refusal == RejectReason.BAD_SECRET for data in flood.answers())
+        assert sent > 1000
+        assert 0 < refused <= 2 * EACH
+        source.goes_on()
 
 
 STREAM_IDS: dict[bytes, int] = {

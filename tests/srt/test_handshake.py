@@ -6,11 +6,13 @@ from random import Random
 
 import pytest
 
+from penstock_srt.allowance import ALL, EACH, MAX_ADDRESSES
 from penstock_srt.caller import Caller, Connected, Rejected
 from penstock_srt.cipher import Mode
 from penstock_srt.connection import Connection
 from penstock_srt.extension import Extensions, Hello
 from penstock_srt.handshake import REFUSAL, Handshake, Kind, RejectReason, meaning
+from penstock_srt.key_material import KeyMaterial
 from penstock_srt.listener import MAX_REQUESTS, Accepted, Listener, Refused, Request, Requested
 from penstock_srt.packet import ControlPacket, ControlType
 from penstock_srt.rejection import Rejection
@@ -300,6 +302,45 @@ def test_s9_unanswered_requests_are_bounded_and_forgotten() -> None:
     assert stranger.listener.next_timeout() is None
     first.request.accept(stranger.now)
     assert stranger.replies() == []
+
+
+def test_s5_callers_with_keys_are_let_in_as_fast_as_keys_can_be_made_and_no_faster() -> None:
+    """Those of one address get their share, and take nothing of the others'; who is put off is heard when it asks again."""
+    stranger = Stranger()
+    hello = Hello(0x010501, 0x3F, 120, 120)
+    asked = {
+        size: Extensions(
+            request=hello, key_material=KeyMaterial(1, Mode.CTR, size, bytes(16), bytes(size + 8)).build()
+        ).build()
+        for size in (16, 32)
+    }
+
+    def let_in(host: str, count: int, size: int = 16) -> int:
+        requests = 0
+        for port in range(count):
+            addr = (host, port)
+            said = stranger.say(
+                addr, cookie=stranger.cookie(addr), extension=3, extensions=asked[size], socket_id=port + 1
+            )
+            assert said == []
+            while isinstance(event := stranger.listener.next_event(), Requested):
+                requests += 1
+                event.request.accept(stranger.now, PASSPHRASE)
+                assert isinstance(stranger.listener.next_event(), Refused)
+                stranger.replies()
+        return requests
+
+    assert let_in("192.0.2.1", 1000) == EACH
+    assert stranger.listener.put_off == 1000 - EACH
+    # A longer key takes two blocks.
+    assert let_in("192.0.2.2", 1000, 32) == EACH // 2
+    stranger.now += 500 * MS
+    assert let_in("192.0.2.1", 1000) == EACH // 2
+    # Many addresses share what there is for all, and nobody is remembered for ever.
+    stranger.now += 1000 * MS
+    assert sum(let_in(f"198.51.{n // 200}.{n % 200}", 1) for n in range(2 * MAX_ADDRESSES)) == ALL
+    assert stranger.say(cookie=stranger.cookie()) == []
+    assert isinstance(stranger.listener.next_event(), Requested), "who asks for no key is not put off"
 
 
 def test_s10_a_shutdown_from_elsewhere_is_dropped() -> None:

@@ -48,6 +48,11 @@ class KeyMaterial:
     salt: bytes
     wrapped: bytes
 
+    @property
+    def blocks(self) -> int:
+        """What it takes to open it, in blocks of PBKDF2, which has 20 bytes of SHA-1 in each."""
+        return -(-self.key_size // hashlib.sha1(usedforsecurity=False).digest_size)
+
     @classmethod
     def parse(cls, body: bytes) -> KeyMaterial:
         """The message of a KMREQ's or KMRSP's body; raises `ProtocolViolation`."""

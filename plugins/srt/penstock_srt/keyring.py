@@ -16,7 +16,9 @@ ODD = 2
 class Keyring:
     """`ciphers` decrypt, by the bits KK of a packet; `sending` are those bits of what we send."""
 
-    def __init__(self, passphrase: str, material: KeyMaterial, keys: Sequence[bytes | None]) -> None:
+    def __init__(
+        self, passphrase: str, encrypting: bytes, material: KeyMaterial, keys: Sequence[bytes | None]
+    ) -> None:
         self.mode = material.mode
         self.ciphers: list[PayloadCipher | None] = [None, None, None, None]
         self.sending = EVEN if material.keys & EVEN else ODD
@@ -26,7 +28,7 @@ class Keyring:
         self._key_size = material.key_size
         # Made of the passphrase at some expense, which peers are not to ask for again and again: one is kept.
         self._salt = material.salt
-        self._encrypting = encrypting_key(passphrase, material.salt, material.key_size)
+        self._encrypting = encrypting
         self._install(material.salt, keys)
         key = keys[self.sending - 1]
         if key is None:
@@ -42,14 +44,16 @@ class Keyring:
     ) -> tuple[Keyring, bytes]:
         """A ring with a first key, the even one, and the key material that tells the peer."""
         salt, key = random.randbytes(SALT_SIZE), random.randbytes(key_size)
-        material = KeyMaterial.seal(encrypting_key(passphrase, salt, key_size), mode, salt, key, None)
-        return cls(passphrase, material, (key, None)), material.build()
+        encrypting = encrypting_key(passphrase, salt, key_size)
+        material = KeyMaterial.seal(encrypting, mode, salt, key, None)
+        return cls(passphrase, encrypting, material, (key, None)), material.build()
 
     @classmethod
     def receive(cls, passphrase: str, material: KeyMaterial) -> Keyring | None:
         """The ring of a peer's key material; None where the passphrase is not its."""
-        opened = material.open(encrypting_key(passphrase, material.salt, material.key_size))
-        return None if opened is None else cls(passphrase, material, opened)
+        encrypting = encrypting_key(passphrase, material.salt, material.key_size)
+        opened = material.open(encrypting)
+        return None if opened is None else cls(passphrase, encrypting, material, opened)
 
     @property
     def overhead(self) -> int:

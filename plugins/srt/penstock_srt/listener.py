@@ -9,6 +9,7 @@ from collections import deque
 from attrs import define, evolve, field, frozen
 
 from penstock.errors import ProtocolViolation
+from penstock_srt.allowance import Allowance
 from penstock_srt.bond import Bond, Joined
 from penstock_srt.connection import Connection, Terms
 from penstock_srt.extension import Extensions, GroupType, Hello
@@ -21,6 +22,7 @@ from penstock_srt.handshake import (
     Kind,
     RejectReason,
 )
+from penstock_srt.key_material import KeyMaterial
 from penstock_srt.negotiation import MAX_ID, check, grant
 from penstock_srt.packet import HEADER_SIZE, ControlPacket, ControlType
 from penstock_srt.settings import MS, Address, Randomness, Settings
@@ -119,6 +121,9 @@ class Listener:
         self.connections: dict[bytes, Connection] = {}
         self.malformed = 0
         """Datagrams that were dropped without an answer."""
+        self.put_off = 0
+        """Callers with keys that were not answered, as too many had come: they ask again each quarter of a second."""
+        self._allowance = Allowance()
         self._random = random
         self._secret = random.randbytes(32)
         self._events: deque[Event] = deque()
@@ -227,10 +232,16 @@ class Listener:
                 reason = check(extensions, groups=self.settings.groups)
                 if len(self._requests) >= MAX_REQUESTS:
                     reason = RejectReason.BACKLOG
+                elif reason is None and extensions.key_material is not None:
+                    material = KeyMaterial.parse(extensions.key_material)
+                    if not self._allowance.take(addr[0], material.blocks, now):
+                        self.put_off += 1
+                        return
             else:
                 reason = RejectReason.VERSION
         except ProtocolViolation:
             self.malformed += 1
+            reason = RejectReason.ROGUE
         hello = extensions.request
         if reason is not None or hello is None:
             self._refuse(handshake, stamp, addr, extensions.stream_id or b"", reason or RejectReason.ROGUE)
