@@ -7,7 +7,7 @@ from attrs import define
 EACH = 64
 """Blocks of PBKDF2 for callers of one address: at once, and each second. A key of 16 bytes is one, a longer one two; so many
 take some 7 % of a processor."""
-ALL = 256
+ALL = 128
 """The same for callers of all addresses together."""
 MAX_ADDRESSES = 1024
 """Addresses that are remembered: many more than `ALL` lets in within a second."""
