@@ -35,7 +35,7 @@ PASSPHRASE = "passphrase=0123456789abcdef"
 LISTEN = "mode=listener"
 
 RULES = Rules(tail=4)
-"""The last sound waits for a picture that never comes."""
+"""FFmpeg is ended by Ctrl+C, with what it holds: a picture, and the sound that it was to be interleaved with."""
 
 
 def smart(host: str, path: str, publish: bool) -> str:
@@ -174,7 +174,8 @@ PUBLISHERS: tuple[Publisher, ...] = (
 PLAYERS: tuple[Player, ...] = (
     *(FFmpegSrtPlayer(name, "srt", (binary,), CODECS, RULES) for name, binary in FFMPEGS),
     GstSrtPlayer("gstreamer", "srt", GST_NEEDS, GST_CODECS, Rules(tail=6)),
-    TransmitPlayer(SRT, "srt", (SRT,), CODECS, RULES),
+    # It writes all that it gets; the last picture may be among what a libsrt that publishes forgets at its close.
+    TransmitPlayer(SRT, "srt", (SRT,), CODECS, Rules(tail=1)),
 )
 
 

@@ -4,6 +4,7 @@ and encrypted, frame by frame into the other protocols and back.
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -64,7 +65,10 @@ def test_what_is_lost_is_sent_again(fault: str, work: Path, folder: Path) -> Non
         outcomes = cross_all(behind, pairs, SHORT, folder / "crossing")
         assert link.lost > 20
         if fault:
-            assert "video: frame" in str(outcomes[0].report), str(outcomes[0])
+            # It may be the first one that arrives damaged, or a later one.
+            assert re.search("video: (frame|the first frame received)", str(outcomes[0].report)), str(
+                outcomes[0]
+            )
         else:
             _assert_crossed(outcomes, 1)
 

@@ -123,6 +123,8 @@ class Pair:
             )
             return End(Connection(terms, settings, (LEFT, RIGHT)[id - 1], b"", link.random, now))
 
+        self.turns = 0
+        """How often an end was served."""
         rings = keys or (None, None)
         self.ends = (
             end(1, 2, sequence, sequence + 7, rings[0]),
@@ -152,6 +154,7 @@ class Pair:
     def _serve(self, n: int, datagrams: list[bytes]) -> None:
         end, now = self.ends[n], self.link.now
         connection = end.connection
+        self.turns += 1
         if datagrams:
             connection.receive_datagrams(datagrams, now)
         timeout = connection.next_timeout()

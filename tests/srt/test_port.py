@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from random import Random
 
 import anyio
@@ -15,10 +15,22 @@ from penstock.poller import Poller
 from penstock.session import Session
 from penstock_srt.connection import Connection, Terms
 from penstock_srt.listener import Event, Listener
-from penstock_srt.packet import FULL_ACK, HEADER_SIZE, ControlPacket, ControlType
+from penstock_srt.packet import (
+    FULL_ACK,
+    HEADER_SIZE,
+    RETRANSMITTED,
+    Acknowledgement,
+    ControlPacket,
+    ControlType,
+)
+from penstock_srt.session import part
 from penstock_srt.settings import Address, Settings
+<<<<<<< HEAD
 from penstock_srt.udp import EXPECTED, LONG_REST_NS, Port
 from tests.counting import Counting
+=======
+from penstock_srt.udp import EXPECTED, LONG_REST_NS, Link, Port
+>>>>>>> 38619ec (SRT: the goodbye waits until what was sent last is acknowledged, and sends it again; two ends recover from whatever befell their link)
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +63,7 @@ class Broken(Connection):
 
 failed: list[Exception] = []
 ports: list[Port[Event]] = []
+links: list[Link] = []
 
 
 @asynccontextmanager
@@ -71,6 +84,7 @@ async def served(*, publishes: bool) -> AsyncGenerator[tuple[Counting, socket.so
         port: Port[Event] = Port(here, Faulty(Settings(), Random(1)), lambda _: None, failed=failed.append)
         ports[:] = [port]
         link = port.add(connection, Session("one", "srt", ""))
+        links[:] = [link]
         if publishes:
             link.receive = lambda payloads, dropped: None
         async with anyio.create_task_group() as tasks:
@@ -165,3 +179,43 @@ async def test_after_a_loss_each_report_counts() -> None:
 def _often(sock: Counting, began: int) -> bool:
     """Whether it was read more often than with a long rest after each time."""
     return sock.readings > (time.monotonic_ns() - began) // LONG_REST_NS + 5
+
+
+async def test_the_goodbye_follows_what_was_sent_last() -> None:
+    """What is lost of it is sent again; who has it gets the time that it is held there, and some more to take it."""
+
+    def acknowledge(sequence: int, number: int) -> None:
+        body = Acknowledgement(sequence, 1000, 100, 8192, 0, 0, 0).build()
+        there.send(ControlPacket(ControlType.ACK, 0, number, 0, 7, body).build())
+
+    def heard() -> Iterator[bytes]:
+        with suppress(BlockingIOError):
+            while True:
+                yield there.recv(2048)
+
+    def told() -> bool:
+        return any(data[:2] == bytes((0x80, ControlType.SHUTDOWN)) for data in heard())
+
+    async with served(publishes=False) as (_, there, connection, _), anyio.create_task_group() as tasks:
+        connection.send([b"first"], time.monotonic_ns())
+        acknowledge(1001, 1)
+        with anyio.fail_after(5):
+            while connection.oldest_unacknowledged is not None:
+                await anyio.sleep(0.005)
+        list(heard())
+        # Neither reaches the peer.
+        connection.send([b"the last", b"words"], time.monotonic_ns())
+        link = links[-1]
+        tasks.start_soon(part, link, link.session)
+        await anyio.sleep(0.1)
+        again = [data for data in heard() if data[0] < 0x80]
+        assert [data[HEADER_SIZE:] for data in again][:2] == [b"the last", b"words"]
+        assert all(data[4] & RETRANSMITTED >> 24 for data in again)
+        await anyio.sleep(0.3)
+        assert not told(), "the peer has not said that it has it"
+        acknowledge(1003, 2)
+        began = time.monotonic()
+        with anyio.fail_after(5):
+            while not told():
+                await anyio.sleep(0.005)
+        assert 0.2 < time.monotonic() - began < 2

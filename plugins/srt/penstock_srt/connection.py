@@ -302,6 +302,14 @@ class Connection:
         """When that packet was sent, None where there is none."""
         return self._sender.buffer.oldest
 
+    def press(self, now: int) -> None:
+        """Nothing follows by which the peer would see that it misses the last packets: send again what it has not
+        acknowledged for a round trip, and as much as that varies.
+        """
+        buffer, trip = self._sender.buffer, self._sender.round_trip
+        if len(buffer) and now - self._sender.last_sent > trip.rtt + 4 * trip.variance:
+            self._sender.requested([(buffer.first & MASK, (buffer.next - 1) & MASK)], now)
+
     @property
     def misses(self) -> bool:
         """Whether something is missing, here or at the peer."""

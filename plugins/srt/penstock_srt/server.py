@@ -37,6 +37,7 @@ class SrtService:
         self.config = config
         self._listener = Listener(settings(config), SystemRandom())
         self._sessions: set[Session] = set()
+        self._dismissing = False
         self._deciding = False
         self._outcome: Accepted | Joined | int | None = None
         self._port: Port[Event]
@@ -64,7 +65,14 @@ class SrtService:
             sock.close()
 
     async def _dismiss(self) -> None:
-        """Say goodbye to every session."""
+        """Say goodbye to every session, and hear meanwhile what they have of what was sent last."""
+        self._dismissing = True
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._port.run, self.server.poller)
+            await self._part()
+            tasks.cancel_scope.cancel()
+
+    async def _part(self) -> None:
         stopping = self.server.stopping
         limit = self.server.config.server.drain_timeout * DRAIN_SHARE if stopping else SWITCH_OFF_SECONDS
         for session in tuple(self._sessions):
@@ -98,9 +106,10 @@ class SrtService:
             self.server.spawn(partial(self._serve, request, release))
 
     def _admit(self, request: Request) -> Callable[[], None] | None:
-        release = self.server.admit(request.address, "srt")
+        release = None if self._dismissing else self.server.admit(request.address, "srt")
         if release is None:
-            self.refuse(request, Rejection.DOWN if self.server.stopping else Rejection.OVERLOAD)
+            down = self._dismissing or self.server.stopping
+            self.refuse(request, Rejection.DOWN if down else Rejection.OVERLOAD)
         return release
 
     async def _serve(self, request: Request, release: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -28,7 +29,9 @@ HANDSHAKE_WAIT = 2.0
 """Seconds for which a player waits for a path before it is told that there is none: libsrt's give up after three."""
 LAST_WAIT = 2.0
 """Seconds at most that what was sent last has for its way, before the goodbye."""
-LAST_LOOK = 0.02
+LAST_LOOK = 0.1
+"""And how long who plays there has to take it, once it is due: srt-live-transmit, where it sees that the connection is over, leaves the rest."""
+LAST_STEP = 0.02
 
 _COUNTED = {
     "lost_packets": "pktRcvLoss",
@@ -217,13 +220,24 @@ async def play(
         link.session.reason = link.session.reason or link.reason
 
 
+async def _last_words(link: Link, delay: float) -> None:
+    """Wait until the peer has all, and then for `delay`, as far as there is time."""
+    # In steps, as it is not the time that counts, but that who receives was running: where the machine stood still, it was not.
+    left = math.ceil(delay / LAST_STEP)
+    for _ in range(math.ceil(LAST_WAIT / LAST_STEP)):
+        if link.over or not left:
+            return
+        if not link.press():
+            left -= 1
+        await anyio.sleep(LAST_STEP)
+
+
 async def part(link: Link, session: Session, door: Door | None = None) -> None:
     """Say goodbye, once what was sent last has had its time: receivers drop at the goodbye what is not yet due."""
     statistics = link.statistics
-    if statistics.pktSent and not link.over:
-        latency = min(LAST_WAIT, statistics.msSndTsbPdDelay / 1000 + LAST_LOOK)
+    if statistics.pktSent:
         with anyio.CancelScope(shield=True):
-            await anyio.sleep(latency)
+            await _last_words(link, statistics.msSndTsbPdDelay / 1000 + LAST_LOOK)
     link.close(session.reason or link.reason or "closed")
     statistics = link.statistics
     for what, name in _COUNTED.items():

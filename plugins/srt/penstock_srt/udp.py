@@ -100,6 +100,16 @@ class Link:
         """Whether nothing more can be sent: the connection is over, and all that are bonded with it."""
         return bool(self.connection.closed) if self.bond is None else not self.bond.open
 
+    def press(self) -> bool:
+        """Send again what was sent last and may be lost; whether there is anything that the peer has not acknowledged."""
+        now, unacknowledged = time.monotonic_ns(), True
+        for link in self.port.bonded(self):
+            if not link.connection.closed:
+                link.connection.press(now)
+                self.port.settle(link, now)
+                unacknowledged = unacknowledged and link.connection.oldest_unacknowledged is not None
+        return unacknowledged
+
     @property
     def statistics(self) -> Statistics:
         """Of the connection, or of all that are bonded with it."""
