@@ -30,7 +30,7 @@ HANDSHAKE_WAIT = 2.0
 LAST_WAIT = 2.0
 """Seconds at most that what was sent last has for its way, before the goodbye."""
 LAST_LOOK = 0.1
-"""And how long who plays there has to take it, once it is due: srt-live-transmit, where it sees that the connection is over, leaves the rest."""
+"""And how long who plays there has to take it, once it is due: srt-live-transmit leaves it where it sees that all is over."""
 LAST_STEP = 0.02
 
 _COUNTED = {
