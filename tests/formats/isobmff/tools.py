@@ -17,7 +17,7 @@ NO_USAC = "CMAF does not permit USAC UsacConfig channelConfigurationIndex 0"
 def warnings(file: Path) -> str:
     """What Debian's ffprobe and the newer FFmpeg have against a file, decoding all of it; empty for nothing."""
     require("ffprobe", "ffmpeg-new")
-    strict = ("-v", "warning", "-err_detect", "explode")
+    strict = ("-v", "warning", "-err_detect", "explode+bitstream+buffer+compliant")
     commands = [
         [path_of("ffprobe"), *strict, "-count_frames", str(file)],
         [path_of("ffmpeg-new"), *strict, "-xerror", "-i", str(file), "-map", "0", "-f", "null", "-"],
@@ -41,3 +41,22 @@ def counted(file: Path) -> list[int]:
         if errors or track.get("istruncated"):
             raise ValueError(f"MediaInfo has something against it: {track}")
     return [int(track["frame_count"]) for track in tracks if track["track_type"] != "General"]
+
+
+def boxes(file: Path) -> list[tuple[str, int]]:
+    """Type and size of each box that tshark's dissector finds, in order, containers in front of what is in them."""
+    require("tshark")
+    command = [
+        path_of("tshark"),
+        "-r",
+        str(file),
+        "-T",
+        "fields",
+        "-e",
+        "mp4.box.type_str",
+        "-e",
+        "mp4.box.size",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    types, sizes = (column.split(",") for column in done.stdout.rstrip("\n").split("\t"))
+    return list(zip(types, map(int, sizes), strict=True))
