@@ -25,12 +25,8 @@ from penstock_srt.packet import (
 )
 from penstock_srt.session import part
 from penstock_srt.settings import Address, Settings
-<<<<<<< HEAD
-from penstock_srt.udp import EXPECTED, LONG_REST_NS, Port
-from tests.counting import Counting
-=======
 from penstock_srt.udp import EXPECTED, LONG_REST_NS, Link, Port
->>>>>>> 38619ec (SRT: the goodbye waits until what was sent last is acknowledged, and sends it again; two ends recover from whatever befell their link)
+from tests.counting import Counting
 
 pytestmark = pytest.mark.anyio
 
