@@ -69,6 +69,8 @@ class SegmentStore:
         self._told: dict[int, str] = {}
         """What the log has of it."""
         self.ended = False
+        self.changes = 0
+        """Goes up with whatever may change what there is: while it stays, what was answered from here still holds."""
         self.asked = time.monotonic()
         self.bytes = 0
         self.part_target = 0
@@ -187,6 +189,7 @@ class SegmentStore:
 
     def push(self, event: Event) -> None:
         """Take one event of the stream."""
+        self.changes += 1
         if isinstance(event, Frame):
             self._frame(event)
         elif isinstance(event, Epoch):
@@ -270,6 +273,7 @@ class SegmentStore:
 
     def interrupt(self) -> None:
         """What follows does not continue what was: what is open is complete, and the next segment a discontinuity."""
+        self.changes += 1
         self._broken = any(rendition.segments for rendition in self.renditions.values())
         for rendition in self.renditions.values():
             rendition.interrupt()
@@ -367,6 +371,7 @@ class SegmentStore:
     def end(self, reason: str) -> None:
         """The stream is over; what is there may still be asked for."""
         self.ended = True
+        self.changes += 1
         for rendition in self.renditions.values():
             rendition.end()
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
-from penstock import Plugin, hookimpl
-from penstock_http import viewer
+import penstock
+from penstock import Plugin, Rendition, hookimpl
+from penstock_hls.resource import Resource
+from penstock_hls.server import HlsRoutes
+from penstock_http import uvicorn_server, viewer
+from penstock_http.api import Asked
 from tests.hls.stage import Live, live, media, multivariant, serving, watching
 from tests.http.both_ways import answers, both_ways
 
@@ -109,3 +114,62 @@ async def test_who_is_one_too_many_is_refused(bound: str) -> None:
             object.__setattr__(stream.publisher.stream.options, bound, 3)
         found = [a[:12] for a in await answers(server, [BEGIN] * 4)]
     assert found == [b"HTTP/1.1 200"] * 2 + [b"HTTP/1.1 403"] * 2
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was looked for, in the order in which it was."""
+    names: list[str] = []
+    find = HlsRoutes._find  # pyright: ignore[reportPrivateUsage]
+
+    def noted(self: HlsRoutes, asked: Asked, rendition: Rendition, resource: Resource) -> object:
+        names.append(str(resource))
+        return find(self, asked, rendition, resource)
+
+    monkeypatch.setattr(HlsRoutes, "_find", noted)
+    return names
+
+
+def sent(server: penstock.Server) -> int:
+    return sum(s.bytes_out for s in server.sessions if s.protocol == "hls")
+
+
+async def test_an_answer_stands_until_something_comes_and_for_who_may_have_it(found: list[str]) -> None:
+    async with live() as (server, stream):
+        await watching(server, stream, 4)
+        request = b"GET /live/one/hls/ts-main.m3u8 HTTP/1.1\r\nHost: h\r\n\r\n"
+        (first,) = await answers(server, [request])
+        found.clear()
+        before = sent(server)
+        assert await answers(server, [request] * 4) == [first] * 4
+        assert len(found) <= 1, "it is let go of now and then"
+        assert sent(server) - before == 4 * len(first.partition(b"\r\n\r\n")[2])
+        stream.write(25)
+        (second,) = await answers(server, [request])
+        assert second != first
+        for session in server.sessions:
+            if session.protocol == "hls":
+                session.kick("enough")
+        refused = await answers(server, [request] * 2)
+        assert [answer[:12] for answer in refused] == [b"HTTP/1.1 403"] * 2
+
+
+async def test_an_answer_does_not_stand_behind_the_end() -> None:
+    async with live() as (server, stream):
+        await watching(server, stream, 4)
+        request = b"GET /live/one/hls/ts-main.m3u8 HTTP/1.1\r\nHost: h\r\n\r\n"
+        assert b"ENDLIST" not in (await answers(server, [request] * 2))[1]
+        stream.publisher.stream.end("over")
+        assert b"ENDLIST" in (await answers(server, [request] * 2))[1]
+
+
+async def test_an_answer_is_kept_for_a_moment_only(found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uvicorn_server, "LOOK_SECONDS", 0.02)
+    async with live() as (server, stream):
+        await watching(server, stream, 4)
+        request = b"GET /live/one/hls/ts-main.m3u8 HTTP/1.1\r\nHost: h\r\n\r\n"
+        await answers(server, [request] * 2)
+        found.clear()
+        await anyio.sleep(0.1)
+        await answers(server, [request])
+        assert found == ["ts-main.m3u8"]

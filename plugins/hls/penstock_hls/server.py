@@ -24,8 +24,10 @@ from penstock_http.api import (
     Hold,
     Request,
     Route,
+    Standing,
     Viewer,
     Viewers,
+    Words,
     carried,
     is_private,
 )
@@ -163,7 +165,7 @@ class HlsRoutes:
 
     # -- files -----------------------------------------------------------------
 
-    def _known(self, asked: Asked) -> Answer | Hold | None:
+    def _known(self, asked: Asked) -> Answer | Standing | Hold | None:
         """What a viewer that is known asks for, from a store that is there."""
         path = _path(asked)
         viewer = self.viewers.known(asked, path)
@@ -178,9 +180,20 @@ class HlsRoutes:
         found = self._find(asked, rendition, resource)
         if isinstance(found, tuple):
             return Hold(partial(rendition.when, found), _patience(rendition), _LATE[resource.kind])
-        if found is not None:
-            viewer.sent += len(found.body)
-        return found
+        if found is None:
+            return None
+        size = len(found.body)
+        viewer.sent += size
+        if store is None or store.ended:
+            return found
+        words = Words.of(asked, path, viewer)
+        return Standing(found, partial(self._again, store, store.changes, words, size))
+
+    def _again(self, store: SegmentStore, changes: int, words: Words, size: int, address: str) -> bool:
+        if store.changes != changes or not self.viewers.again(words, address, size):
+            return False
+        store.touch()
+        return True
 
     async def _file(self, request: Request) -> None:
         try:

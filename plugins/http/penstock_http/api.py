@@ -22,7 +22,7 @@ from attrs import evolve, frozen
 
 from penstock import Credentials, Publisher, Server, Session, hookspec
 from penstock_http.coding import gzipped, takes_gzip
-from penstock_http.viewer import Refused, Viewer, Viewers, carried, is_private
+from penstock_http.viewer import Refused, Viewer, Viewers, Words, carried, is_private
 
 if TYPE_CHECKING:
     from penstock.sink import ByteSink
@@ -48,8 +48,10 @@ __all__ = [
     "Route",
     "Shortcut",
     "Shortcuts",
+    "Standing",
     "Viewer",
     "Viewers",
+    "Words",
     "carried",
     "gzipped",
     "is_private",
@@ -108,6 +110,16 @@ class Answer:
 
 
 @frozen
+class Standing:
+    """An `answer` that may hold for a while: `again` says whether it does, to the same words from the peer at an address, who
+    is counted then. It is asked in place of the route for a second at most, after which the body is let go.
+    """
+
+    answer: Answer
+    again: Callable[[str], bool]
+
+
+@frozen
 class Hold:
     """What is asked for is to come: `when` has the function that it is given called, once, when it is worth to ask again.
 
@@ -119,7 +131,7 @@ class Hold:
     otherwise: Answer
 
 
-AtOnce = Callable[["Asked"], Answer | Hold | None]
+AtOnce = Callable[["Asked"], Answer | Standing | Hold | None]
 """Answers what is there already without a task, for what many ask for at a time; what it answers is sent.
 
 The handler has to answer the same, and is asked where this returns None or raises: for requests with conditions or a
@@ -142,6 +154,10 @@ class Shortcut(Protocol):
 
     def head(self, answer: Answer) -> bytes:
         """The response's head but for its first line and the date."""
+        ...
+
+    def let_go(self) -> None:
+        """Keep no answer."""
         ...
 
 

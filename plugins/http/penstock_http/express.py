@@ -100,6 +100,11 @@ class PlainRequests:
             self._known[data] = found
         return found
 
+    def let_go(self) -> None:
+        """Keep no answers: what is asked for is found anew."""
+        for known in self._known.values():
+            known.let_go()
+
     def forget(self, data: bytes) -> None:
         """It has to be found out anew."""
         self._known.pop(data, None)

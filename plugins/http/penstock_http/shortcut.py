@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from penstock import Credentials, PenstockError, PluginSet
-from penstock_http.api import Answer, AtOnce, Hold
+from penstock_http.api import Answer, AtOnce, Hold, Standing
 from penstock_http.asked import credentials_of, parse_target
 from penstock_http.cors import RawHeaders
 from penstock_http.forwarded import Proxies
@@ -67,7 +67,17 @@ class PlainGets:
 class PlainGet:
     """One of them: a `penstock_http.api.Shortcut`."""
 
-    __slots__ = ("_all", "_at_once", "_origin", "headers", "query", "url_path", "values")
+    __slots__ = (
+        "_all",
+        "_at_once",
+        "_head",
+        "_origin",
+        "_standing",
+        "headers",
+        "query",
+        "url_path",
+        "values",
+    )
 
     def __init__(
         self,
@@ -81,6 +91,9 @@ class PlainGet:
         self._all = all
         self._at_once = at_once
         self._origin = headers.get("origin", "")
+        self._standing: Standing | None = None
+        self._head = b""
+        """Of that."""
         self.url_path = url_path
         self.values = values
         self.query = query
@@ -94,14 +107,29 @@ class PlainGet:
         try:
             if all.origin is not None:
                 address, _ = all.origin(address, self.headers)
-            return self._at_once(PlainAsked(self, address))
+            standing = self._standing
+            if standing is not None and standing.again(address):
+                return standing.answer
+            found = self._at_once(PlainAsked(self, address))
         except Exception:  # noqa: BLE001
             return None
+        if isinstance(found, Standing):
+            self._standing, self._head = found, self._head_of(found.answer)
+            return found.answer
+        self._standing = None
+        return found
 
     def head(self, answer: Answer) -> bytes:
+        standing = self._standing
+        return self._head if standing is not None and standing.answer is answer else self._head_of(answer)
+
+    def _head_of(self, answer: Answer) -> bytes:
         return self._all.head(
             self._origin, answer.content_type, answer.headers, answer.etag, len(answer.body)
         )
+
+    def let_go(self) -> None:
+        self._standing = None
 
 
 class PlainAsked:

@@ -155,6 +155,7 @@ class UvicornServer:
             self._tell_time()
             now = time.monotonic()
             self.bodies.expire(now)
+            self.requests.let_go()
             await self._each(methodcaller("look", now))
 
     async def _each(self, tell: Callable[[Any], None]) -> None:

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 import anyio
@@ -55,6 +55,22 @@ class Viewer:
         """Those that it came by lately, each with its path."""
         self.sent = 0
         session.count_out = lambda: self.sent
+
+
+class Words(NamedTuple):
+    """Of what a viewer asked, what makes another who asks the same one that may have it."""
+
+    path: StreamPath
+    agent: str
+    token: str | None
+    given: tuple[str, str, int] | None
+
+    @classmethod
+    def of(cls, asked: Asked, path: StreamPath, viewer: Viewer) -> Words:
+        """Those of a `viewer` that was `Viewers.known`."""
+        query = asked.query
+        token = query.get(TOKEN) if query else None
+        return cls(path, asked.headers.get("user-agent", ""), token, viewer.allowed)
 
 
 class Viewers:
@@ -114,6 +130,26 @@ class Viewers:
         viewer.asked = now
         return viewer
 
+    def again(self, words: Words, address: str, size: int) -> bool:
+        """Whether who asks from `address` in the same words is a viewer that `known` would find, whatever it would find else;
+        it is sent `size` bytes.
+        """
+        path, agent, token, given = words
+        viewer = self._by_connection.get((address, path)) or self._by_key.get(_key(address, agent, path))
+        if (
+            viewer is None
+            or viewer.session.reason
+            or viewer.allowed != given
+            or (token is not None and viewer.token != token)
+        ):
+            return False
+        now = time.monotonic()
+        if now >= viewer.allowed_until:
+            return False
+        viewer.asked = now
+        viewer.sent += size
+        return True
+
     @property
     def _asks(self) -> bool:
         """Whether there is anybody to be asked about viewers."""
@@ -151,8 +187,7 @@ class Viewers:
         return self._by_key.get(self._key(request, path))
 
     def _key(self, request: Asked, path: StreamPath) -> tuple[str, str]:
-        """One player at one address, as far as it can be told without a token."""
-        return f"{request.address.rpartition(':')[0]} {request.headers.get('user-agent', '')}", path
+        return _key(request.address, request.headers.get("user-agent", ""), path)
 
     async def _enter(self, request: Request, path: StreamPath) -> Viewer:
         server = self._server
@@ -256,6 +291,11 @@ class Viewers:
     def _disconnected(self, viewer: Viewer, connection: tuple[str, str]) -> None:
         if self._by_connection.get(connection) is viewer:
             del self._by_connection[connection]
+
+
+def _key(address: str, agent: str, path: StreamPath) -> tuple[str, str]:
+    """One player at one address, as far as it can be told without a token."""
+    return f"{address.rpartition(':')[0]} {agent}", path
 
 
 def carried(query: Mapping[str, str], token: str = "", own: Collection[str] = ()) -> str:
