@@ -6,6 +6,7 @@ The same parsers as for RTSP, whose tests are in test_rtp.py, and what only WebR
 from __future__ import annotations
 
 import random
+import re
 import struct
 import time
 from collections.abc import Iterator
@@ -15,15 +16,23 @@ import pytest
 from pylibsrtp import Error
 
 from penstock_formats.rtcp import Nack, PictureLoss, ReceiverReport, encode_rtcp
-from penstock_formats.rtp.packet import Extension, RtpPacket
+from penstock_formats.rtp.packet import Extension, RtpPacket, extension_elements
+from penstock_formats.transport_cc import TransportFeedback
 from penstock_webrtc.retransmission import ALLOWANCE, SHARE
 
-from .rig import Rig
-from .server import MIB
+from .rig import Rig, rig
+from .server import MIB, PROBED
+from .test_crowd import STALL_SHARE
 from .test_rtp import CUT
-from .webrtc import Broadcast, WebrtcPeer
+from .webrtc import Broadcast, Simulcast, WebrtcPeer
 
 PICTURE, REPAIR = 11, 33
+FLOOD_SECONDS = 2.0
+FLOOD_EACH = 20
+"""Feedbacks each 10 ms."""
+FLOOD_SHARE = 0.35
+"""Of a core, for 1500 a second: 0.15 is what it takes. Were all of them read, it would be 0.6, and 95 ms at a stretch."""
+NAMES = re.compile(rb"picture (\d{8})")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +51,14 @@ def compound(*packets: bytes) -> bytes:
 def feedback(kind: int, form: int, body: bytes, *, length: int | None = None) -> bytes:
     size = len(body) // 4 if length is None else length
     return struct.pack("!BBH", 0x80 | form, kind, size & 0xFFFF) + body
+
+
+def transport_number(packet: RtpPacket) -> int:
+    """Of `packet` in its whole transport."""
+    assert packet.extension is not None
+    return next(
+        int.from_bytes(value, "big") for name, value in extension_elements(packet.extension) if name == 3
+    )
 
 
 def test_P1_P2_P3_P5_packets_of_a_publisher_that_are_wrong(faults: Rig, broadcast: Broadcast) -> None:
@@ -167,3 +184,48 @@ def test_P9_estimates_and_feedback_that_say_more_than_there_is(faults: Rig, broa
                     peer.rtcp(compound(twcc[-1][:size]))
         broadcast.goes_on()
         assert faults.server.cpu - spent < 1.5
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with rig(tmp_path_factory.mktemp("probed"), program=PROBED) as running:
+        yield running
+
+
+def test_P9_a_flood_of_feedback_takes_no_more_than_its_share(probed: Rig) -> None:
+    """Each has no fault, and as much work in it as there can be: 4096 packets, of which as many came as there is room to say."""
+    server = probed.server
+    with probed.watched(rss=4 * MIB), Simulcast(server) as broadcast:
+        broadcast.goes_on()
+        with WebrtcPeer(server, broadcast.path, "whep", rtx=True) as viewer:
+            viewer.connect()
+            viewer.plays()
+            number = transport_number(viewer.client.packets[-1])
+            broadcast.player.drain(0.05)
+            broadcast.player.client.packets.clear()
+            server.probe()
+            # They say in turn that all is well, and that next to nothing comes any more.
+            told = [
+                TransportFeedback(number - 4095 & 0xFFFF, 0, 0, (*(None,) * 3000, *(step,) * 1096)).encode(
+                    1, 2
+                )
+                for step in (0, 250)
+            ]
+            flood = [compound(encode_rtcp([each])) for each in told]
+            spent, began, sent = server.cpu, time.monotonic(), 0
+            while time.monotonic() - began < FLOOD_SECONDS:
+                for _ in range(FLOOD_EACH):
+                    sent += 1
+                    viewer.rtcp(flood[sent % 2])
+                viewer.drain(0.01)
+            elapsed = time.monotonic() - began
+            longest, total = server.probe()
+            cpu = server.cpu - spent
+            broadcast.player.drain(0.1)
+            got = b"".join(packet.payload for packet in broadcast.player.client.packets)
+            assert len(set(NAMES.findall(got))) > 0.95 * 25 * FLOOD_SECONDS
+            assert longest < total * STALL_SHARE, f"{longest * 1000:.0f} ms of {total:.2f} s at a stretch"
+            assert cpu < elapsed * FLOOD_SHARE, f"{cpu:.2f} s of {elapsed:.2f} for {sent}"
+            # It is played to all the same.
+            viewer.client.packets.clear()
+            viewer.plays()

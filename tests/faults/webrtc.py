@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from penstock_codecs.vp8.rtp import Vp8Packetizer
 from tests.webrtc.client import VP8, Client
+from tests.webrtc.test_simulcast import Layer
 from tests.webrtc.test_whip import Encoder
 
 from .peer import own_address
@@ -159,12 +160,16 @@ class Broadcast:
             with self.lock:
                 self._number += 1
                 picture = KEY + b"picture %08d" % self._number + bytes(self.size)
-                for packet in self.encoder.frame(picture, self._number / 25):
+                for packet in self.packets(picture, self._number / 25):
                     self.publisher.client.send(packet)
                 while self.publisher.client.receive():
                     pass
                 if self._number % CHECKED == 0:
                     self.player.client.send(self.player.client.check())
+
+    def packets(self, picture: bytes, at: float) -> list[bytes]:
+        """Those of a picture."""
+        return self.encoder.frame(picture, at)
 
     def goes_on(self) -> None:
         """A picture that is sent from now on reaches the player: where numbers were jumped over, not the first."""
@@ -177,3 +182,16 @@ class Broadcast:
             if any(b"picture %08d" % number in got for number in range(first + 1, self._number + 1)):
                 return
         raise AssertionError("no picture reaches the player any more")
+
+
+class Simulcast(Broadcast):
+    """A publisher that sends each picture twice: viewers get the layer that their link carries."""
+
+    def __init__(self, server: FaultServer) -> None:
+        super().__init__(server, layers=("q", "full"))
+        self.layers = [Layer(self.publisher.client, name, ssrc) for name, ssrc in ((b"q", 11), (b"full", 12))]
+
+    def packets(self, picture: bytes, at: float) -> list[bytes]:
+        large = picture[:6] + b"\x20\0\x20\0" + picture[10:] + bytes(2000)
+        small, full = self.layers
+        return [*small.frame(picture, at), *full.frame(large, at)]
