@@ -180,6 +180,23 @@ async def test_authoring_2_17_a_segment_has_one_sound() -> None:
             assert {len(tracks) for tracks in (await segments_of(server, name))[1]} == {1}
 
 
+async def test_authoring_2_24_sbr_is_signalled_as_it_was_published() -> None:
+    """HE-AAC in 48 kHz, whose core has half of that: in the description of samples, and in CODECS."""
+    config = AacConfig.parse(bytes.fromhex("2b118800"))
+    assert config.sbr
+    async with serving() as server:
+        stream = Live(server, has_video=False, languages=())
+        await stream.publish()
+        track = stream.publisher.add_track(AAC, 48_000, config).id
+        for n in range(100):
+            stream.publisher.write(track, (b"\x21" * 40,), pts=n * 2 * SOUND * NS // 48_000)
+        (variant,) = (await multivariant(server)).variants
+        assert variant.codecs == "mp4a.40.5"
+        found = (await media(server, f"ll-a{track}")).segments[0].map
+        assert found is not None
+        assert config.asc in (await get(server, f"/live/one/hls/{found.uri}")).body
+
+
 async def test_authoring_7_1_no_frame_is_missing_from_one_segment_to_the_next_nor_there_twice() -> None:
     async with watched() as (server, _):
         for name in SEGMENTED:
