@@ -264,7 +264,10 @@ class SocketLane(ByteLane):
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
         self._pages = Pages()
-        self._filenos: list[Callable[[], int]] = []
+        self._descriptors: list[int] = []
+        """Of `_served`: three hundred sockets that are asked for theirs are as many objects that are in no cache. A socket
+        is closed after its sink, which says that the readers have changed, so that no descriptor here is another's.
+        """
 
     def takes(self, sink: ReaderSink) -> bool:
         return isinstance(sink, ByteSink) and sink.plain
@@ -277,17 +280,15 @@ class SocketLane(ByteLane):
 
     def _prepare(self, first: int, size: int) -> None:
         super()._prepare(first, size)
-        self._filenos = [reader.sink.sock.fileno for reader in self._served]  # type: ignore[attr-defined]
+        self._descriptors = [reader.sink.sock.fileno() for reader in self._served]  # type: ignore[attr-defined]
 
     def _serve(self, first: int, buffer: bytes) -> None:
         size, pages = len(buffer), self._pages
         if size < SHARED_BYTES or len(self._served) < SHARED_READERS or not pages.put(buffer):
             super()._serve(first, buffer)
             return
-        # A descriptor is asked for now, and not kept: one of a closed socket may be another's by now.
-        targets = [fileno() for fileno in self._filenos[first : first + BATCH]]
         source, sendfile = pages.fd, os.sendfile
-        for n, target in enumerate(targets, first):
+        for n, target in enumerate(self._descriptors[first : first + BATCH], first):
             try:
                 sent = sendfile(target, source, 0, size)
             except BlockingIOError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -190,6 +191,35 @@ async def test_many_readers_share_the_pages_of_what_is_sent(monkeypatch: pytest.
         for reader in readers:
             reader.detach()
         assert memory_files() == before
+
+
+@pytest.mark.skipif(not pages.AVAILABLE, reason="only Linux has memfd_create")
+async def test_who_gets_the_descriptor_of_a_reader_that_left_is_sent_nothing() -> None:
+    source = Source(StreamOptions(window=0))
+    await source.send(1, sound=False)
+    async with peers(lanes.SHARED_READERS + 1) as all_peers:
+        feed = source.feed(padding=3000)
+        for peer in all_peers:
+            feed.attach(peer.sink, session())
+        for peer in all_peers:
+            await peer.lines(b"K0")
+        await source.send(2, sound=False)
+        gone = all_peers[4].sink
+        descriptor = gone.sock.fileno()
+        gone.close("left")
+        gone.sock.close()
+        other, theirs = socket.socketpair()
+        with other, theirs:
+            if other.fileno() != descriptor:
+                os.dup2(other.fileno(), descriptor)
+            await source.send(2, sound=False)
+            theirs.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                theirs.recv(1)
+            if other.fileno() != descriptor:
+                os.close(descriptor)
+        for peer in (*all_peers[:4], *all_peers[5:]):
+            assert await peer.lines(b"v4") == pictures(1, 5)
 
 
 @pytest.mark.skipif(not pages.AVAILABLE, reason="only Linux has memfd_create")

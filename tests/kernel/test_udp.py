@@ -179,6 +179,23 @@ def test_more_receivers_than_one_call_takes(
     assert [received(r) for r in receivers] == [[b"x"]] * 5
 
 
+def test_only_what_is_fanned_out_is_cut_up(sender: socket.socket, receivers: Receivers) -> None:
+    """The socket is everybody's: what others send by it stays whole."""
+    to = receivers[0].getsockname()
+    assert Fanout(sender, [to]).send((b"xyz", 2)) == 1
+    sender.sendto(b"whole", to)
+    assert received(receivers[0]) == [b"xy", b"z", b"whole"]
+
+
+def test_a_system_without_segmentation(
+    sender: socket.socket, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(udp, "UDP_SEGMENT", 9999)
+    fanout = Fanout(sender, [r.getsockname() for r in receivers])
+    assert fanout.send((b"xyz", 2), 1) == 5
+    assert [received(r) for r in receivers] == [[]] + [[b"xy", b"z"]] * 4
+
+
 def test_nobody_to_send_to(sender: socket.socket) -> None:
     assert Fanout(sender, []).send((b"x", 1)) == 0
 
