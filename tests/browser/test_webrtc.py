@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from operator import ne
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ WAYS = {
 SECONDS = 3.0
 OUTAGE = 5.0
 SETTLE = 0.5
+GAP = 1.0
+"""Seconds without a picture while the link is made narrow: what was under way by then is lost, or late."""
 BEGIN_MS = 1000
 """From the offer to the first picture that is shown."""
 LIMIT = 15.0
@@ -351,9 +354,9 @@ def test_of_simulcast_each_reader_gets_one_layer(server: Penstock, page: Page, w
 @pytest.mark.full
 @pytest.mark.parametrize("codec", ["h264", "vp8"])
 def test_a_viewer_gets_the_layer_that_its_link_carries(codec: str, server: Penstock, page: Page) -> None:
-    """And the larger one again when the link is wide: the page sees one picture that changes its size."""
+    """And the larger one again when the link is wide: the page sees one picture that changes its size, without a break."""
     path = f"{origin(server)}/live/narrow-{codec}"
-    publisher, viewer = f"sends {codec}", f"sees {codec}"
+    publisher, viewer, canary = f"sends {codec}", f"sees {codec}", f"sees all {codec}"
     more = (MIME[codec], TONE, "udp", 2, {"q": 2, "f": 1}, True)
     listening = [e for e in server.log() if (e.get("event"), e.get("what")) == ("listening", "webrtc")]
     with proxy(int(str(listening[0]["port"]))) as network, server.explained():
@@ -363,9 +366,14 @@ def test_a_viewer_gets_the_layer_that_its_link_carries(codec: str, server: Penst
         deadline = time.monotonic() + 2 * LIMIT
         while (rates := layer_rates(page, publisher)).get("f", 0) < 2 * rates["q"]:
             assert time.monotonic() < deadline, rates
-        told = begin(page, "Playing", viewer, f"{path}/whep", MIME[codec], f"via {network.port}")
-        assert told["status"] == 201, told
+        for name, way in ((viewer, f"via {network.port}"), (canary, "udp")):
+            told = begin(page, "Playing", name, f"{path}/whep", MIME[codec], way)
+            assert told["status"] == 201, told
         seen = [watched(page, [viewer])[viewer]]
+        page.evaluate(
+            "names => names.forEach((name) => { const peer = Playing.all[name]; peer.whole = new Watcher(peer.video); })",
+            [viewer, canary],
+        )
         widths = [width(page, viewer)]
         network.width = (rates["q"] * rates["f"]) ** 0.5
         began = time.monotonic()
@@ -381,15 +389,35 @@ def test_a_viewer_gets_the_layer_that_its_link_carries(codec: str, server: Penst
         rose = time.monotonic() - began
         seen.append(watched(page, [viewer])[viewer])
         widths.append(width(page, viewer))
-    print(f"layers of {rates}: down after {fell:.1f} s, up after {rose:.1f} s")
+        gap = longest_alone(shown(page, viewer), shown(page, canary))
+    print(
+        f"layers of {rates}: down after {fell:.1f} s, up after {rose:.1f} s, alone without a picture for {gap:.2f} s"
+    )
     assert widths == [640, 320, 640]
+    assert gap < GAP, gap
     for told in seen:
         # How many there are says more of who encodes noise, on a busy machine: they come, one after the other.
         assert told["frames"] >= SECONDS, told
         assert not told["backwards"], told
         assert abs(told["heard"] - TONE) < 15, told
     assert fell < 6
-    page.evaluate("names => names.forEach((name) => Playing.all[name].pc.close())", [publisher, viewer])
+    page.evaluate(
+        "names => names.forEach((name) => Playing.all[name].pc.close())", [publisher, viewer, canary]
+    )
+
+
+def shown(page: Page, name: str) -> list[float]:
+    """When it showed its pictures, in seconds of the page."""
+    found: list[float] = page.evaluate(
+        "name => Playing.all[name].whole.frames.map((frame) => frame.at / 1000)", name
+    )
+    return found
+
+
+def longest_alone(times: list[float], others: list[float]) -> float:
+    """For how long another player showed pictures, all sent to both, while this one showed none."""
+    gaps = [[t for t in others if begin < t < end] for begin, end in pairwise(times)]
+    return max((inside[-1] - inside[0] for inside in gaps if inside), default=0.0)
 
 
 def layer_rates(page: Page, name: str) -> dict[str, float]:

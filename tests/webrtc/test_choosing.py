@@ -13,12 +13,14 @@ from penstock.media import NS, Track
 from penstock.registry import Registry
 from penstock_codecs.vp8 import VP8, Vp8Config
 from penstock_codecs.vp8 import plugin as vp8
+from penstock_formats.rtcp import ReceiverReport, encode_rtcp
 from penstock_formats.transport_cc import MAX_STATUSES, Arrivals, TransportFeedback
 from penstock_webrtc.choosing import Choosing
 from penstock_webrtc.layers import ALIVE_NS, Layers
 from penstock_webrtc.muxer import MAX_PAYLOAD, PayloadUnit
 from penstock_webrtc.numbering import MAX_SENT, Arrival, Numbering, flow
 from penstock_webrtc.probe import LAST_NS, PROBE_NS, Prober
+from tests.webrtc.test_srtp import pair
 
 MS = NS // 1000
 TICK = 20 * MS
@@ -95,7 +97,8 @@ class World:
             payloads = tuple(bytes(min(MAX_PAYLOAD, size - at)) for at in range(0, size, MAX_PAYLOAD))
             self.layers.frame(track, payloads, self.now)
             unit = _Unit(track.id, key)
-            if track.id != self.choosing.current and (self.choosing.current or track.id == max(self.sent)):
+            begun = self.choosing.track is not None
+            if track.id != self.choosing.current and (begun or track.id == max(self.sent)):
                 self.choosing.takes(unit)  # type: ignore[arg-type]
             if track.id == self.choosing.current:
                 for payload in payloads:
@@ -310,6 +313,21 @@ def test_numbers_wrap_and_times_do(late: bool) -> None:
     assert first[1].arrived is not None
     assert third.arrived == (None if late else first[1].arrived + 64 * MS - MS + 64 * MS)
     assert numbering.octets == 600
+
+
+def test_what_waits_is_not_lost_and_leaves_when_it_leaves() -> None:
+    now = 5 * NS
+    sender, _ = pair("SRTP_AEAD_AES_128_GCM")
+    numbering = Numbering(5, lambda: now, next=0xFFFE)
+    packets = numbering.seal(sender, 1, (96, 224), 0, [bytes(100)] * 4, 0)
+    numbering.left(packets[:1], packets[1])
+    told = TransportFeedback(0xFFFE, 0, 0, (0, None, None, None))
+    assert [a.number for a in numbering.arrivals(told)] == [0xFFFE]
+    now += 70 * MS
+    numbering.left([*packets[1:], sender.protect_rtcp(encode_rtcp([ReceiverReport(1)]))], None)
+    found = numbering.arrivals(told)
+    assert [(a.sent - 5 * NS) // MS for a in found] == [0, 70, 70, 70]
+    assert [a.arrived is None for a in found] == [False, True, True, True]
 
 
 def test_what_came_in_no_time_tells_nothing() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock_formats.rtcp import Nack
-from penstock_webrtc.pacer import BURST, FACTOR, MOST_SECONDS, STEP_SECONDS, Pacer
+from penstock_webrtc.pacer import BURST, FACTOR, MOST_SECONDS, NARROW_SECONDS, STEP_SECONDS, Pacer
 from tests.webrtc.client import Client, Rig, rig
 from tests.webrtc.test_whep import INTER, KEY, PICTURE, playing, write
 
@@ -25,13 +25,14 @@ class Line:
     """What comes out of a pacer, and when; its task is run by hand."""
 
     rate: float
+    bound: float | None = None
     now: float = 100.0
     sent: list[tuple[float, bytes]] = field(factory=list[tuple[float, bytes]])
     tasks: list[Coroutine[Any, Any, None]] = field(factory=list[Coroutine[Any, Any, None]])
     pacer: Pacer = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.pacer = Pacer(self.take, lambda: self.rate, self.spawn, lambda: self.now)
+        self.pacer = Pacer(self.take, lambda: self.rate, lambda: self.bound, self.spawn, lambda: self.now)
 
     def take(self, packets: Sequence[bytes]) -> None:
         self.sent += [(self.now, packet) for packet in packets]
@@ -69,6 +70,20 @@ def test_what_is_much_takes_its_time_and_no_more(count: int, rate: int) -> None:
     assert took <= MOST_SECONDS + STEP_SECONDS
     for at in {at for at, _ in line.sent}:
         assert sum(at == when for when, _ in line.sent) * 1000 <= pace * STEP_SECONDS + 1000
+
+
+@settings(max_examples=20, deadline=None)
+@given(count=st.integers(2, 100), bound=st.integers(100_000, 20_000_000))
+def test_where_a_queue_stands_no_more_goes_out_than_the_link_carries(count: int, bound: int) -> None:
+    line = Line(1_000_000, bound)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        line.pacer.put(packets(count))
+        anyio.run(line.run, monkeypatch)
+    assert [packet for _, packet in line.sent] == packets(count)
+    pace = max(bound / 8, count * 1000 / NARROW_SECONDS)
+    for at in {at for at, _ in line.sent}:
+        assert sum(at == when for when, _ in line.sent) * 1000 <= pace * STEP_SECONDS + 1000
+    assert line.sent[-1][0] - 100 <= NARROW_SECONDS + STEP_SECONDS
 
 
 def test_what_is_little_goes_at_once_unless_something_waits() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from penstock.media import NS
-from penstock_webrtc.retransmission import ALLOWANCE, FLOOR, SHARE, History
+from penstock_webrtc.retransmission import ALLOWANCE, FLOOR, NARROW_SECONDS, NARROW_SHARE, SHARE, History
 
 FRAME_NS = NS // 25
 PAYLOADS = (bytes(900), bytes(300))
@@ -53,6 +53,19 @@ def test_who_asks_for_everything_again_and_again_gets_a_bounded_part_of_it() -> 
                 given += size
     sent = 25 * seconds * 20 * size
     assert given <= sent // SHARE + FLOOR * seconds + ALLOWANCE
+
+
+def test_where_a_queue_stands_it_is_a_part_of_what_the_link_carries() -> None:
+    history, given, bound = History(), 0, 400_000
+    for frame in range(25 * 20):
+        now = frame * FRAME_NS
+        history.append((20 * frame, 0, (bytes(1000),) * 20, ()))
+        for back in range(200):
+            if history.find(20 * frame - back & 0xFFFF, now, (frame + 1) * 20_000, bound) is not None:
+                given += 1000
+    assert 0.9 * bound / 8 / NARROW_SHARE * 20 <= given <= bound / 8 / NARROW_SHARE * (20 + NARROW_SECONDS)
+    history.clear()
+    assert history.find(0, 30 * NS, 0) is None
 
 
 def test_what_was_answered_just_now_is_not_answered_twice() -> None:

@@ -40,6 +40,7 @@ class Numbering:
     """Bytes of all that was sent."""
     _sent: deque[tuple[int, int]] = field(factory=lambda: deque[tuple[int, int]](maxlen=MAX_SENT))
     _reference: int = 0
+    _waiting: int | None = None
 
     def extensions(self, count: int, others: bytes = b"") -> list[bytes]:
         """What the next packets have between header and payload (RFC 8285 4.2), behind `others`, an extension of one word."""
@@ -76,6 +77,22 @@ class Numbering:
             self.octets += size
             note((now, size))
 
+    def left(self, packets: Iterable[bytes], following: bytes | None) -> None:
+        """They go out only now, of what was made before; `following` is the first of what still waits."""
+        now, sent = self.clock(), self._sent
+        for packet in packets:
+            if (number := self._number_of(packet)) is not None:
+                sent[number - self.next] = now, len(packet)
+        self._waiting = self._number_of(following) if following is not None else None
+
+    def _number_of(self, packet: bytes) -> int | None:
+        """The number in what `seal` made, if it is known; None for RTCP (RFC 5761 4)."""
+        if 192 <= packet[1] <= 223:
+            return None
+        end = 16 + 4 * packet[15]
+        number = unwrap_sequence(int.from_bytes(packet[end - 3 : end - 1], "big"), self.next)
+        return number if self.next - len(self._sent) <= number < self.next else None
+
     def arrivals(self, feedback: TransportFeedback) -> list[Arrival]:
         """What the viewer says, as far as it is of packets that are known."""
         sent, end = self._sent, self.next
@@ -88,7 +105,8 @@ class Numbering:
         for number, step in enumerate(feedback.arrivals, unwrap_sequence(feedback.base, end)):
             if step is not None:
                 at += step * TICK_NS
-            if start <= number < end:
+            waits = self._waiting is not None and number >= self._waiting and step is None
+            if start <= number < end and not waits:
                 time, size = sent[number - end]
                 found.append(Arrival(number, time, at if step is not None else None, size))
         return found

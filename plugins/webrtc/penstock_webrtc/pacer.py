@@ -14,23 +14,29 @@ FACTOR = 2.5
 """So many times the rate of the media goes to a viewer: what libwebrtc's pacer does."""
 MOST_SECONDS = 0.2
 """Nothing waits for longer: what comes late is shown late."""
+NARROW_SECONDS = 1.0
+"""The same where a queue stands in front of the link, in which it would wait as well."""
 STEP_SECONDS = 0.01
 BURST = 16
 """Packets that every link takes at once: the queues of routers are made for that."""
 
 
 class Pacer:
-    """What waits for one peer, in order. `send` takes it when it is due, `rate` tells bits a second of the media."""
+    """What waits for one peer, in order. `send` takes it when it is due; `rate` tells bits a second of the media, and `bound`
+    those that may be sent where a queue stands in front of the link, else None.
+    """
 
     def __init__(
         self,
         send: Callable[[Sequence[bytes]], None],
         rate: Callable[[], float],
+        bound: Callable[[], float | None],
         spawn: Spawn,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._send = send
         self._rate = rate
+        self._bound = bound
         self._spawn = spawn
         self._clock = clock
         self._waiting: deque[bytes] = deque()
@@ -43,18 +49,26 @@ class Pacer:
         """Whether something has not gone out yet, so that nothing may overtake it."""
         return bool(self._waiting)
 
+    @property
+    def following(self) -> bytes | None:
+        """What goes out next of that."""
+        return self._waiting[0] if self._waiting else None
+
     def put(self, packets: Sequence[bytes]) -> None:
         """They go out after those that wait."""
-        waiting = self._waiting
+        waiting, bound = self._waiting, self._bound()
         if not waiting:
-            if len(packets) <= BURST:
+            if bound is None and len(packets) <= BURST:
                 self._send(packets)
                 return
             self._at, self._allowed = self._clock() - STEP_SECONDS, 0.0
         waiting.extend(packets)
         self._octets += sum(map(len, packets))
-        self._pace = max(FACTOR * self._rate() / 8, self._octets / MOST_SECONDS)
-        self._release()
+        if bound is None:
+            self._pace = max(FACTOR * self._rate() / 8, self._octets / MOST_SECONDS)
+        else:
+            self._pace = max(bound / 8, self._octets / NARROW_SECONDS)
+        self.release()
         if not self._running and waiting:
             self._running = True
             self._spawn(self._run)
@@ -64,7 +78,7 @@ class Pacer:
         self._waiting.clear()
         self._octets = 0
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Send what is due."""
         now, waiting = self._clock(), self._waiting
         self._allowed += self._pace * (now - self._at)
@@ -80,6 +94,6 @@ class Pacer:
         try:
             while self._waiting:
                 await anyio.sleep(STEP_SECONDS)
-                self._release()
+                self.release()
         finally:
             self._running = False

@@ -180,18 +180,23 @@ class Player:
         feed = stream.feed(muxer, self._config.max_backlog_seconds, tracks)
         if layered is not None:
             layered.layers = feed.muxer.layers if isinstance(feed.muxer, PayloadMuxer) else None
-            # Which layer it begins with says the feed.
-            del self._senders[layered.sender.played.track.id]
+            layered.ring = feed.ring
+            self._senders.update({track.id: layered.sender for track in layered.tracks})
         self._live = stream.last_time
         self._sink = sink = RouteSink(route, self._stamp, self._server.spawn)
         if self._config.pacing and isinstance(feed.muxer, PayloadMuxer):
             # Nothing is known of its link yet, and what it begins with is much.
             rate = feed.muxer.rate
             self._pacer = sink.pacer = Pacer(
-                sink.send, lambda: self._carried or rate.value, self._server.spawn
+                self._let_out,
+                lambda: self._carried or rate.value,
+                lambda: self._bound,
+                self._server.spawn,
+                time.monotonic,
             )
         self._reader = feed.attach(sink, self._session, start=self._config.start)
         if layered is not None:
+            layered.pacer = self._pacer
             # The reader counts all layers.
             self._session.count_out = lambda: sum(sender.octets for sender in self._by_ssrc.values())
 
@@ -219,6 +224,8 @@ class Player:
                 case Feedback(kind, form, _, _, data) if (kind, form) == (PACKET_TYPE, FORMAT):
                     if self._layered is not None:
                         self._layered.arrived(data, now)
+                        if self._sink is not None:
+                            self._spread(self._sink, now)
                 case _:
                     pass
 
@@ -248,6 +255,18 @@ class Player:
     def _carried(self) -> float | None:
         """Bits a second that its link is known to carry."""
         return self._layered.choosing.estimator.rate if self._layered is not None else None
+
+    @property
+    def _bound(self) -> float | None:
+        """Bits a second that may be sent to it at the moment."""
+        return self._layered.choosing.bound if self._layered is not None else None
+
+    def _let_out(self, packets: Sequence[bytes]) -> None:
+        """They have waited, or were to."""
+        if self._layered is not None and self._pacer is not None:
+            self._layered.choosing.numbering.left(packets, self._pacer.following)
+        if self._sink is not None:
+            self._sink.send(packets)
 
     def _spread(self, sink: RouteSink, now: int) -> None:
         """Spread large pictures out while it begins, and where its link has shown that it does not take everything at once."""
@@ -281,12 +300,10 @@ class Player:
         found: Sequence[bytes] = ()
         if srtp is None:
             return found
-        for unit in units:
+        for unit in units if layered is None else layered.passed(units):
             if not isinstance(unit, PayloadUnit):
                 continue
             sender = senders.get(unit.of)  # type: ignore[arg-type] # of None there is none
-            if sender is None and layered is not None:
-                sender = layered.begun(unit, senders)
             if sender is None:
                 continue
             pts = unit.pts

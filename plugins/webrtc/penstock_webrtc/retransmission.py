@@ -21,6 +21,10 @@ FLOOR = 32 << 10
 """Bytes a second that may be sent again whatever the stream's own rate, which may be a few packets a second."""
 ALLOWANCE = 128 << 10
 """Bytes of retransmissions that may be saved up for a burst: a large key frame."""
+NARROW_SHARE = 4
+"""One byte in so many of what a link carries may be one that is sent again, while a queue stands there."""
+NARROW_SECONDS = 1
+"""For so long that may be saved up."""
 REPEAT_NS = 10_000_000
 """What was asked for twice within this was asked for before the first answer could be there."""
 
@@ -54,26 +58,38 @@ class History:
         """The frames, the newest first."""
         return reversed(self._sent)
 
-    def find(self, sequence: int, now: int, octets: int) -> tuple[Sent, int] | None:
+    def clear(self) -> None:
+        """What went out so far is of no use any more."""
+        self._sent.clear()
+
+    def find(
+        self, sequence: int, now: int, octets: int, bound: float | None = None, delay: int = 0
+    ) -> tuple[Sent, int] | None:
         """The frame that has the packet, and which of its packets it is; None where it is gone, or may not be given (again).
 
-        `octets` are all that went out so far, by which what may be sent again grows.
+        `octets` are all that went out so far, by which what may be sent again grows; `bound` is bits a second that may be sent,
+        and `delay` how long the first answer stands in a queue, in ns.
         """
         entries = self._sent
         if not entries:
             return None
         last = entries[-1][0]
         number = last + ((sequence - last + 0x8000) & 0xFFFF) - 0x8000
-        at = bisect_right(entries, number, key=lambda sent: sent[0]) - 1
-        if at < 0:
+        place = bisect_right(entries, number, key=lambda sent: sent[0]) - 1
+        if place < 0:
             return None
-        sent = entries[at]
+        sent = entries[place]
         index, payloads = number - sent[0], sent[2]
-        if index >= len(payloads) or now - self._repeated.get(number, -REPEAT_NS) < REPEAT_NS:
+        at = self._repeated.get(number)
+        if index >= len(payloads) or (at is not None and now - at < max(REPEAT_NS, delay)):
             return None
         since = now - self._asked if self._asked is not None else 0
         more = (octets - self._octets) / SHARE + since * FLOOR / NS
-        self._allowance = min(ALLOWANCE, self._allowance + more)
+        most: float = ALLOWANCE
+        if bound is not None:
+            narrow = bound / 8 / NARROW_SHARE
+            more, most = min(more, since * narrow / NS), min(most, narrow * NARROW_SECONDS)
+        self._allowance = min(most, self._allowance + more)
         self._octets, self._asked = octets, now
         size = len(payloads[index])
         if size > self._allowance:

@@ -92,8 +92,11 @@ class Sender:
     def repeat(self, srtp: Srtp, nack: Nack, now: int) -> list[bytes]:
         """What the peer has lost, as far as it is there and may be sent again."""
         found: list[bytes] = []
+        bound, delay = None, 0
+        if self.choosing is not None:
+            bound, delay = self.choosing.bound, self.choosing.estimator.delay
         for sequence in nack.sequences():
-            place = self.history.find(sequence, now, self.octets)
+            place = self.history.find(sequence, now, self.octets, bound, delay)
             if place is not None:
                 found.append(self._again(srtp, *place))
                 if self.playout is not None:
