@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from penstock_page import text
-from tests.interop.server import Penstock
+from tests.interop.server import Penstock, penstock
 from tests.page.test_pages import HOSTILE
 
 from .chromium import chromium
@@ -19,6 +19,8 @@ from .play import GOPS, origin
 from .publisher import SEED, SOUND, publishing
 from .wall import watch_script
 
+OPUS = ("-c:a", "libopus", "-b:a", "64k", "-ac", "2")
+"""What WebRTC, HLS and FLV all carry, so that nothing is transcoded."""
 LIMIT = 20_000
 """Milliseconds."""
 
@@ -187,6 +189,26 @@ def test_it_waits_for_a_publisher_and_for_the_next(page: Page, server: Penstock,
     expect(page.locator("#veil-title")).to_have_text("Not live at the moment", timeout=LIMIT)
     with publishing(url, work, *GOPS["1 s"]):
         expect(page.locator("#stage")).to_have_attribute("data-phase", "playing", timeout=LIMIT)
+
+
+@pytest.mark.full
+def test_it_plays_below_a_prefix_of_another_project(browser: Browser, work: Path) -> None:
+    """Mounted in a project of FastAPI, each way; nothing is asked of what is not below the prefix."""
+    program = ("-m", "tests.interop.mounted", "serve")
+    settings = ("http.listen=", "http.listen_tls=")
+    with penstock(work / "mounted", *settings, program=program) as server, server.explained():
+        asked: list[str] = []
+        home = f"{server.endpoints.http}/media"
+        with publishing(server.endpoints.url("rtmp", "live/below"), work, *GOPS["1 s"], audio=OPUS):
+            opened = browser.new_page()
+            opened.on("request", lambda request: asked.append(request.url))
+            opened.goto(home)
+            opened.locator("#cards .card-name").get_by_text("live/below", exact=True).click()
+            for label in ("WebRTC", "Low-latency HLS", "HLS", "FLV over WebSocket"):
+                opened.locator("#modes label").get_by_text(label, exact=True).click()
+                plays(opened, label)
+            opened.close()
+        assert [url for url in asked if not url.startswith((home, "blob:"))] == []
 
 
 def test_flv_goes_on_with_a_publisher_of_other_sound(page: Page, server: Penstock, work: Path) -> None:
