@@ -1,7 +1,8 @@
 """What of a stream gets over a bad link by WebRTC: Chromium plays FFmpeg's, and FFmpeg plays Chromium's, picture by picture.
 
 ``sudo TUNNETEM=.../tunnetem.py python -m bench.webrtc_loss --out docs/webrtc.md`` writes the table between its
-markers; ``--case play,5,2`` plays one (direction, loss in %, jitter in ms). The server is in one network namespace, with
+markers; ``--case play,5,2`` plays one (direction, loss in %, jitter in ms). Runs that are made apart are put together by
+``--kept FILE``, and ``--runs 0`` writes the table of those. The server is in one network namespace, with
 FFmpeg; Chromium is in the other.
 """
 
@@ -18,6 +19,7 @@ import time
 from collections.abc import Generator
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from attrs import asdict, define
@@ -57,8 +59,9 @@ class Result:
     notes: dict[str, Any]
 
     @property
-    def share(self) -> str:
-        return f"{100 * min(1.0, self.seen / max(1, self.due)):.1f} %"
+    def share(self) -> float:
+        """In %."""
+        return 100 * min(1.0, self.seen / max(1, self.due))
 
 
 def play_cell(server: Penstock, page: Any, origin: str, work: Path, seconds: float) -> Result:
@@ -172,25 +175,34 @@ def _page(server: Penstock, executable: Path) -> Generator[tuple[Any, str]]:
         yield page, origin
 
 
-def table(found: dict[Case, Result], seconds: float) -> str:
+def table(found: dict[Case, list[Result]], seconds: float) -> str:
     """A row for each direction and jitter, a column for each loss."""
     losses = sorted({loss for _, loss, _ in found})
+    runs = max(map(len, found.values()))
     version = subprocess.run(
         [path_of("chromium"), "--version"], capture_output=True, text=True, check=True
     ).stdout
     lines = [
         f"{' '.join(version.split()[:2])}, {time.strftime('%-d %B %Y')}, RTT {RTT_MS} ms, {seconds:g} s a cell,"
-        " loss each way; in each cell the pictures that were decoded, and the longest time without a new one.",
+        f" loss each way; in each cell the pictures that were decoded, and the longest time without a new one: of {runs} runs"
+        " the median, with the worst in brackets, and where there are none of one run.",
         "",
         "| | " + " | ".join(f"{loss:g} %" for loss in losses) + " |",
         "|---|" + "---|" * len(losses),
     ]
-    for direction, jitter in dict.fromkeys((direction, jitter) for direction, _, jitter in found):
+    for direction, jitter in sorted({(direction, jitter) for direction, _, jitter in found}):
         who = "Chromium plays" if direction == "play" else "Chromium publishes, RTSP plays"
-        cells = [found.get((direction, loss, jitter)) for loss in losses]
-        texts = [f"{c.share}, {c.longest:.0f} ms" if c is not None else "" for c in cells]
+        cells = [found.get((direction, loss, jitter), []) for loss in losses]
+        texts = [_cell(results) if results else "" for results in cells]
         lines.append(f"| {who}{f', {jitter:g} ms of jitter' if jitter else ''} | " + " | ".join(texts) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(results: list[Result]) -> str:
+    shares, longest = [r.share for r in results], [r.longest for r in results]
+    if len(results) == 1:
+        return f"{shares[0]:.1f} %, {longest[0]:.0f} ms"
+    return f"{median(shares):.1f} % ({min(shares):.1f}), {median(longest):.0f} ms ({max(longest):.0f})"
 
 
 def measure(case: Case, seconds: float, seed: int) -> Result:
@@ -215,6 +227,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--case", action="append", help="direction,loss,jitter")
     parser.add_argument("--within", choices=DIRECTIONS, help=argparse.SUPPRESS)
+    parser.add_argument("--runs", type=int, default=3, help="the next ones have other seeds")
+    parser.add_argument(
+        "--kept", type=Path, help="file of results: what is there counts as well, and more is added"
+    )
     parser.add_argument("--out", type=Path, help="Markdown file that has the table")
     a = parser.parse_args(argv)
     if a.within:
@@ -226,16 +242,24 @@ def main(argv: list[str] | None = None) -> None:
     if a.case:
         words = [text.split(",") for text in a.case]
         cases = [(direction, float(loss), float(jitter)) for direction, loss, jitter in words]
-    found: dict[Case, Result] = {}
-    for case in cases:
-        found[case] = result = measure(case, a.seconds, a.seed)
-        print(
-            *case,
-            result.share,
-            f"({result.seen}/{result.due}), longest {result.longest:.0f} ms,",
-            result.notes,
-            flush=True,
-        )
+    found: dict[Case, list[Result]] = {}
+    for line in a.kept.read_text().splitlines() if a.kept and a.kept.exists() else ():
+        kept: dict[str, Any] = json.loads(line)
+        direction, loss, jitter = kept.pop("case")
+        found.setdefault((direction, loss, jitter), []).append(Result(**kept))
+    for run in range(a.runs):
+        for case in cases:
+            result = measure(case, a.seconds, a.seed + run)
+            found.setdefault(case, []).append(result)
+            if a.kept is not None:
+                with a.kept.open("a") as out:
+                    out.write(json.dumps({"case": case, **asdict(result)}) + "\n")
+            print(
+                *case,
+                f"{result.share:.1f} % ({result.seen}/{result.due}), longest {result.longest:.0f} ms,",
+                result.notes,
+                flush=True,
+            )
     if a.out is not None:
         begin, end = MARKERS
         before, _, rest = a.out.read_text().partition(begin)
