@@ -149,7 +149,10 @@ def out_of_penstock(players: int, secret: bool, mbps: float, options: argparse.N
             key = PASSPHRASE if secret else ""
             stack.enter_context(sender(srt, mbps, length, "#!::r=live/bench,m=publish", key))
         time.sleep(1)
-        count = stack.enter_context(readers(srt, players, STREAM, PASSPHRASE if secret else ""))
+        if players:
+            count = stack.enter_context(readers(srt, players, STREAM, PASSPHRASE if secret else ""))
+        else:
+            count = dict.fromkeys(("packets", "bytes", "dropped"), 0).copy
         # What was sent at once when they joined is over.
         time.sleep(options.settle)
         return over(options.seconds, process, count)
@@ -283,8 +286,9 @@ def table(rows: list[Row], facts: dict[str, str]) -> str:
     lines = [
         f"{facts['cpu']}, {facts['kernel']}, Python {facts['python']}, {facts['date']}; `{facts['command']}`",
         "",
-        "| to readers | Mbit/s | readers | cpu-s/Gbit | us a packet and reader | core | dropped | times libsrt |",
-        "|---|---|---|---|---|---|---|---|",
+        "| to readers | Mbit/s | readers | cpu-s/Gbit | us a packet and reader | of it the stream without readers "
+        "| core | dropped | times libsrt |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -299,10 +303,12 @@ def table(rows: list[Row], facts: dict[str, str]) -> str:
         way, server, secret, size, rate = key
         if way == "out":
             base = middle(("out", TRANSMIT, secret, TRANSMITS, rate), "packet_us")
-            us = middle(key, "packet_us")
+            us, core = middle(key, "packet_us"), middle(key, "core")
+            alone = us * middle(("stream", server, secret, 0, rate), "core") / core
             lines.append(
                 f"| {server}, {'AES-128' if secret else 'plain'} | {rate:g} | {size} | {middle(key, 'cost'):.3f} | {us:.1f} "
-                f"| {middle(key, 'core'):.0%} | {middle(key, 'dropped'):.0f} | {us / base if base else 0:.2f} |"
+                f"| {f'{alone:.1f}' if alone else '-'}"
+                f" | {middle(key, 'core'):.0%} | {middle(key, 'dropped'):.0f} | {us / base if base else 0:.2f} |"
             )
     lines += [
         "",
@@ -357,6 +363,9 @@ def main() -> None:
             for secret, rate in product(ciphers, (CLIP_MBPS, options.fast)):
                 if not rate:
                     continue
+                take(
+                    "stream", "penstock", secret, 0, rate, partial(out_of_penstock, 0, secret, rate, options)
+                )
                 for players in options.players:
                     measure = partial(out_of_penstock, players, secret, rate, options)
                     take("out", "penstock", secret, players, rate, measure)

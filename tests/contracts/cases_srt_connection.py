@@ -109,7 +109,7 @@ def key_message(subtype: int, body: bytes) -> bytes:
 def _announced(mode: Mode, steps: int) -> bytes:
     """The key material that a connection of `converse` announces after so many packets."""
     keys, random = keys_of(mode), Random(4)
-    keys.encrypt(0, [b""] * steps, [b""] * steps)
+    keys.encrypt(0, b"", [b""] * steps)
     keys.renew(4, 2, random)
     return keys.announcement or b""
 

@@ -242,7 +242,7 @@ def data_packet(sequence: int, stamp: int, flags: int = 0, payload: bytes = b"pa
 def sealed(sequence: int, mode: Mode, flags: int = 0) -> bytes:
     """An encrypted packet, by the even key of `_keys`."""
     header = HEADER.pack(sequence, SOLO | EVEN << KEY_SHIFT | 1, 5, 7)
-    payload = keys_of(mode).encrypt(sequence, [header], [b"payload"])[0]
+    payload = keys_of(mode).encrypt(sequence, header, [b"payload"])[0]
     return data_packet(sequence, 5, EVEN << KEY_SHIFT | flags, payload)
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
+from itertools import count
 from typing import Protocol
+
+from penstock_srt.packet import split_headers
+from penstock_srt.sequence import MASK
 
 TAG_SIZE = 16
 """Bytes that GCM adds to each payload."""
@@ -19,7 +24,9 @@ class Mode(enum.IntEnum):
 class PayloadCipher(Protocol):
     """One key's payloads. `header` is the packet's as it was sent first, without the retransmission flag."""
 
-    def encrypt(self, sequence: int, header: bytes, payload: bytes) -> bytes: ...
+    def encrypt(self, sequence: int, headers: bytes, payloads: Sequence[bytes]) -> list[bytes]:
+        """Payloads of packets in a row, from the whole sequence number `sequence` on; `headers` are back to back."""
+        ...
 
     def decrypt(self, sequence: int, header: bytes, payload: bytes) -> bytes | None:
         """None where the payload is not authentic."""
@@ -37,11 +44,17 @@ class CounterCipher:
         context = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
         self._reset, self._update = context.reset_nonce, context.update
 
-    def encrypt(self, sequence: int, header: bytes, payload: bytes) -> bytes:
+    def encrypt(self, sequence: int, headers: bytes, payloads: Sequence[bytes]) -> list[bytes]:
+        # For each packet of each reader: nothing of ours is called.
+        salt, reset, update, sealed = self._salt, self._reset, self._update, list[bytes]()
+        for n, payload in enumerate(payloads, sequence):
+            reset(((salt ^ n & MASK) << 16).to_bytes(16, "big"))
+            sealed.append(update(payload))
+        return sealed
+
+    def decrypt(self, sequence: int, header: bytes, payload: bytes) -> bytes:
         self._reset(((self._salt ^ sequence) << 16).to_bytes(16, "big"))
         return self._update(payload)
-
-    decrypt = encrypt
 
 
 class GaloisCipher:
@@ -57,8 +70,12 @@ class GaloisCipher:
         self._invalid = InvalidTag
         self._aead = AESGCM(key)
 
-    def encrypt(self, sequence: int, header: bytes, payload: bytes) -> bytes:
-        return self._aead.encrypt((self._salt ^ sequence).to_bytes(12, "big"), payload, header)
+    def encrypt(self, sequence: int, headers: bytes, payloads: Sequence[bytes]) -> list[bytes]:
+        salt, seal = self._salt, self._aead.encrypt
+        return [
+            seal((salt ^ n & MASK).to_bytes(12, "big"), payload, header)
+            for n, header, payload in zip(count(sequence), split_headers(headers), payloads, strict=False)
+        ]
 
     def decrypt(self, sequence: int, header: bytes, payload: bytes) -> bytes | None:
         if len(payload) < TAG_SIZE:

@@ -110,7 +110,7 @@ class Connection:
         """Why it is over, empty while it is not."""
         self._statistics = Statistics()
         self._idle = settings.peer_idle_timeout * MS
-        self._sender = Sender(
+        self.sender = Sender(
             terms.peer_id,
             terms.sequence,
             terms.window,
@@ -169,7 +169,7 @@ class Connection:
         """As `send`, with the headers by themselves, back to back, and what is to follow each, which is the same
         `payloads` unless they are encrypted. `size` is that of all payloads.
         """
-        return (b"", ()) if self.closed or not payloads else self._sender.send(payloads, size, now)
+        return (b"", ()) if self.closed or not payloads else self.sender.send(payloads, size, now)
 
     def answer(self, data: bytes, now: int) -> bytes | None:
         """The answer to a datagram of the size of `FULL_ACK`, where that is a full acknowledgement and nothing else is to be
@@ -177,7 +177,7 @@ class Connection:
 
         Players send one for each frame: what comes of it is what comes of it the long way, for half of the cost.
         """
-        sender, keys = self._sender, self.terms.keys
+        sender, keys = self.sender, self.terms.keys
         if self.closed or self._replies or sender.pending or self._receiver.buffer.stamps:
             return None
         if keys is not None and not keys.settled(
@@ -192,7 +192,8 @@ class Connection:
         self._statistics.pktRecvACK += 1
         sender.acknowledged(sequence & MASK, rtt, variance, available, capacity)
         self._heard = self._said = now
-        return self._acknowledged(number, now)
+        stamp = (now - sender.start) // 1000 & 0xFFFFFFFF
+        return HEADER.pack(_ACKACK, number, stamp, sender.peer_id) + _NO_BODY
 
     def datagrams_to_send(self, now: int) -> list[bytes]:
         """What else is to be sent now: acknowledgements, loss reports, retransmissions."""
@@ -202,7 +203,7 @@ class Connection:
                 self._farewell = False
                 datagrams.append(self._build(ControlType.SHUTDOWN, now))
             return datagrams
-        receiver, sender = self._receiver, self._sender
+        receiver, sender = self._receiver, self.sender
         # Asked after every datagram or few: what is not due is not even called.
         if receiver.ack_due(now):
             acknowledgement = receiver.acknowledge(now)
@@ -237,7 +238,7 @@ class Connection:
         if self.closed:
             return None
         # Asked after every datagram or few, as well.
-        receiver, sender = self._receiver, self._sender
+        receiver, sender = self._receiver, self.sender
         silent, said = self._heard + self._idle, self._said
         if sender.last_sent > said:
             said = sender.last_sent
@@ -265,7 +266,7 @@ class Connection:
             return
         self._ticked = now
         self._deliver(now)
-        self._sender.drop_too_late(now)
+        self.sender.drop_too_late(now)
         if now - self._heard >= self._idle:
             self.close(f"nothing was heard of the peer for {self._idle / 1e9:g} s")
 
@@ -279,41 +280,41 @@ class Connection:
     def share(self, other: Connection, next_sequence: int) -> None:
         """Be a link of the same bond as `other`, which may be this; what is sent next is `next_sequence`."""
         self._receiver.share(other._receiver)
-        self._sender.start = other._sender.start
+        self.sender.start = other.sender.start
         # The first link as well: its message numbers are to be those that it has when it resumes.
         self.resume(next_sequence)
 
     def resume(self, sequence: int) -> None:
         """Go on to send from `sequence`, a whole number; what was sent before is no concern of this link."""
-        self._sender.restart(sequence)
+        self.sender.restart(sequence)
 
     @property
     def next_sequence(self) -> int:
         """The next packet that is sent, a whole number."""
-        return self._sender.buffer.next
+        return self.sender.buffer.next
 
     @property
     def first_unacknowledged(self) -> int:
         """The first packet that the peer has not acknowledged, a whole number."""
-        return self._sender.buffer.first
+        return self.sender.buffer.first
 
     @property
     def oldest_unacknowledged(self) -> int | None:
         """When that packet was sent, None where there is none."""
-        return self._sender.buffer.oldest
+        return self.sender.buffer.oldest
 
     def press(self, now: int) -> None:
         """Nothing follows by which the peer would see that it misses the last packets: send again what it has not
         acknowledged for a round trip, and as much as that varies.
         """
-        buffer, trip = self._sender.buffer, self._sender.round_trip
-        if len(buffer) and now - self._sender.last_sent > trip.rtt + 4 * trip.variance:
-            self._sender.requested([(buffer.first & MASK, (buffer.next - 1) & MASK)], now)
+        buffer, trip = self.sender.buffer, self.sender.round_trip
+        if len(buffer) and now - self.sender.last_sent > trip.rtt + 4 * trip.variance:
+            self.sender.requested([(buffer.first & MASK, (buffer.next - 1) & MASK)], now)
 
     @property
     def misses(self) -> bool:
         """Whether something is missing, here or at the peer."""
-        return self._receiver.buffer.losses.next_report is not None or self._sender.pending
+        return self._receiver.buffer.losses.next_report is not None or self.sender.pending
 
     @property
     def heard(self) -> int:
@@ -322,14 +323,14 @@ class Connection:
 
     def stamp(self, now: int) -> int:
         """Our time stamp `now`."""
-        return self._sender.stamp(now)
+        return self.sender.stamp(now)
 
     @property
     def statistics(self) -> Statistics:
         """Totals, and how it is now."""
         statistics = self._statistics
         self._receiver.describe(statistics)
-        self._sender.describe(statistics, self._said)
+        self.sender.describe(statistics, self._said)
         return statistics
 
     def _deliver(self, now: int) -> None:
@@ -346,7 +347,7 @@ class Connection:
                 self._statistics.pktRecvACK += 1
                 ack = Acknowledgement.parse(packet.body)
                 capacity = None if ack.packet_rate is None else ack.capacity
-                self._sender.acknowledged(
+                self.sender.acknowledged(
                     ack.next_sequence, ack.rtt, ack.rtt_variance, ack.available, capacity
                 )
                 if packet.information:
@@ -355,7 +356,7 @@ class Connection:
                 self._receiver.acknowledged(packet, now)
             case ControlType.NAK:
                 self._statistics.pktRecvNAK += 1
-                self._sender.requested(parse_loss_list(packet.body), now)
+                self.sender.requested(parse_loss_list(packet.body), now)
             case ControlType.DROP_REQUEST:
                 self._receiver.give_up(*parse_drop_request(packet.body))
             case ControlType.SHUTDOWN:
@@ -375,7 +376,7 @@ class Connection:
 
     def _acknowledged(self, number: int, now: int) -> bytes:
         """The answer to the ACK of that number."""
-        return HEADER.pack(_ACKACK, number, self._sender.stamp(now), self.terms.peer_id) + _NO_BODY
+        return HEADER.pack(_ACKACK, number, self.sender.stamp(now), self.terms.peer_id) + _NO_BODY
 
     def _keys(self, packet: ControlPacket, now: int) -> None:
         """Key material in mid-stream (6.1.6): the peer's new key, or its answer to ours."""
@@ -396,7 +397,7 @@ class Connection:
         keys.renew(self._settings.refresh_packets, self._settings.announce_packets, self._random)
         if keys.announcement is None or now < self._announce_at:
             return None
-        self._announce_at = now + max(KEY_INTERVAL, 3 * self._sender.round_trip.rtt // 2)
+        self._announce_at = now + max(KEY_INTERVAL, 3 * self.sender.round_trip.rtt // 2)
         return self._build(ControlType.USER_DEFINED, now, 0, keys.announcement, ExtensionType.KMREQ)
 
     def _end(self, reason: str) -> None:
@@ -412,5 +413,5 @@ class Connection:
         body: bytes = _NO_BODY,
         subtype: int = 0,
     ) -> bytes:
-        stamp = self._sender.stamp(now)
+        stamp = self.sender.stamp(now)
         return ControlPacket(type, subtype, information, stamp, self.terms.peer_id, body).build()

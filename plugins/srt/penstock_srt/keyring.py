@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from penstock_srt.cipher import TAG_SIZE, Mode, PayloadCipher, make_cipher
 from penstock_srt.key_material import SALT_SIZE, KeyMaterial, encrypting_key
-from penstock_srt.sequence import MASK
 from penstock_srt.settings import Randomness
 
 EVEN = 1
@@ -60,14 +59,10 @@ class Keyring:
         """Bytes that encryption adds to a payload."""
         return TAG_SIZE if self.mode is Mode.GCM else 0
 
-    def encrypt(self, first: int, headers: Sequence[bytes], payloads: Sequence[bytes]) -> list[bytes]:
+    def encrypt(self, first: int, headers: bytes, payloads: Sequence[bytes]) -> list[bytes]:
         """Payloads of packets from the whole sequence number `first` on, with the key that we send with."""
         self._count += len(payloads)
-        encrypt = self._cipher.encrypt
-        return [
-            encrypt((first + n) & MASK, header, payload)
-            for n, (header, payload) in enumerate(zip(headers, payloads, strict=True))
-        ]
+        return self._cipher.encrypt(first, headers, payloads)
 
     def settled(self, before: int) -> bool:
         """Whether fewer than `before` packets were sent with this key, and the peer has it."""

@@ -53,6 +53,11 @@ class SendBuffer:
     def acknowledge(self, sequence: int) -> None:
         """All before `sequence` are needed no more."""
         self.first = sequence
+        if sequence >= self.next:
+            # As where each frame is acknowledged before the next one.
+            self._ends.clear()
+            self._runs.clear()
+            return
         count = bisect_right(self._ends, sequence)
         del self._ends[:count], self._runs[:count]
 

@@ -13,7 +13,6 @@ from penstock_srt.packet import (
     SOLO,
     Range,
     build_headers,
-    split_headers,
 )
 from penstock_srt.round_trip import RoundTrip
 from penstock_srt.send_buffer import Run, SendBuffer
@@ -99,10 +98,11 @@ class Sender:
         count = len(payloads)
         first, number = buffer.next, self._number
         bits = 0 if keys is None else keys.sending << KEY_SHIFT
-        headers = build_headers(first & MASK, number, SOLO | bits, self.stamp(now), self.peer_id, count)
+        stamp = (now - self.start) // 1000 & 0xFFFFFFFF
+        headers = build_headers(first & MASK, number, SOLO | bits, stamp, self.peer_id, count)
         self._number = (number + count) % MESSAGE_NUMBERS
         if keys is not None:
-            payloads = keys.encrypt(first, split_headers(headers), payloads)
+            payloads = keys.encrypt(first, headers, payloads)
             size += count * keys.overhead
         given_up = buffer.append(Run(first, number, now, bits, payloads))
         if given_up:
@@ -151,7 +151,8 @@ class Sender:
             return
         if sequence > first:
             buffer.acknowledge(sequence)
-            self._forget()
+            if sequence - self._forgotten >= FORGET_PACKETS:
+                self._forget()
         if rtt is not None:
             self.round_trip.said(rtt * 1000, variance * 1000)
             self.window = available

@@ -147,27 +147,28 @@ class Burst:
         sizes = list(map(len, self.payloads))
         self.size = sum(sizes)
         # Messages in pieces: each second one is a payload.
-        self._messages: list[tuple[int, int, int, list[bytes]]] = []
+        self._messages: list[tuple[int, int, int, list[bytes], range]] = []
         for first, end in spans([HEADER_SIZE + size for size in sizes]):
             pieces = [b""] * (2 * (end - first))
             pieces[1::2] = self.payloads[first:end]
-            self._messages.append((first, end, sizes[first] + HEADER_SIZE, pieces))
+            places = range(first * HEADER_SIZE, end * HEADER_SIZE, HEADER_SIZE)
+            self._messages.append((first, end, sizes[first] + HEADER_SIZE, pieces, places))
+        self._now = time.monotonic_ns()
 
     def send(self, sock: socket.socket, link: Connection) -> None:
         """Send it to one reader: its headers before the payloads of all, or before what they are encrypted to."""
-        # Each reader is here for each frame: datagrams are copied once, into one message of equal segments.
-        headers, payloads = link.head(self.payloads, self.size, time.monotonic_ns())
-        if not headers:
+        # Each reader is here for each frame: datagrams are copied once, into one message of equal segments, and little is
+        # called or touched, as it is in no cache.
+        shared = self.payloads
+        if link.closed or not shared:
             return
-        for first, end, size, pieces in self._messages:
-            if payloads is not self.payloads:
+        headers, payloads = link.sender.send(shared, self.size, self._now)
+        for first, end, size, pieces, places in self._messages:
+            if payloads is not shared:
                 size += link.overhead
                 pieces = [b""] * (2 * (end - first))
                 pieces[1::2] = payloads[first:end]
-            pieces[::2] = [
-                headers[at : at + HEADER_SIZE]
-                for at in range(first * HEADER_SIZE, end * HEADER_SIZE, HEADER_SIZE)
-            ]
+            pieces[::2] = [headers[at : at + HEADER_SIZE] for at in places]
             send_run(sock, (b"".join(pieces), size), link.address)
 
 
@@ -319,7 +320,7 @@ class Port(Generic[Told]):
 
     def _read(self, now: int) -> int:
         """Read a batch, and give each connection what is its own; returns how many datagrams there were."""
-        receive, links, negotiator = self.sock.recvfrom, self._links, self._negotiator
+        receive, send, links, negotiator = self.sock.recvfrom, self.sock.sendto, self._links, self._negotiator
         touched: list[Link] = []
         read = 0
         while read < BATCH:
@@ -346,7 +347,10 @@ class Port(Generic[Told]):
                     and (answer := link.connection.answer(data, now)) is not None
                 ):
                     link.session.bytes_in += len(data)
-                    send_run(self.sock, (answer, len(answer)), address)
+                    try:
+                        send(answer, address)
+                    except OSError:
+                        pass  # as `send_run` has it
                 else:
                     if not link.inbox:
                         touched.append(link)
