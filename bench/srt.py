@@ -152,7 +152,8 @@ def out_of_penstock(players: int, secret: bool, mbps: float, options: argparse.N
         if players:
             count = stack.enter_context(readers(srt, players, STREAM, PASSPHRASE if secret else ""))
         else:
-            count = dict.fromkeys(("packets", "bytes", "dropped"), 0).copy
+            nothing: dict[str, int] = {"packets": 0, "bytes": 0, "dropped": 0}
+            count = nothing.copy
         # What was sent at once when they joined is over.
         time.sleep(options.settle)
         return over(options.seconds, process, count)
