@@ -8,10 +8,12 @@ from random import Random
 import anyio
 import pytest
 
+from penstock import NS
 from penstock_formats.rtcp import ReceiverReport
 from penstock_webrtc.stun import BINDING, Attribute, Kind, StunMessage
 from tests.webrtc.client import Client, Rig, rig
 from tests.webrtc.test_whep import INTER, KEY, PICTURE, playing, write
+from tests.webrtc.virtual import Clock, run
 
 pytestmark = pytest.mark.anyio
 
@@ -98,3 +100,36 @@ async def test_an_address_is_whose_peer_was_heard_there_lately(
     # Who had it before has it again with its next check.
     client.send(client.check())
     assert await heard()
+
+
+def test_who_publishes_again_by_the_port_that_it_had_is_answered_soon() -> None:
+    """As a program does that was started again, and binds the same port."""
+
+    async def work(clock: Clock) -> None:
+        async with rig(server={"handshake_timeout": 30.0}) as served:
+            client = Client(("VP8/90000",), direction="sendonly")
+            again = Client(("VP8/90000",), direction="sendonly")
+            for peer, path in ((client, "one"), (again, "two")):
+                response = await served.post(f"/live/{path}/whip", peer.offer())
+                assert response.status_code == 201, response.text
+                peer.take(response.content)
+            await client.connect()
+            again.sock.close()
+            again.sock = client.sock
+            with clock.virtual():
+                for _ in range(50):
+                    # While the first one is there nobody else has its address.
+                    client.send_rtcp(ReceiverReport(1))
+                    again.send(again.check())
+                    await anyio.sleep(0.04)
+                while (data := client.datagram()) is not None:
+                    assert data[0] >= 128, "a check was answered"
+                left = clock.now
+                with anyio.fail_after(20):
+                    while not again.checks:
+                        again.send(again.check())
+                        await anyio.sleep(0.1)
+                        again.receive()
+                assert clock.now - left < 1.5 * NS
+
+    run(work)

@@ -12,6 +12,8 @@ CONSENT_SECONDS = 30.0
 """RFC 7675 5.1: where nothing has come from for so long, nothing is sent to any more."""
 HELD_SECONDS = 8.0
 """An address from which a peer was heard so lately is no other peer's. Each says something at least about every 6 s."""
+PUBLISHING_SECONDS = 1.0
+"""The same of who publishes, and says something all the time: who begins again by the port that it had is not kept waiting."""
 MAX_WAYS = 16
 """Addresses that one peer may have at a time: a machine's interfaces, twice over with IPv6."""
 
@@ -96,10 +98,10 @@ class IceLite(Generic[W]):
         self.selected, self.alive_at = other, self.ways[other]
         return True
 
-    def holds(self, way: W, now: float) -> bool:
+    def holds(self, way: W, now: float, *, publishing: bool) -> bool:
         """Whether the peer was heard by it lately."""
         at = self.alive_at if way == self.selected else self.ways.get(way)
-        return at is not None and now - at < HELD_SECONDS
+        return at is not None and now - at < (PUBLISHING_SECONDS if publishing else HELD_SECONDS)
 
     def expired(self, now: float) -> bool:
         """Whether consent to send by `selected` has run out."""

@@ -132,7 +132,7 @@ class Peer:
         self._guard(lambda: self._handshake(data, now))
 
     def holds(self, route: Route, now: int) -> bool:
-        return self.ice.holds(route, now / _NS)
+        return self.ice.holds(route, now / _NS, publishing=self.session.direction == "publish")
 
     def lost(self, route: Route) -> None:
         """Send by the route that was heard of last of those that are left."""
