@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
 import structlog
@@ -69,7 +69,7 @@ class TrackWriter(Protocol):
 
     def configure(self, track_id: int, config: CodecConfig) -> None: ...
 
-    def tracks_complete(self) -> None: ...
+    def tracks_complete(self, order: Sequence[int] = ()) -> None: ...
 
     def write(
         self,
@@ -154,8 +154,13 @@ class Publisher:
                 # A config may claim any rate: what is expected stays between 1 ms and 1 s.
                 entry.interval.value = int(min(NS, max(NS / 1000, NS / described.frame_rate)))
 
-    def tracks_complete(self) -> None:
-        """Every track has been declared: the stream is ready once each has its config."""
+    def tracks_complete(self, order: Sequence[int] = ()) -> None:
+        """Every track has been declared: the stream is ready once each has its config.
+
+        `order` has ids as the source lists them, where they were declared as their configs came: the first sound is
+        what players begin with.
+        """
+        self.stream.order_tracks(order)
         self._complete = True
         self.stream.check_ready(self)
 

@@ -340,6 +340,11 @@ class Stream:
         self._send(TrackChanged(track))
         self.host.changed("track_changed", stream=self, track=track)
 
+    def order_tracks(self, order: Iterable[int]) -> None:
+        """List these first, in that order; once readers have seen the tracks they stay as they are."""
+        if not self._ready.is_set():
+            self._tracks = {i: self._tracks[i] for i in (*order, *self._tracks)}
+
     def check_ready(self, publisher: Publisher | None) -> None:
         if (
             publisher is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from penstock.errors import ProtocolViolation
 from penstock.media import NS, Frame, Kind, Track, TrackAdded
@@ -45,6 +46,22 @@ def test_tracks_have_their_sample_rate_and_language_and_the_stream_is_ready_with
         ("aac", 44_100, "de"),
     ]
     assert not publisher.dropped
+
+
+def test_tracks_are_listed_as_the_program_lists_them_whichever_config_came_first() -> None:
+    made = stream()
+    ingest = Ingest(stage.publish(made), server())
+    muxer = Muxer(server().registry)
+    tracks = [evolve(SOUND, id=7 + i, language=language) for i, language in enumerate(("en", "de", "fr"))]
+    for track in tracks:
+        muxer.add(track)
+    for number in range(3):
+        for track in (tracks[2], tracks[1], tracks[0]):
+            ingest.receive(_sound(muxer, number, track))
+    ingest.end()
+    assert made.is_ready
+    assert [t.language for t in made.tracks] == ["en", "de", "fr"]
+    assert [t.id for t in made.tracks] != sorted(t.id for t in made.tracks)
 
 
 def test_the_last_frame_comes_at_the_end() -> None:

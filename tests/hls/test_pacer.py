@@ -88,6 +88,21 @@ async def test_frames_of_two_playlists_come_in_order_when_they_are_due() -> None
     assert output.published == 1
 
 
+async def test_tracks_are_listed_as_the_playlists_have_them() -> None:
+    output = Output()
+    pictures, sound = output.pacer.input(), output.pacer.input()
+    async with output.running():
+        sound.begin(0)
+        tracks = [sound.add_track(AUDIO, 48_000, Number(), language=language) for language in ("fr", "en")]
+        sound.tracks_complete([tracks[1].id, tracks[0].id])
+        for track in tracks:
+            sound.write(track.id, (b"s",), pts=1000 * MS)
+        sound.end_segment()
+        pictures.tracks_complete([video(pictures, range(1000, 1080, 40))])
+    assert output.stream.is_ready
+    assert [t.language for t in output.stream.tracks] == [None, "en", "fr"]
+
+
 async def test_another_timeline_goes_on_where_the_last_ended() -> None:
     output = Output()
     way = output.pacer.input()

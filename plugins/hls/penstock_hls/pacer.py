@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 
 import anyio
@@ -251,7 +251,7 @@ class Pacer:
     def check_complete(self) -> None:
         """The stream is ready once every playlist has declared its tracks."""
         if all(each.complete for each in self._inputs):
-            self.publisher.tracks_complete()
+            self.publisher.tracks_complete([i for each in self._inputs for i in each.order])
 
     def _begin(self, input: Input) -> None:
         if not input.begun:
@@ -279,6 +279,7 @@ class Input:
         self._taken: set[int] = set()
         self._taken_in: Hashable = None
         self._ids = itertools.count(1)
+        self._ordered: list[_Held] = []
 
     @property
     def stream(self) -> Stream:
@@ -287,6 +288,11 @@ class Input:
     @property
     def session(self) -> Session:
         return self._pacer.session
+
+    @property
+    def order(self) -> list[int]:
+        """The tracks as the source lists them, so far as they have been declared."""
+        return [held.id for held in self._ordered if held.id is not None]
 
     @property
     def ahead(self) -> float:
@@ -347,13 +353,15 @@ class Input:
         if held.id is not None:
             self._pacer.publisher.configure(held.id, config)
 
-    def tracks_complete(self) -> None:
-        self.complete = True
+    def tracks_complete(self, order: Sequence[int] = ()) -> None:
+        self._ordered = [self._held[number] for number in order]
+        self.complete = not self._held
         if self._held:
             # After the last that was declared.
             self._hold(next(reversed(self._held.values())), self._completed)
 
     def _completed(self, _: int) -> None:
+        self.complete = True
         self._pacer.check_complete()
 
     def write(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from penstock.media import Codec, CodecConfig, Track
@@ -56,8 +56,8 @@ class LatePublisher:
     def configure(self, track_id: int, config: CodecConfig) -> None:
         self.begin().configure(track_id, config)
 
-    def tracks_complete(self) -> None:
-        self.begin().tracks_complete()
+    def tracks_complete(self, order: Sequence[int] = ()) -> None:
+        self.begin().tracks_complete(order)
 
     def write(self, track_id: int, units: tuple[bytes, ...], **times: Any) -> None:
         self.begin().write(track_id, units, **times)

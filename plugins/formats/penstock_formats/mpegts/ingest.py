@@ -93,8 +93,9 @@ class Ingest:
     def _check_complete(self) -> None:
         """Ready once each stream of sound and picture is there; data may never say anything."""
         media = [entry for entry in self._inputs.values() if entry.stream.codec.kind is not Kind.DATA]
-        if media and all(entry.track is not None for entry in media):
-            self._publisher.tracks_complete()
+        tracks = [entry.track.id for entry in media if entry.track is not None]
+        if media and len(tracks) == len(media):
+            self._publisher.tracks_complete(tracks)
 
     def _frame(self, frame: TsFrame) -> None:
         entry = self._inputs.get(frame.pid)
