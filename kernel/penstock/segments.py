@@ -113,7 +113,7 @@ class SegmentStore:
     @property
     def target(self) -> int:
         """The longest that a segment is or is expected to be, in ns: key frames decide, not the aim. It never goes down."""
-        self._longest = max(self._longest, self._expected())
+        self._longest = max(self._longest, self.expected)
         return self._longest
 
     @property
@@ -132,7 +132,9 @@ class SegmentStore:
             or self.stream.key_interval(lead.lead) > 0
         )
 
-    def _expected(self) -> int:
+    @property
+    def expected(self) -> int:
+        """How long the segments are that come, in ns, by how far key frames are apart."""
         lead = self._lead
         if lead is None or lead.kind is not Kind.VIDEO:
             return self.bounds.target

@@ -17,7 +17,15 @@ from penstock_hls.config import HlsConfig
 from penstock_hls.directives import NAMES, Directives
 from penstock_hls.media_playlist import target_duration
 from penstock_hls.resource import SUFFIXES, VARIANTS, Kind, Resource, Variant
-from penstock_hls.written import SEGMENTS, last_part, media_playlist, multivariant_playlist
+from penstock_hls.written import (
+    SEGMENTS,
+    due,
+    is_long,
+    last_part,
+    media_playlist,
+    multivariant_playlist,
+    segments_wanted,
+)
 from penstock_http.api import (
     Answer,
     Asked,
@@ -106,7 +114,7 @@ class HlsRoutes:
         if not any(store.format.key == FORMATS[self._wanted(entry, asked)].key for store in stream.stores):
             return None
         store, variant = self._chosen(entry, asked, stream)
-        if not store.is_ready(_enough(asked, variant)):
+        if not store.is_ready(_enough(asked, store, variant)):
             return None
         viewer = self.viewers.known(asked, path, anew=True)
         if viewer is None:
@@ -125,7 +133,7 @@ class HlsRoutes:
         await stream.segments_for(FORMATS[self._wanted(entry, request)])
         _, variant = self._chosen(entry, request, stream)
         store = await stream.segments_for(FORMATS[variant])
-        await store.wait_ready(_enough(request, variant), self._config.first_segment_timeout)
+        await self._ready(request, store, variant)
         await self._answer(request, viewer, self._multivariant(entry, request, viewer, store, variant))
 
     def _wanted(self, entry: Entry, asked: Asked) -> Variant:
@@ -163,6 +171,12 @@ class HlsRoutes:
             self.viewers.dismiss(viewer, str(e))
             raise
 
+    async def _ready(self, asked: Asked, store: SegmentStore, variant: Variant) -> None:
+        """Wait until a playlist has enough to begin with: how much that is, the first segment tells. Raises `NotFound`."""
+        patience = self._config.first_segment_timeout
+        await store.wait_ready(1, patience)
+        await store.wait_ready(_enough(asked, store, variant), patience)
+
     # -- files -----------------------------------------------------------------
 
     def _known(self, asked: Asked) -> Answer | Standing | Hold | None:
@@ -182,9 +196,12 @@ class HlsRoutes:
             return Hold(partial(rendition.when, found), _patience(rendition), _LATE[resource.kind])
         if found is None:
             return None
+        waits = resource.kind == "playlist" and is_long(rendition.store, resource.variant)
+        if waits and (soon := due(rendition)):
+            return Hold(partial(rendition.when, _next(rendition)), soon, found)
         size = len(found.body)
         viewer.sent += size
-        if store is None or store.ended:
+        if store is None or store.ended or waits:
             return found
         words = Words.of(asked, path, viewer)
         return Standing(found, partial(self._again, store, store.changes, words, size))
@@ -208,8 +225,11 @@ class HlsRoutes:
         if rendition is None:
             raise NotFound(f"{path} has no rendition {resource.rendition}")
         if not _has_enough(request, rendition, resource):
-            segments = _enough(request, resource.variant)
-            await store.wait_ready(segments, self._config.first_segment_timeout)
+            await self._ready(request, store, resource.variant)
+        waits = resource.kind == "playlist" and is_long(store, resource.variant)
+        if waits and (soon := due(rendition)):
+            with anyio.move_on_after(soon):
+                await rendition.reached(_next(rendition))
         found: Answer | tuple[int, int] | None = None
         with anyio.move_on_after(_patience(rendition)):
             while isinstance(found := self._find(request, rendition, resource), tuple):
@@ -283,17 +303,24 @@ class HlsRoutes:
             viewer.sent += len(answer.body)
 
 
-def _enough(asked: Asked, variant: Variant) -> int:
+def _next(rendition: Rendition) -> tuple[int, int]:
+    """The position at which the segment that is being written is complete."""
+    return rendition.position[0] + 1, 0
+
+
+def _enough(asked: Asked, store: SegmentStore, variant: Variant) -> int:
     """Segments that a playlist has to have."""
     if "VLC/" in asked.headers.get("user-agent", ""):
         # It knows nothing of parts, plays nothing of a segment before there is another, and looks for that a target duration
         # later. Where the stream has ended then, it forgets to look for more of all renditions but the first.
         return SEGMENTS["fmp4"]
-    return SEGMENTS[variant]
+    return segments_wanted(store, variant)
 
 
 def _has_enough(asked: Asked, rendition: Rendition, resource: Resource) -> bool:
-    return resource.kind != "playlist" or rendition.completed >= _enough(asked, resource.variant)
+    return resource.kind != "playlist" or rendition.completed >= _enough(
+        asked, rendition.store, resource.variant
+    )
 
 
 def _no_segment(rendition: Rendition, resource: Resource) -> Answer:

@@ -38,6 +38,12 @@ SEGMENTS: dict[Variant, int] = {"ts": 2, "fmp4": 2, "ll": 1}
 playlist again, after a target duration (6.3.4): one segment is over then (ADR 0022). Parts go on; but players that
 know nothing of them give up a playlist without a segment, and hls.js does.
 """
+LONG = 5 * NS
+"""Where the first segment lasts as long, a playlist begins with it alone all the same, and who asks for it again shortly before
+the next one is there is answered then (ADR 0022): to wait for two is to wait for longer than GStreamer's HTTP does (15 s).
+"""
+SOON = 8
+"""The part of a target duration that is "shortly before"."""
 _RANGES = {16: "PQ", 18: "HLG"}
 """VIDEO-RANGE by transfer characteristics (4.4.6.2); of the others it is SDR."""
 _AUDIO = "audio"
@@ -168,6 +174,28 @@ class Written:
                 msn, part = last_part(other)
                 name = Resource("playlist", self.variant, other.name)
                 yield RenditionReport(f"{name}{MARK}", msn, part if part >= 0 else None)
+
+
+def segments_wanted(store: SegmentStore, variant: Variant) -> int:
+    """Segments that a playlist has at least while the stream goes on, as far as it is known."""
+    lead = store.lead
+    first = lead.segments[0] if lead is not None and lead.segments else None
+    return 1 if first is not None and first.complete and first.duration >= LONG else SEGMENTS[variant]
+
+
+def is_long(store: SegmentStore, variant: Variant) -> bool:
+    """Whether its playlists are of long segments, without parts."""
+    return variant != "ll" and store.target >= LONG
+
+
+def due(rendition: Rendition) -> float:
+    """Seconds for which a playlist is worth waiting for, since it is about to have another segment; 0 where it is not."""
+    segment, store = rendition.open, rendition.store
+    if segment is None:
+        return 0.0
+    soon = store.target // SOON
+    left = segment.dts + store.expected - store.stream.last_time
+    return (left + soon) / NS if -soon < left <= soon else 0.0
 
 
 def last_part(rendition: Rendition) -> tuple[int, int]:
