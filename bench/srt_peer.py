@@ -77,6 +77,8 @@ class Peer:
                         print(event, file=sys.stderr)
             for data, addr in self.handshake.datagrams_to_send(now):
                 self.sock.sendto(data, addr)
+        if a.role == "meet":
+            print("met", flush=True)
 
     def _receive(self) -> list[tuple[bytes, tuple[str, int]]]:
         found: list[tuple[bytes, tuple[str, int]]] = []

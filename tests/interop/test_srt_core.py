@@ -74,6 +74,10 @@ def _to_us(work: Path, media: bytes, ours: list[str], uri: str, *, listens: bool
         if listens:
             _listening(receiving)
         sending = _libsrt("file://con", uri)
+        if not listens:
+            # What srt-live-transmit is given before, it loses.
+            assert receiving.stdout is not None
+            assert receiving.stdout.readline() == b"met\n"
         _feed(sending, media)
         sending.wait(10)
         receiving.communicate(timeout=10)
