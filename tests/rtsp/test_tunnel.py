@@ -23,6 +23,7 @@ from penstock_rtsp.tunnel import (
     may_be_tunnel,
 )
 from penstock_rtsp.tunnel_pairs import MAX_WAITING, TunnelPairs
+from penstock_rtsp.tunnelled import Inbox
 
 DATA = Path(__file__).parents[1] / "data" / "rtsp"
 
@@ -130,3 +131,15 @@ def test_pairs() -> None:
 def test_replies() -> None:
     assert b"application/x-rtsp-tunnelled\r\n\r\n" in build_get_reply("Penstock")
     assert build_refusal(404, "Not Found").startswith(b"HTTP/1.0 404 Not Found\r\n")
+
+
+@pytest.mark.anyio
+async def test_a_read_has_all_that_has_come() -> None:
+    inbox = Inbox()
+    for part in (b"abc", b"defg", b"hi"):
+        await inbox.put(part)
+    # Less than was asked for tells a publisher's session that nothing is left to read.
+    assert [await inbox.receive(5), await inbox.receive(5)] == [b"abcde", b"fghi"]
+    await inbox.put(b"jk")
+    inbox.end()
+    assert [await inbox.receive(5), await inbox.receive(5)] == [b"jk", b""]

@@ -60,14 +60,23 @@ class Inbox:
         changed.set()
 
     async def receive(self, most: int) -> bytes:
+        """All that is there, so far as `most` allows: less than that says to a publisher's session that nothing is left."""
         while not self._chunks:
             if self._ended:
                 return b""
             await self._changed.wait()
-        data = self._chunks.popleft()
-        self._size -= len(data)
+        parts: list[bytes] = []
+        left = most
+        while self._chunks and left > 0:
+            part = self._chunks.popleft()
+            if len(part) > left:
+                self._chunks.appendleft(part[left:])
+                part = part[:left]
+            parts.append(part)
+            left -= len(part)
+        self._size -= most - left
         self._wake()
-        return data
+        return b"".join(parts)
 
 
 class Tunnels:
