@@ -1,8 +1,9 @@
 """HLS beside a file server: ``python -m bench.hls --players 300,1000``.
 
 One penstock segments a stream (MPEG-TS, 2 s) and writes it to a directory; nginx serves that directory. Each viewer asks for
-the playlist every 2 s and for every segment, from penstock and then from nginx, in the same run. Servers are on core 0,
-publisher and viewers on core 1. Penstock's CPU has all that it does: ingest, segmenting, writing, serving.
+the playlist every 2 s and for every segment, from penstock and then from nginx, in the same run. Of penstock they ask once in
+the same words, as caches do, and once each for the playlist that its own multivariant playlist names, as players do. Servers
+are on core 0, publisher and viewers on core 1. Penstock's CPU has all that it does: ingest, segmenting, writing, serving.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
+from urllib.request import urlopen
 
 from bench import report
 from bench.contestants import publish
@@ -29,6 +32,8 @@ from bench.tools import LOAD_CORE, SERVER_CORE, Process, Unavailable, free_port,
 
 Row = dict[str, Any]
 PLAYLIST = "live/bench/hls/ts-main.m3u8"
+OWN = "penstock, a session for each viewer"
+MULTIVARIANT = "live/bench.m3u8?variant=ts"
 SEGMENT_SECONDS = 2.0
 
 
@@ -82,10 +87,22 @@ def serving(folder: Path) -> Iterator[dict[str, tuple[Process, int]]]:
                 raise Unavailable(f"no segment came: {ours.last_words()}")
             time.sleep(0.1)
         time.sleep(3 * SEGMENT_SECONDS)
-        yield {"penstock": (ours, http), "nginx": (theirs, port)}
+        yield {"penstock": (ours, http), OWN: (ours, http), "nginx": (theirs, port)}
 
 
-def measure(process: Process, port: int, players: int, options: argparse.Namespace) -> Row:
+def own_playlists(port: int, players: int) -> Iterator[str]:
+    """The path of a playlist for each viewer, which has asked for its multivariant playlist."""
+    base = f"http://127.0.0.1:{port}/"
+    for _ in range(players):
+        with urlopen(base + MULTIVARIANT, timeout=10) as response:
+            lines = response.read().decode().split()
+        found = next(line for line in lines if line and not line.startswith("#") and ".m3u8" in line)
+        yield urljoin(base + MULTIVARIANT, found).removeprefix(base)
+
+
+def measure(
+    process: Process, port: int, players: int, options: argparse.Namespace, paths: Path | None
+) -> Row:
     command = [
         "taskset",
         "-c",
@@ -96,6 +113,8 @@ def measure(process: Process, port: int, players: int, options: argparse.Namespa
     ]
     command += ["--players", str(players), "--seconds", str(options.seconds), "--settle", str(options.settle)]
     command += ["--server-pid", ",".join(map(str, process.pids())), "--server-core", str(SERVER_CORE)]
+    if paths is not None:
+        command += ["--paths", str(paths)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=options.seconds + options.settle + 60
     )
@@ -121,7 +140,7 @@ def table(rows: list[Row], facts: dict[str, str]) -> str:
     ]
     for players in sorted({r["players"] for r in rows}):
         base = _median([r["cost"] for r in rows if r["players"] == players and r["server"] == "nginx"])
-        for server in ("penstock", "nginx"):
+        for server in ("penstock", OWN, "nginx"):
             own = [r for r in rows if r["players"] == players and r["server"] == server]
             if not own:
                 continue
@@ -158,7 +177,11 @@ def main() -> None:
             for players in options.players:
                 for run in range(options.runs):
                     for server, (process, port) in servers.items():
-                        row = measure(process, port, players, options) | {"server": server, "run": run}
+                        paths = None
+                        if server == OWN:
+                            paths = Path(name) / "paths"
+                            paths.write_text("\n".join(own_playlists(port, players)))
+                        row = measure(process, port, players, options, paths) | {"server": server, "run": run}
                         rows.append(row)
                         say(
                             f"{server}, {players} viewers: {row['cost']:.3f} + {row['receiver_cost']:.3f} cpu-s/Gbit, "

@@ -7,6 +7,7 @@ enum { DEAD, IDLE, CONNECTING, READING_HEAD, READING_BODY };
 
 typedef struct {
     int fd, state;
+    const char *path;      // of its playlist
     bool list;             // what is being read is the playlist
     int64_t due, asked;    // when to poll next; when the request went out
     uint64_t last, newest; // segment numbers: fetched, and in the playlist
@@ -18,7 +19,6 @@ typedef struct {
 
 static struct sockaddr_in server;
 static char host[128];
-static const char *path;
 static viewer_t *viewers;
 static int total = 1, set, core = 0;
 static double seconds = 10, settle = 3, every = 2;
@@ -47,14 +47,15 @@ static void ask(viewer_t *v, const char *what) {
 static void ask_list(viewer_t *v) {
     v->list = true;
     v->due += (int64_t)(every * SECOND);
-    ask(v, path);
+    ask(v, v->path);
 }
 
 static void ask_segment(viewer_t *v) {
     char name[512], full[1024];
-    const char *slash = strrchr(path, '/');
+    size_t folder = strcspn(v->path, "?");
+    while (folder && v->path[folder - 1] != '/') folder--;
     snprintf(name, sizeof name, v->name, (unsigned long long)++v->last);
-    snprintf(full, sizeof full, "%.*s%s", slash ? (int)(slash - path + 1) : 0, path, name);
+    snprintf(full, sizeof full, "%.*s%s", (int)folder, v->path, name);
     v->list = false;
     ask(v, full);
 }
@@ -146,6 +147,18 @@ static void run_for(double duration) {
     for (int64_t until = now_ns() + (int64_t)(duration * SECOND); now_ns() < until;) turn();
 }
 
+// The path of each viewer's own playlist, in a line of its own; who has none asks for that of the URL.
+static void take_paths(const char *file) {
+    FILE *f = fopen(file, "r");
+    char line[512];
+    if (!f) fatal(file);
+    for (int i = 0; i < total && fgets(line, sizeof line, f); i++) {
+        line[strcspn(line, "\n")] = 0;
+        viewers[i].path = strdup(line);
+    }
+    fclose(f);
+}
+
 static void start(viewer_t *v, int64_t due) {
     struct epoll_event e = {.events = EPOLLIN | EPOLLOUT, .data.ptr = v};
     v->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -157,10 +170,11 @@ static void start(viewer_t *v, int64_t due) {
 }
 
 int main(int argc, char **argv) {
-    const char *url = NULL;
+    const char *url = NULL, *paths = NULL;
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *key = argv[i], *value = argv[i + 1];
         if (!strcmp(key, "--url")) url = value;
+        else if (!strcmp(key, "--paths")) paths = value;
         else if (!strcmp(key, "--players")) total = atoi(value);
         else if (!strcmp(key, "--seconds")) seconds = atof(value);
         else if (!strcmp(key, "--settle")) settle = atof(value);
@@ -170,12 +184,14 @@ int main(int argc, char **argv) {
         else fatal(key);
     }
     errno = EINVAL;
-    if (!url) fatal("hls --url URL [--players N --seconds S --settle S --every S --server-pid P --server-core C]");
-    path = parse_url(url, &server, host, sizeof host);
+    if (!url) fatal("hls --url URL [--paths FILE --players N --seconds S --settle S --every S --server-pid P --server-core C]");
+    const char *path = parse_url(url, &server, host, sizeof host);
     raise_nofile();
     signal(SIGPIPE, SIG_IGN);
     set = epoll_create1(0);
     viewers = calloc((size_t)total, sizeof *viewers);
+    for (int i = 0; i < total; i++) viewers[i].path = path;
+    if (paths) take_paths(paths);
     int64_t begin = now_ns();
     for (int i = 0; i < total; i++) { // spread over one interval, as viewers are
         start(&viewers[i], begin + SECOND / 2 + (int64_t)(every * SECOND * i / total));
