@@ -6,8 +6,10 @@ import time
 from collections.abc import MutableMapping
 from typing import Any, cast
 
+import anyio
 import pytest
 
+from penstock.errors import NotFound
 from penstock.media import NS, Codec, Kind
 from penstock.publisher import Publisher
 from penstock.segment import SegmentWriter
@@ -64,6 +66,37 @@ def test_segments_begin_at_key_frames_with_the_same_numbers_in_every_rendition()
     assert [s.duration for s in video.segments] == [NS, NS, 0]
     assert not any(s.discontinuity for s in video.segments)
     assert all(s.independent for s in video.segments)
+
+
+@pytest.mark.anyio
+async def test_who_waits_for_segments_is_told_why_there_are_none() -> None:
+    stream = stream_with()
+    store = store_of(stream)
+    with pytest.raises(NotFound, match="it has no tracks"):
+        await store.wait_ready(1, 0.01)
+    publish(stream).add_track(DATA, 1000, Number())
+    assert not store.is_ready(0)
+    with pytest.raises(NotFound, match="cannot be played here: no lines of data"):
+        await store.wait_ready(1, 0.01)
+
+
+@pytest.mark.anyio
+async def test_each_segment_is_waited_for_as_long_and_then_not_found() -> None:
+    stream = stream_with()
+    store = store_of(stream)
+    live = Live(stream)
+    with pytest.raises(NotFound, match="no segment yet"):
+        await store.wait_ready(1, 0.01)
+    live.write(30)
+    await store.wait_ready(1, 0.01)
+    assert store.is_ready(1) and not store.is_ready(2)
+    with pytest.raises(NotFound, match="no segment yet"):
+        await store.wait_ready(2, 0.01)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.wait_ready, 2, 10)
+        await anyio.wait_all_tasks_blocked()
+        live.write(30)
+    assert store.is_ready(2)
 
 
 def test_numbers_go_up_with_the_wall_clock_so_that_a_store_made_anew_uses_none_again() -> None:
