@@ -159,6 +159,24 @@ def test_what_the_system_may_say(
     assert received(receivers[4]) == ([b"x", b"y"] if served else [])
 
 
+def test_where_segmentation_is_refused_the_socket_does_not_segment_any_more(
+    sender: socket.socket, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is larger than the path's MTU would be refused again, datagram by datagram."""
+    sizes: list[int] = []
+
+    def send_run(sock: socket.socket, run: udp.Run, address: udp.Address) -> int:
+        sizes.append(sock.getsockopt(udp.SOL_UDP, udp.UDP_SEGMENT))
+        return sum(sock.sendto(run[0][i : i + run[1]], address) for i in range(0, len(run[0]), run[1]))
+
+    monkeypatch.setattr(udp, "send_run", send_run)
+    fanout = Fanout(sender, [r.getsockname() for r in receivers])
+    refusing(errno.EMSGSIZE, 2, monkeypatch)
+    assert fanout.send((b"xyz", 2)) == 5
+    assert sizes == [0, 0]
+    assert [received(r) for r in receivers] == [[b"xy", b"z"]] * 5
+
+
 def test_one_datagram_larger_than_the_mtu(
     sender: socket.socket, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
