@@ -25,6 +25,8 @@ PART_LEAST = 0.85
 """RFC 8216bis 4.4.3.7: but for a segment's last, parts last at least this share of what is announced."""
 LONGEST_STEP = 10 * NS
 """Two frames that are further apart say nothing of how far frames are apart: cameras that watch send one each few seconds."""
+SLACK_NS = NS // 4
+"""More than any carrier's clock is off, and less than a segment lasts."""
 NEVER = (1 << 62, 0)
 """A position that no rendition reaches."""
 
@@ -115,9 +117,19 @@ class Rendition:
         return self._steps.value
 
     @property
+    def slack(self) -> int:
+        """By how many ns a time may be off that means the beginning of one of its segments."""
+        return min(self._steps.value, SLACK_NS)
+
+    @property
     def init(self) -> Init | None:
         """What the newest segment refers to."""
         return self._init
+
+    @property
+    def hurried(self) -> bool:
+        """Whether anybody waits for a part, or for the first of all."""
+        return bool(len(self._starters)) or any(part for _, part in self._waiters.positions)
 
     @property
     def waiting(self) -> int:
@@ -271,7 +283,7 @@ class Rendition:
             self._make_room(frame)
         if not segment.parts and not self._pending:
             segment.independent = frame.key or not leads
-        elif leads and frame.pts < segment.time:
+        elif leads and self.kind is Kind.VIDEO and frame.pts < segment.time:
             # Shown before the key frame that it comes after: of an open group, it refers to pictures of the segment before.
             segment.independent = False
         self._pending.append(frame)

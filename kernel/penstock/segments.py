@@ -145,6 +145,11 @@ class SegmentStore:
         """How many wait for something that is not there yet."""
         return sum(rendition.waiting for rendition in self.renditions.values())
 
+    @property
+    def hurried(self) -> bool:
+        """Whether anybody waits for a part, or for the first segments."""
+        return any(rendition.hurried for rendition in self.renditions.values())
+
     def is_ready(self, segments: int) -> bool:
         """Whether each rendition has so many that are complete, as `Rendition.is_ready` has it."""
         return self._lead is not None and all(r.is_ready(segments) for r in self.renditions.values())

@@ -87,7 +87,7 @@ class SegmentStores:
     @property
     def patience(self) -> int:
         """For how many ns frames may lie unread that are read by nobody but made into segments (ADR 0036)."""
-        if any(store.format.parts and store.waiting for store in self._known.values()):
+        if any(store.format.parts and store.hurried for store in self._known.values()):
             return 0
         return min(REST_NS, self._stream.options.segments.part // 2)
 

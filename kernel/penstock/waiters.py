@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 import anyio
 
@@ -40,6 +41,11 @@ class Waiters:
     def __len__(self) -> int:
         waiting = [batch for line in self._lines.values() for batch in line]
         return sum(batch.waiting for batch in (*waiting, *self._due)) + sum(map(len, self._calls.values()))
+
+    @property
+    def positions(self) -> Iterator[tuple[int, int]]:
+        """Those that anybody waits for."""
+        return chain(self._lines, self._calls)
 
     async def wait(self, position: tuple[int, int]) -> None:
         """Until `release` is called with `position` or one beyond; what it comes to is the caller's to see."""

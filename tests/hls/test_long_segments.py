@@ -84,6 +84,34 @@ async def test_who_asks_earlier_or_where_it_does_not_come_is_given_what_there_is
             assert segments(await get(server, f"/live/one/hls/{name}.m3u8", *headers)) == [10]
 
 
+async def test_nobody_waits_where_it_is_not_known_when_key_frames_come() -> None:
+    async with live(gop=250) as (server, stream):
+        await asked(server, stream, "/live/one.m3u8?variant=ts", 2 * 250 + 10)
+        stream.publisher.stream.new_epoch()
+        stream.write(240 + 1 + 25)
+        with anyio.fail_after(0.5):
+            assert segments(await get(server, "/live/one/hls/ts-main.m3u8"))[:2] == [10, 10]
+
+
+async def test_who_is_sent_away_while_waiting_is_told_so() -> None:
+    async with live(gop=250) as (server, stream):
+        await asked(server, stream, "/live/one.m3u8?variant=ts", 250 + 225)
+        # The first request makes a session of who asks, the second is answered past ASGI.
+        await media(server, "ts-main")
+        answers: list[Answer] = []
+
+        async def ask() -> None:
+            answers.append(await get(server, "/live/one/hls/ts-main.m3u8"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await anyio.sleep(0.1)
+            for session in server.sessions:
+                if session.protocol == "hls":
+                    session.kick("enough")
+        assert answers[0].status == 403
+
+
 @pytest.mark.parametrize(("name", "gop", "pictures"), [("ll-v1", 250, 475), ("ts-main", 25, 74)])
 async def test_lists_with_parts_and_of_short_segments_are_given_at_once(
     name: str, gop: int, pictures: int

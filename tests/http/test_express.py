@@ -35,6 +35,7 @@ class Page:
 
     def __init__(self, body: bytes = b"page") -> None:
         self.answer: Answer | Hold | None = Answer(body, "text/html", (("cache-control", "no-cache"),))
+        self.late: Answer | None = Answer(b"too late", status=404)
         self.asked: list[str] = []
         self.held: list[Callable[[], None]] = []
         self.taken_back = 0
@@ -47,7 +48,7 @@ class Page:
         await request.respond(200, b"the handler's")
 
     def hold(self, seconds: float = 5.0) -> None:
-        self.answer = Hold(self._when, seconds, Answer(b"too late", status=404))
+        self.answer = Hold(self._when, seconds, lambda: self.late)
 
     def _when(self, call: Callable[[], None]) -> Callable[[], None]:
         self.held.append(call)
@@ -290,6 +291,16 @@ async def test_what_does_not_come_is_answered_so() -> None:
         await stream.send(GET)
         answer = await receive(stream, b"too late")
         assert answer.startswith(b"HTTP/1.1 404 Not Found\r\n")
+        assert page.taken_back == 1
+
+
+async def test_what_does_not_come_may_be_for_the_handler_to_say() -> None:
+    page = Page()
+    page.hold(0.1)
+    page.late = None
+    async with serving(page.route) as server, await anyio.connect_tcp("127.0.0.1", port_of(server)) as stream:
+        await stream.send(GET)
+        await receive(stream, b"the handler's")
         assert page.taken_back == 1
 
 

@@ -595,6 +595,18 @@ def test_the_number_of_segments_is_bounded() -> None:
     assert len(video.segments) <= 11
 
 
+def test_pictures_that_are_far_apart_do_not_make_times_vague() -> None:
+    """A camera that sends a key frame each four seconds."""
+    stream = stream_with()
+    store = store_of(stream)
+    live = Live(stream, gop=1, audio=False)
+    for n in range(4):
+        at = ms(4000 * n)
+        live.publisher.write(live.video, (b"%d" % n,), pts=at, dts=at)
+    video = store.renditions["v1"]
+    assert (video.frame_interval, video.slack) == (ms(4000), ms(250))
+
+
 def test_pictures_without_key_frames_are_cut_in_the_middle_at_last() -> None:
     stream = stream_with()
     store = store_of(stream)

@@ -116,7 +116,7 @@ class Description:
             sets: list[AdaptationSet] = []
             for rendition in self._store.renditions.values():
                 # Sound begins with its first frame after the picture's, or half a one before.
-                slack = rendition.frame_interval
+                slack = rendition.slack
                 segments = [
                     s
                     for s in self.offered.get(rendition.name, ())

@@ -158,7 +158,7 @@ class DashRoutes:
             number = _number(rendition, resource.time, _period(asked))
             missing = None if number is None else rendition.missing(number, 0)
             if missing is not None:
-                return Hold(partial(rendition.when, missing), _patience(rendition), _NO_SEGMENT)
+                return Hold(partial(rendition.when, missing), _patience(rendition), lambda: _NO_SEGMENT)
             segment = None if number is None else rendition.get(number)
             if segment is None or segment.gap or not segment.complete:
                 return None
@@ -285,10 +285,10 @@ def _number(rendition: Rendition, ticks: int, period: int | None) -> int | None:
     Where there is a `period`, 0 is the first segment that is told of in that.
     """
     if period is not None and not ticks:
-        rate, slack = rendition.tracks[0].clock_rate, rendition.frame_interval
+        rate, slack = rendition.tracks[0].clock_rate, rendition.slack
         start = to_ns(period, rate) - slack
         return next((s.number for s in rendition.listed if not s.gap and s.time >= start), None)
-    segments, slack = [s for s in rendition.segments if not s.gap], rendition.frame_interval
+    segments, slack = [s for s in rendition.segments if not s.gap], rendition.slack
     for segment in segments:
         if _ticks(segment) == ticks:
             return segment.number

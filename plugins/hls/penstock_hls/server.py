@@ -30,6 +30,7 @@ from penstock_http.api import (
     Answer,
     Asked,
     Hold,
+    Refused,
     Request,
     Route,
     Standing,
@@ -193,12 +194,13 @@ class HlsRoutes:
             return None
         found = self._find(asked, rendition, resource)
         if isinstance(found, tuple):
-            return Hold(partial(rendition.when, found), _patience(rendition), _LATE[resource.kind])
+            late = partial(_LATE.get, resource.kind)
+            return Hold(partial(rendition.when, found), _patience(rendition), late)
         if found is None:
             return None
         waits = resource.kind == "playlist" and is_long(rendition.store, resource.variant)
         if waits and (soon := due(rendition)):
-            return Hold(partial(rendition.when, _next(rendition)), soon, found)
+            return Hold(partial(rendition.when, _next(rendition)), soon, partial(_counted, viewer, found))
         size = len(found.body)
         viewer.sent += size
         if store is None or store.ended or waits:
@@ -234,6 +236,8 @@ class HlsRoutes:
         with anyio.move_on_after(_patience(rendition)):
             while isinstance(found := self._find(request, rendition, resource), tuple):
                 await rendition.reached(found)
+        if viewer.session.reason:
+            raise Refused(viewer.session.reason)
         if isinstance(found, tuple):
             found = _LATE[resource.kind]
         await self._answer(request, viewer, found or _no_segment(rendition, resource))
@@ -301,6 +305,14 @@ class HlsRoutes:
         )
         if answer.status == 200:
             viewer.sent += len(answer.body)
+
+
+def _counted(viewer: Viewer, answer: Answer) -> Answer | None:
+    """What a viewer is sent that waited for more, unless it has been sent away meanwhile."""
+    if viewer.session.reason:
+        return None
+    viewer.sent += len(answer.body)
+    return answer
 
 
 def _next(rendition: Rendition) -> tuple[int, int]:

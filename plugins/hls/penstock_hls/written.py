@@ -44,6 +44,7 @@ the next one is there is answered then (ADR 0022): to wait for two is to wait fo
 """
 SOON = 8
 """The part of a target duration that is "shortly before"."""
+MOST_SOON = 2 * NS
 _RANGES = {16: "PQ", 18: "HLG"}
 """VIDEO-RANGE by transfer characteristics (4.4.6.2); of the others it is SDR."""
 _AUDIO = "audio"
@@ -191,9 +192,13 @@ def is_long(store: SegmentStore, variant: Variant) -> bool:
 def due(rendition: Rendition) -> float:
     """Seconds for which a playlist is worth waiting for, since it is about to have another segment; 0 where it is not."""
     segment, store = rendition.open, rendition.store
-    if segment is None:
+    lead = store.lead
+    if segment is None or lead is None:
         return 0.0
-    soon = store.target // SOON
+    if lead.kind is Kind.VIDEO and not store.stream.key_interval(lead.lead):
+        # Nobody knows when the next key frame comes.
+        return 0.0
+    soon = min(store.target // SOON, MOST_SOON)
     left = segment.dts + store.expected - store.stream.last_time
     return (left + soon) / NS if -soon < left <= soon else 0.0
 

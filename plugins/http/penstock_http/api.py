@@ -123,12 +123,13 @@ class Standing:
 class Hold:
     """What is asked for is to come: `when` has the function that it is given called, once, when it is worth to ask again.
 
-    It returns what takes that back; the function only notes that it was called. After `seconds` it is `otherwise`.
+    It returns what takes that back; the function only notes that it was called. After `seconds` the answer is what
+    `otherwise` makes, or the handler's where that is None.
     """
 
     when: Callable[[Callable[[], None]], Callable[[], None]]
     seconds: float
-    otherwise: Answer
+    otherwise: Callable[[], Answer | None]
 
 
 AtOnce = Callable[["Asked"], Answer | Standing | Hold | None]

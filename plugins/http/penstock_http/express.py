@@ -195,12 +195,17 @@ class Express:
             self._deferred = True
             self._connection.owner.turns.later(partial(self._resume, asked, data))
 
-    def _expire(self, otherwise: Answer) -> None:
-        asked = self._asked
+    def _expire(self, otherwise: Callable[[], Answer | None]) -> None:
+        asked, data = self._asked, self._data
         self._timer = None
-        if asked is not None:
-            self._stop_waiting()
-            self._write(asked, otherwise)
+        if asked is None:
+            return
+        self._stop_waiting()
+        answer = otherwise()
+        if answer is not None:
+            self._write(asked, answer)
+        else:
+            self._connection.parse(data)
 
     def _stop_waiting(self) -> None:
         if self._take_back is not None:

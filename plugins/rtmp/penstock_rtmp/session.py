@@ -115,10 +115,14 @@ class RtmpSession:
                 if part is not data:
                     await connection.turn()
             self._send()
+            # A rest for one stream is a rest for all of the connection.
+            alone = len(self._publishing) == 1
             for publishing in tuple(self._publishing.values()):
                 if publishing.publisher.closed:
                     return
-                slept = await publishing.publisher.flush(rest=len(data) < most, idle=len(data) < IDLE_BYTES)
+                slept = await publishing.publisher.flush(
+                    rest=alone and len(data) < most, idle=alone and len(data) < IDLE_BYTES
+                )
                 if slept:
                     connection.rested()
                 connection.drained = not slept and len(data) < most and not connection.secure
