@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
 from penstock.settings import ServerConfig
 
@@ -11,6 +11,8 @@ SITE_BITS = 64
 """Of an IPv6 address: a site has at least that prefix (RFC 6177 2), and each of its machines as many addresses as it likes
 (RFC 8981), so that a limit for each address alone would be none.
 """
+NAT64 = 0x64FF9B << 64
+"""64:ff9b::/96 (RFC 6052 2.1), without the IPv4 address in its end."""
 
 
 def site_of(host: str) -> str:
@@ -27,6 +29,9 @@ def site_of(host: str) -> str:
         return host
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
+    if int(address) >> 32 == NAT64:
+        # It leads to all of IPv4: as one network it would have one limit for everybody there.
+        return str(IPv4Address(int(address) & 0xFFFFFFFF))
     if address.is_link_local:
         return host
     rest = 128 - SITE_BITS

@@ -173,6 +173,8 @@ def test_S5_a_flood_of_callers_with_keys(faults: Rig) -> None:
         refused = sum(answer(data).refusal == RejectReason.BAD_SECRET for data in flood.answers())
         assert sent > 1000
         assert 0 < refused <= 2 * EACH
+        faults.server.let_log_rest()
+        assert any(b"connection put off" in line for line in faults.server.raw_log())
         source.goes_on()
 
 

@@ -143,7 +143,8 @@ async def test_it_is_answered_with_all_that_every_response_has() -> None:
                 b"HTTP/1.1 200 OK",
                 b"x-content-type-options: nosniff",
                 b"access-control-allow-origin: *",
-                b"access-control-expose-headers: Content-Length, Content-Range, ETag, Date, Location, Link, Retry-After",
+                b"access-control-expose-headers: Accept-Patch, Accept-Post, Content-Length, Content-Range, ETag, Date, "
+                b"Location, Link, Retry-After",
                 b"cache-control: no-cache",
                 b"content-type: text/html",
                 b"content-length: 4",

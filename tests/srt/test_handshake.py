@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 
-from penstock_srt.allowance import ALL, EACH, MAX_ADDRESSES
+from penstock_srt.allowance import ALL, EACH, MAX_SITES
 from penstock_srt.caller import Caller, Connected, Rejected
 from penstock_srt.cipher import Mode
 from penstock_srt.connection import Connection
-from penstock_srt.extension import Extensions, Hello
+from penstock_srt.extension import Extensions, Group, Hello
 from penstock_srt.handshake import REFUSAL, Handshake, Kind, RejectReason, meaning
 from penstock_srt.key_material import KeyMaterial
-from penstock_srt.listener import MAX_REQUESTS, Accepted, Listener, Refused, Request, Requested
+from penstock_srt.listener import (
+    MAX_REQUESTS,
+    MAX_REQUESTS_EACH,
+    Accepted,
+    Listener,
+    PutOff,
+    Refused,
+    Request,
+    Requested,
+)
+from penstock_srt.negotiation import MAX_ID
 from penstock_srt.packet import ControlPacket, ControlType
 from penstock_srt.rejection import Rejection
 from penstock_srt.rendezvous import Rendezvous, contest
@@ -286,61 +297,151 @@ def test_s9_ten_thousand_half_handshakes_do_not_keep_a_caller_out() -> None:
     assert isinstance(stranger.listener.next_event(), Accepted)
 
 
-def test_s9_unanswered_requests_are_bounded_and_forgotten() -> None:
+def test_s9_unanswered_requests_are_bounded_for_each_site_and_forgotten() -> None:
+    """Those of one network of IPv6 count as those of an address: they do not keep the others out."""
     stranger = Stranger()
-    for port in range(MAX_REQUESTS):
-        addr = (STRANGER[0], port)
+    for port in range(MAX_REQUESTS_EACH):
+        addr = (f"2001:db8::{port:x}", port)
+        assert stranger.say(addr, cookie=stranger.cookie(addr)) == []
+    addr = ("2001:db8::ffff", 1)
+    (answer,) = stranger.say(addr, cookie=stranger.cookie(addr))
+    assert answer.refusal == RejectReason.BACKLOG
+    for n in range(MAX_REQUESTS_EACH, MAX_REQUESTS):
+        addr = (f"198.51.100.{n // MAX_REQUESTS_EACH}", n)
         assert stranger.say(addr, cookie=stranger.cookie(addr)) == []
     (answer,) = stranger.say(cookie=stranger.cookie())
     assert answer.refusal == RejectReason.BACKLOG
     first = stranger.listener.next_event()
     assert isinstance(first, Requested)
+    first.request.reject(Rejection.NOT_FOUND)
+    stranger.replies()
+    addr = ("2001:db8::ffff", 1)
+    assert stranger.say(addr, cookie=stranger.cookie(addr)) == [], "there is a place again"
     timeout = stranger.listener.next_timeout()
     assert timeout is not None
     stranger.now = timeout
     stranger.listener.handle_timeout(stranger.now)
     assert stranger.listener.next_timeout() is None
-    first.request.accept(stranger.now)
+    second = stranger.listener.next_event()
+    while not isinstance(second, Requested):
+        second = stranger.listener.next_event()
+    second.request.accept(stranger.now)
     assert stranger.replies() == []
+    for port in range(MAX_REQUESTS_EACH):
+        addr = ("2001:db8::1", port)
+        assert stranger.say(addr, cookie=stranger.cookie(addr)) == []
+
+
+def keyed(size: int = 16, **others: Any) -> bytes:
+    """What a caller asks that has keys of that size."""
+    material = KeyMaterial(1, Mode.CTR, size, bytes(16), bytes(size + 8)).build()
+    return Extensions(request=Hello(0x010501, 0x3F, 120, 120), key_material=material, **others).build()
+
+
+class Crowd(Stranger):
+    """Many callers with keys, of which none is right; `passphrase` is the listener's."""
+
+    passphrase = PASSPHRASE
+    put_off = 0
+
+    def let_in(self, host: str, count: int, size: int = 16) -> int:
+        """How many of so many callers of a host had their keys looked at."""
+        looked_at = 0
+        for port in range(count):
+            addr = (host, port)
+            said = self.say(
+                addr, cookie=self.cookie(addr), extension=3, extensions=keyed(size), socket_id=port + 1
+            )
+            assert said == []
+            while (event := self.listener.next_event()) is not None:
+                match event:
+                    case Requested(request):
+                        request.accept(self.now, self.passphrase)
+                        self.replies()
+                    case Refused():
+                        looked_at += 1
+                    case PutOff(address):
+                        assert address == addr
+                        self.put_off += 1
+                    case _:
+                        raise AssertionError(event)
+        return looked_at
 
 
 def test_s5_callers_with_keys_are_let_in_as_fast_as_keys_can_be_made_and_no_faster() -> None:
     """Those of one address get their share, and take nothing of the others'; who is put off is heard when it asks again."""
-    stranger = Stranger()
-    hello = Hello(0x010501, 0x3F, 120, 120)
-    asked = {
-        size: Extensions(
-            request=hello, key_material=KeyMaterial(1, Mode.CTR, size, bytes(16), bytes(size + 8)).build()
-        ).build()
-        for size in (16, 32)
-    }
-
-    def let_in(host: str, count: int, size: int = 16) -> int:
-        requests = 0
-        for port in range(count):
-            addr = (host, port)
-            said = stranger.say(
-                addr, cookie=stranger.cookie(addr), extension=3, extensions=asked[size], socket_id=port + 1
-            )
-            assert said == []
-            while isinstance(event := stranger.listener.next_event(), Requested):
-                requests += 1
-                event.request.accept(stranger.now, PASSPHRASE)
-                assert isinstance(stranger.listener.next_event(), Refused)
-                stranger.replies()
-        return requests
-
-    assert let_in("192.0.2.1", 1000) == EACH
-    assert stranger.listener.put_off == 1000 - EACH
+    crowd = Crowd()
+    assert crowd.let_in("192.0.2.1", 1000) == EACH
+    assert crowd.put_off == 1000 - EACH
+    crowd.now += 1000 * MS
     # A longer key takes two blocks.
-    assert let_in("192.0.2.2", 1000, 32) == EACH // 2
-    stranger.now += 500 * MS
-    assert let_in("192.0.2.1", 1000) == EACH // 2
+    assert crowd.let_in("192.0.2.2", 1000, 32) == EACH // 2
+    crowd.now += 500 * MS
+    assert crowd.let_in("192.0.2.2", 1000) == EACH // 2
     # Many addresses share what there is for all, and nobody is remembered for ever.
-    stranger.now += 1000 * MS
-    assert sum(let_in(f"198.51.{n // 200}.{n % 200}", 1) for n in range(2 * MAX_ADDRESSES)) == ALL
-    assert stranger.say(cookie=stranger.cookie()) == []
-    assert isinstance(stranger.listener.next_event(), Requested), "who asks for no key is not put off"
+    crowd.now += 1000 * MS
+    assert sum(crowd.let_in(f"198.51.{n // 200}.{n % 200}", 1) for n in range(2 * MAX_SITES)) == ALL
+    assert crowd.say(cookie=crowd.cookie()) == []
+    assert isinstance(crowd.listener.next_event(), Requested), "who asks for no key is not put off"
+
+
+def test_s5_a_few_sites_with_many_keys_do_not_keep_others_out() -> None:
+    crowd = Crowd()
+    others = ("192.0.2.3", "192.0.2.4")
+    assert crowd.let_in("2001:db8::1", EACH) == EACH
+    assert crowd.let_in("2001:db8::2", EACH) == 0, "it is the same network"
+    for _ in range(10):
+        for host in ("2001:db8::1", "2001:db8::2", *others):
+            crowd.let_in(host, EACH)
+        assert crowd.let_in("192.0.2.9", 1) == 1
+        crowd.now += 1000 * MS
+
+
+def test_s5_where_no_key_is_made_nobody_is_put_off() -> None:
+    crowd = Crowd()
+    crowd.passphrase = ""
+    assert crowd.let_in("192.0.2.1", 1000) == 1000
+    # And where a caller is refused before anybody looks at its keys.
+    for port in range(2 * EACH):
+        addr = ("192.0.2.2", port)
+        crowd.say(addr, cookie=crowd.cookie(addr), extension=3, extensions=keyed(), socket_id=port + 1)
+        event = crowd.listener.next_event()
+        assert isinstance(event, Requested)
+        event.request.reject(Rejection.FORBIDDEN)
+        crowd.replies()
+        assert isinstance(crowd.listener.next_event(), Refused)
+
+
+def test_s5_who_is_put_off_once_it_is_authorized_asks_again_with_its_whole_group() -> None:
+    crowd, group = Crowd(), Group(MAX_ID | 5, 1, 0, 10)
+
+    def ask(port: int, **others: Any) -> None:
+        addr = ("192.0.2.1", port)
+        assert crowd.say(
+            addr, cookie=crowd.cookie(addr), extension=7, extensions=keyed(32, **others), socket_id=port
+        ) == []  # fmt: skip
+
+    # All are asked about before the first is answered.
+    for port in range(1, EACH // 2 + 1):
+        ask(port)
+    for port in (EACH, EACH + 1):
+        ask(port, group=group)
+    requests: list[Request] = []
+    while isinstance(event := crowd.listener.next_event(), Requested):
+        requests.append(event.request)
+    assert len(requests) == EACH // 2 + 1, "the second link waits for the first one"
+    for request in requests:
+        request.accept(crowd.now, PASSPHRASE)
+    assert {answer.refusal for answer in crowd.replies()} == {RejectReason.BAD_SECRET}
+    found: list[object] = []
+    while (event := crowd.listener.next_event()) is not None:
+        found.append(event)
+    assert found[-1] == PutOff(("192.0.2.1", EACH))
+    assert sum(isinstance(event, Refused) for event in found) == EACH // 2
+    assert crowd.listener.next_timeout() is None, "nobody is waited for"
+    crowd.now += 1000 * MS
+    ask(EACH, group=group)
+    assert isinstance(crowd.listener.next_event(), Requested)
 
 
 def test_s10_a_shutdown_from_elsewhere_is_dropped() -> None:

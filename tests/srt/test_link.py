@@ -252,3 +252,21 @@ def test_keys_are_renewed_both_ways_in_mid_stream(mode: Mode) -> None:
     for end in pair.ends:
         assert end.received == [payload(n) for n in range(1500)]
         assert end.connection.statistics.pktRcvUndecrypt == 0
+
+
+def test_what_is_too_late_is_not_pressed_for() -> None:
+    """The peer is gone: what was sent last is sent again while that is of use, and no longer."""
+    link = Link(Weather(), Random(1))
+    pair = Pair(link, Settings(latency=200))
+    play(pair, 200, 5)
+    link.weather.loss = 1.0
+    pair.send(0, [payload(n) for n in range(10)])
+    connection = pair.ends[0].connection
+    counts: list[float] = []
+    for _ in range(50):
+        pair.run(20)
+        connection.press(link.now)
+        link.put(1, connection.datagrams_to_send(link.now))
+        counts.append(connection.statistics.pktSndLoss)
+    assert counts[8] >= 10, "nothing was sent again"
+    assert counts[10] == counts[-1], counts

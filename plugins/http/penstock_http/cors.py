@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 PREFLIGHT_SECONDS = 7200
 """How long a browser may keep a preflight's answer: the most that Chromium honours."""
 
-EXPOSED = "Content-Length, Content-Range, ETag, Date, Location, Link, Retry-After"
+EXPOSED = "Accept-Patch, Accept-Post, Content-Length, Content-Range, ETag, Date, Location, Link, Retry-After"
 """Response headers that scripts of other origins may see, besides the few that they always may."""
 
 RawHeaders = list[tuple[bytes, bytes]]

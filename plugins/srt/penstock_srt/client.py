@@ -28,7 +28,7 @@ from penstock_srt.extension import GroupType
 from penstock_srt.group_caller import GroupCaller, Way
 from penstock_srt.handshake import meaning
 from penstock_srt.ingest import Ingest
-from penstock_srt.listener import Accepted, Listener, Refused, Requested
+from penstock_srt.listener import Accepted, Listener, PutOff, Refused, Requested
 from penstock_srt.listener import Event as ListenerEvent
 from penstock_srt.rejection import Rejection
 from penstock_srt.rendezvous import Rendezvous
@@ -234,7 +234,7 @@ class _Called(_Call):
                 self.session.address = format_address(connection.address)
                 self.link = self._port.add(connection, self.session, bond)
                 self.done.set()
-            case Refused():
+            case Refused() | PutOff():
                 # It may try again.
                 pass
 

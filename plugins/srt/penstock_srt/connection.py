@@ -305,10 +305,10 @@ class Connection:
 
     def press(self, now: int) -> None:
         """Nothing follows by which the peer would see that it misses the last packets: send again what it has not
-        acknowledged for a round trip, and as much as that varies.
+        acknowledged for a round trip, and as much as that varies, while that is of use.
         """
         buffer, trip = self.sender.buffer, self.sender.round_trip
-        if len(buffer) and now - self.sender.last_sent > trip.rtt + 4 * trip.variance:
+        if len(buffer) and trip.rtt + 4 * trip.variance < now - self.sender.last_sent <= self.sender.latency:
             self.sender.requested([(buffer.first & MASK, (buffer.next - 1) & MASK)], now)
 
     @property

@@ -9,6 +9,7 @@ from collections import deque
 from attrs import define, evolve, field, frozen
 
 from penstock.errors import ProtocolViolation
+from penstock.places import site_of
 from penstock_srt.allowance import Allowance
 from penstock_srt.bond import Bond, Joined
 from penstock_srt.connection import Connection, Terms
@@ -23,14 +24,16 @@ from penstock_srt.handshake import (
     RejectReason,
 )
 from penstock_srt.key_material import KeyMaterial
-from penstock_srt.negotiation import MAX_ID, check, grant
+from penstock_srt.negotiation import MAX_ID, Grant, check, grant
 from penstock_srt.packet import HEADER_SIZE, ControlPacket, ControlType
 from penstock_srt.settings import MS, Address, Randomness, Settings
 
 COOKIE_PERIOD = 60_000 * MS
 """A cookie is good for the rest of such a period and the one after it."""
-MAX_REQUESTS = 256
-"""Callers that may wait for their answer."""
+MAX_REQUESTS = 4096
+"""Callers that may wait for their answer, as players do for a stream that is not there yet."""
+MAX_REQUESTS_EACH = 64
+"""And of one address, or one network of IPv6."""
 ANSWER_TIMEOUT = 3000 * MS
 """A request that is not answered by then is gone: so is its caller."""
 
@@ -56,6 +59,8 @@ class Request:
     hello: Hello
     arrived: int
     stamp: int
+    blocks: int
+    """What it takes to look at its keys, as `KeyMaterial.blocks`."""
     answered: bool = field(default=False, init=False)
 
     @property
@@ -70,7 +75,8 @@ class Request:
         return self.listener.bond(self.peer_group)
 
     def accept(self, now: int, passphrase: str = "", latency: int | None = None) -> None:
-        """Let it in; an `Accepted` event follows, `Joined` where it has a `bond`, or `Refused` where the passphrases differ.
+        """Let it in; an `Accepted` event follows, `Joined` where it has a `bond`, `Refused` where the passphrases differ, or
+        `PutOff`.
 
         Both sides have the same one or both have none; of a bond it is the first link's. `latency` in ms takes the place
         of the settings'.
@@ -106,7 +112,14 @@ class Refused:
     reason: int
 
 
-Event = Requested | Accepted | Joined | Refused
+@frozen
+class PutOff:
+    """A caller with keys got no answer, as too many had come: it asks again, libsrt each quarter of a second."""
+
+    address: Address
+
+
+Event = Requested | Accepted | Joined | Refused | PutOff
 
 
 class Listener:
@@ -121,14 +134,13 @@ class Listener:
         self.connections: dict[bytes, Connection] = {}
         self.malformed = 0
         """Datagrams that were dropped without an answer."""
-        self.put_off = 0
-        """Callers with keys that were not answered, as too many had come: they ask again each quarter of a second."""
         self._allowance = Allowance()
         self._random = random
         self._secret = random.randbytes(32)
         self._events: deque[Event] = deque()
         self._replies: list[tuple[bytes, Address]] = []
         self._requests: dict[Peer, Request] = {}
+        self._by_site: dict[str, int] = {}
         self._answers: dict[Peer, tuple[Connection, Handshake]] = {}
         self._bonds: dict[PeerGroup, tuple[Bond, int, str]] = {}
 
@@ -167,11 +179,10 @@ class Listener:
 
     def handle_timeout(self, now: int) -> None:
         """Forget requests that nobody answered."""
-        for peer, request in list(self._requests.items()):
+        for request in list(self._requests.values()):
             if now - request.arrived < ANSWER_TIMEOUT:
                 break
-            del self._requests[peer]
-            request.answered = True
+            self._take(request)
 
     def release(self, connection: Connection) -> None:
         """`connection` is over."""
@@ -225,17 +236,20 @@ class Listener:
     def _conclusion(self, handshake: Handshake, stamp: int, addr: Address, now: int) -> None:
         reason: RejectReason | None = RejectReason.ROGUE
         extensions = Extensions()
+        host, blocks = str(addr[0]), 0
         try:
             handshake.check()
             if handshake.version == VERSION:
                 extensions = Extensions.parse(handshake.extensions)
                 reason = check(extensions, groups=self.settings.groups)
-                if len(self._requests) >= MAX_REQUESTS:
+                waiting = self._by_site.get(site_of(host), 0)
+                if len(self._requests) >= MAX_REQUESTS or waiting >= MAX_REQUESTS_EACH:
                     reason = RejectReason.BACKLOG
                 elif reason is None and extensions.key_material is not None:
-                    material = KeyMaterial.parse(extensions.key_material)
-                    if not self._allowance.take(addr[0], material.blocks, now):
-                        self.put_off += 1
+                    blocks = KeyMaterial.parse(extensions.key_material).blocks
+                    # They are looked at once the caller may come in; nobody is asked about that for nothing.
+                    if not self._allowance.allows(host, blocks, now):
+                        self._events.append(PutOff(addr))
                         return
             else:
                 reason = RejectReason.VERSION
@@ -257,9 +271,11 @@ class Listener:
             hello,
             now,
             stamp,
+            blocks,
         )
         first = not self._waiting(request)
         self._requests[addr, handshake.socket_id] = request
+        self._by_site[site_of(host)] = self._by_site.get(site_of(host), 0) + 1
         if first or request.bond is not None:
             self._events.append(Requested(request))
 
@@ -284,11 +300,16 @@ class Listener:
             request.peer_group, (None, self._random.randrange(MAX_ID, 2 * MAX_ID), passphrase)
         )
         group = evolve(theirs, id=id) if theirs is not None else None
-        granted = (
-            RejectReason.GROUP
-            if bond is not None and (theirs is None or theirs.type != bond.type or bond.full)
-            else grant(self.settings, request.extensions, hello, passphrase, latency, group)
-        )
+        granted: Grant | RejectReason
+        if bond is not None and (theirs is None or theirs.type != bond.type or bond.full):
+            granted = RejectReason.GROUP
+        elif passphrase and not self._allowance.take(str(request.address[0]), request.blocks, now):
+            self._events.append(PutOff(request.address))
+            for other in self._waiting(request) if bond is None else ():
+                self._take(other)
+            return
+        else:
+            granted = grant(self.settings, request.extensions, hello, passphrase, latency, group)
         if isinstance(granted, RejectReason):
             self._refuse(handshake, request.stamp, request.address, request.stream_id, granted)
             for other in self._waiting(request) if bond is None else ():
@@ -343,6 +364,10 @@ class Listener:
             return False
         request.answered = True
         del self._requests[request.address, request.handshake.socket_id]
+        site = site_of(str(request.address[0]))
+        self._by_site[site] -= 1
+        if not self._by_site[site]:
+            del self._by_site[site]
         return True
 
     def _new_id(self) -> int:

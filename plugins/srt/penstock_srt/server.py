@@ -18,13 +18,16 @@ from penstock.settings import parse_listen
 from penstock_srt.bond import Joined
 from penstock_srt.config import SrtConfig
 from penstock_srt.handshake import meaning
-from penstock_srt.listener import Accepted, Event, Listener, Refused, Request, Requested
+from penstock_srt.listener import Accepted, Event, Listener, PutOff, Refused, Request, Requested
 from penstock_srt.rejection import Rejection
 from penstock_srt.session import SrtSession
 from penstock_srt.settings import Settings
 from penstock_srt.udp import Link, Port
 
 WAIT_SECONDS = 0.01
+PUT_OFF = "too many callers with keys at once; it may ask again"
+
+Outcome = Accepted | Joined | PutOff | int
 
 
 class SrtService:
@@ -39,7 +42,7 @@ class SrtService:
         self._sessions: set[Session] = set()
         self._dismissing = False
         self._deciding = False
-        self._outcome: Accepted | Joined | int | None = None
+        self._outcome: Outcome | None = None
         self._port: Port[Event]
 
     async def run(self, started: Callable[[Iterable[Endpoint]], None]) -> None:
@@ -90,6 +93,16 @@ class SrtService:
             case Refused(_, _, reason) if self._deciding:
                 # Its session tells of it.
                 self._outcome = reason
+            case PutOff() if self._deciding:
+                self._outcome = event
+            case PutOff(address):
+                self.server.plugins.limited_log(
+                    "connection put off",
+                    apart="put off",
+                    peer=format_address(address),
+                    protocol="srt",
+                    reason=PUT_OFF,
+                )
             case Refused(address, _, reason):
                 self.server.plugins.limited_log(
                     "connection refused", peer=format_address(address), protocol="srt", reason=meaning(reason)
@@ -141,6 +154,8 @@ class SrtService:
                 return self._port.add(connection, session, bond)
             case Joined(connection, bond):
                 return self._port.join(connection, bond)
+            case PutOff():
+                raise Closed(PUT_OFF)
             case _:
                 pass
         raise Closed("the caller gave up" if outcome is None else f"refused: {meaning(outcome)}")
@@ -148,7 +163,7 @@ class SrtService:
     def refuse(self, request: Request, code: Rejection) -> None:
         self._answered(lambda _: request.reject(code))
 
-    def _answered(self, answer: Callable[[int], None]) -> Accepted | Joined | int | None:
+    def _answered(self, answer: Callable[[int], None]) -> Outcome | None:
         """What comes of an answer to a request: a connection, the reason why there is none, None where nobody waits."""
         now = time.monotonic_ns()
         self._outcome, self._deciding = None, True
