@@ -142,3 +142,20 @@ async def test_who_begins_or_loses_packets_gets_large_pictures_spread_out(served
     assert at_once < 0.05
     assert (begun > 0.1) is pacing
     assert (lossy > 0.1) is pacing
+
+
+def test_what_is_let_go_of_is_one_sender_s() -> None:
+    line = Line(0.0)
+    sealed = [
+        b"\x80\x60" + bytes(6) + (1 + n % 2).to_bytes(4, "big") + bytes([n]) * 100 for n in range(2 * BURST)
+    ]
+    line.pacer.put(sealed)
+    sent = [packet for _, packet in line.sent]
+    line.pacer.clear(1)
+    assert line.pacer.waits
+    while line.pacer.waits:
+        line.now += STEP_SECONDS
+        line.pacer.release()
+    assert [p for _, p in line.sent[len(sent) :]] == [p for p in sealed[len(sent) :] if p[11] == 2]
+    for task in line.tasks:
+        task.close()

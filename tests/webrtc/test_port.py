@@ -29,6 +29,7 @@ class Recorder:
     """A peer that writes down when its datagrams were read."""
 
     busy: bool = False
+    host: str = ""
     read: list[int] = field(factory=list[int])
 
     def check(self, message: StunMessage, route: Route, now: int) -> None: ...
@@ -36,7 +37,7 @@ class Recorder:
     def handshake(self, data: bytes, now: int) -> None:
         self.read.append(now)
 
-    def holds(self, route: Route, now: int) -> bool:
+    def holds(self, route: Route, now: int, *, same: bool) -> bool:
         return True
 
     def lost(self, route: Route) -> None: ...

@@ -25,6 +25,19 @@ async def test_who_leaves_meanwhile_has_left() -> None:
     assert [session.reason for session in found] == ["the peer left before it had an answer"]
 
 
+async def test_players_who_wait_for_a_stream_do_not_keep_its_publisher_out() -> None:
+    async with rig(server={"wait_for_stream": 30.0}) as served:
+        offer = Client().offer()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(MAX_PENDING_EACH):
+                tasks.start_soon(served.post, "/live/one/whep", offer)
+            await served.until(lambda: len(served.peers) == MAX_PENDING_EACH)
+            publisher = Client(("VP8/90000",), direction="sendonly")
+            response = await served.post("/live/one/whip", publisher.offer())
+            assert response.status_code == 201, response.text
+            tasks.cancel_scope.cancel()
+
+
 async def test_there_are_so_many_of_a_network_as_of_an_address() -> None:
     async with rig() as served:
         shared = shared_of(served.server)

@@ -20,6 +20,8 @@ MARGIN = 1.3
 """Of that, so much is tried: what a probe finds is less than what it was."""
 DRAIN = 0.85
 """Of what the link carries, while a queue stands there that must not overflow."""
+BACK_NS = 2 * NS
+"""What is earlier by less is of another layer, whose last key frame may be as old as `layered.RECENT_NS`, and late as well."""
 STEP_NS = NS // 1000
 """Between two pictures of which the second is no later than the first, as may be where a layer begins."""
 
@@ -93,7 +95,7 @@ class Choosing:
 
     def shown(self, pts: int) -> int:
         """When a picture that is to be shown at `pts` is to be shown by this viewer: after the one before."""
-        if -NS < pts - self._shown <= 0:
+        if -BACK_NS < pts - self._shown <= 0:
             pts = self._shown + STEP_NS
         self._shown = pts
         return pts

@@ -120,14 +120,16 @@ class Estimator:
     def _judge(self, *, heavy: bool) -> None:
         self.bounded = False
         window = [arrival for _, arrival in sorted(self._window.items())]
-        if self._least is None or len(window) < NEWEST_PACKETS:
+        if self._least is None or not window:
             return
         newest = _newest(window)
         delays = self._delays(newest)
         least = min((delay for _, delay in delays), default=0)
         self.delay = least if least > STANDING_NS else 0
+        if len(window) < NEWEST_PACKETS:
+            return
         carried = flow(window)
-        if self.delay and (_overflows(newest) or _stands(delays, LONG_NS)):
+        if self.delay and len(delays) >= NEWEST_PACKETS and (_overflows(newest) or _stands(delays, LONG_NS)):
             self.bounded, carried = True, flow(newest)
         elif _span(window) >= LEAST_NS and len(window) >= LEAST_PACKETS:
             delays = self._delays(window)

@@ -13,7 +13,8 @@ CONSENT_SECONDS = 30.0
 HELD_SECONDS = 8.0
 """An address from which a peer was heard so lately is no other peer's. Each says something at least about every 6 s."""
 PUBLISHING_SECONDS = 1.0
-"""The same of who publishes, and says something all the time: who begins again by the port that it had is not kept waiting."""
+"""The same of who publishes, and says something all the time, towards another peer of the same host: who begins again by the port
+that it had is not kept waiting."""
 MAX_WAYS = 16
 """Addresses that one peer may have at a time: a machine's interfaces, twice over with IPv6."""
 

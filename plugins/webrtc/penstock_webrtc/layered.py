@@ -148,7 +148,7 @@ class Layered:
         self.choosing.estimator.settle(self.choosing.numbering.next)
         self.sender.history.clear()
         if self.pacer is not None:
-            self.pacer.clear()
+            self.pacer.clear(self.sender.ssrc)
 
     def _decided(self, held: bool) -> None:
         """A layer begins with a key frame, which the stream asks for at most once a second. Before a smaller one nothing more

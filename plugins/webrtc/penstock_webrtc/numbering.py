@@ -77,19 +77,22 @@ class Numbering:
             self.octets += size
             note((now, size))
 
-    def left(self, packets: Iterable[bytes], following: bytes | None) -> None:
-        """They go out only now, of what was made before; `following` is the first of what still waits."""
+    def left(self, packets: Iterable[bytes], following: Iterable[bytes]) -> None:
+        """They go out only now, of what was made before; `following` still waits. There may be others' packets among them."""
         now, sent = self.clock(), self._sent
         for packet in packets:
             if (number := self._number_of(packet)) is not None:
                 sent[number - self.next] = now, len(packet)
-        self._waiting = self._number_of(following) if following is not None else None
+        numbers = map(self._number_of, following)
+        self._waiting = next((number for number in numbers if number is not None), None)
 
     def _number_of(self, packet: bytes) -> int | None:
-        """The number in what `seal` made, if it is known; None for RTCP (RFC 5761 4)."""
-        if 192 <= packet[1] <= 223:
+        """The number in what `seal` made, if it is known; None for RTCP (RFC 5761 4) and what has another extension or none."""
+        if 192 <= packet[1] <= 223 or not packet[0] & 0x10:
             return None
         end = 16 + 4 * packet[15]
+        if packet[end - 4] != self.identifier << 4 | 1:
+            return None
         number = unwrap_sequence(int.from_bytes(packet[end - 3 : end - 1], "big"), self.next)
         return number if self.next - len(self._sent) <= number < self.next else None
 

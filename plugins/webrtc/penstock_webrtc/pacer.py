@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import anyio
 
@@ -50,9 +50,9 @@ class Pacer:
         return bool(self._waiting)
 
     @property
-    def following(self) -> bytes | None:
-        """What goes out next of that."""
-        return self._waiting[0] if self._waiting else None
+    def following(self) -> Iterable[bytes]:
+        """All of that, in order."""
+        return self._waiting
 
     def put(self, packets: Sequence[bytes]) -> None:
         """They go out after those that wait."""
@@ -73,10 +73,11 @@ class Pacer:
             self._running = True
             self._spawn(self._run)
 
-    def clear(self) -> None:
-        """Let go of what waits."""
-        self._waiting.clear()
-        self._octets = 0
+    def clear(self, ssrc: int | None = None) -> None:
+        """Let go of what waits, or of the media of that sender among it."""
+        name = ssrc.to_bytes(4, "big") if ssrc is not None else b""
+        self._waiting = deque(packet for packet in self._waiting if name and packet[8:12] != name)
+        self._octets = sum(map(len, self._waiting))
 
     def release(self) -> None:
         """Send what is due."""

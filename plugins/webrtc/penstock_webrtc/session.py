@@ -94,6 +94,11 @@ class Peer:
         """Whether it has to be looked after often."""
         return self._dtls is not None and (self._srtp is None or self.media_side.busy)
 
+    @property
+    def host(self) -> str:
+        """Where its offer came from."""
+        return self.session.address.rpartition(":")[0]
+
     async def run(self) -> None:
         """Wait until it ends; raises why."""
         try:
@@ -131,8 +136,8 @@ class Peer:
     def handshake(self, data: bytes, now: int) -> None:
         self._guard(lambda: self._handshake(data, now))
 
-    def holds(self, route: Route, now: int) -> bool:
-        return self.ice.holds(route, now / _NS, publishing=self.session.direction == "publish")
+    def holds(self, route: Route, now: int, *, same: bool) -> bool:
+        return self.ice.holds(route, now / _NS, publishing=same and self.session.direction == "publish")
 
     def lost(self, route: Route) -> None:
         """Send by the route that was heard of last of those that are left."""

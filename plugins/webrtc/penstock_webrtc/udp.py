@@ -10,6 +10,7 @@ from typing import Protocol
 from anyio.lowlevel import checkpoint
 
 from penstock.errors import ProtocolViolation
+from penstock.net import format_address
 from penstock.poller import Poller
 from penstock.publisher import Publisher, flush_all
 from penstock.udp import RECEIVED, received
@@ -33,12 +34,17 @@ class PortPeer(Protocol):
         """Whether it is at its handshake, or publishes: what it sends is wanted at once."""
         ...
 
+    @property
+    def host(self) -> str:
+        """Where it is, by a way on which nobody can say that he is elsewhere; as `format_address` has it."""
+        ...
+
     def check(self, message: StunMessage, route: Route, now: int) -> None: ...
 
     def handshake(self, data: bytes, now: int) -> None: ...
 
-    def holds(self, route: Route, now: int) -> bool:
-        """Whether a route that is bound to it is no other's."""
+    def holds(self, route: Route, now: int, *, same: bool) -> bool:
+        """Whether a route that is bound to it is no other's; `same` is whether that one is of the same host."""
         ...
 
     def lost(self, route: Route) -> None:
@@ -149,9 +155,11 @@ class Port:
             return False
         route = UdpRoute(self.sock, way) if isinstance(way, tuple) else way
         holder = self._keys.get(route.key)
-        if holder is not None and holder is not peer and holder.holds(route, now):
-            # Who writes another's address into its checks would have what comes from there.
-            return False
+        if holder is not None and holder is not peer:
+            same = peer.host == format_address(route.address).rpartition(":")[0]
+            if holder.holds(route, now, same=same):
+                # Who writes another's address into its checks would have what comes from there.
+                return False
         peer.check(message, route, now)
         self._hurried = self._hurried or peer.busy
         return True

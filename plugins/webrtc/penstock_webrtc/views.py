@@ -59,6 +59,10 @@ class Unacceptable(PenstockError):
     """
 
 
+class Crowded(PenstockError):
+    """There are too many peers of that address, or at all, that have not connected yet."""
+
+
 class Views:
     """The handlers of one server."""
 
@@ -139,12 +143,9 @@ class Views:
             return
         offer = Offer.parse(await _body(request))
         host = _host(request)
-        waiting = shared.wait(host)
-        release = self._server.admit((host, 0), "webrtc") if waiting is not None else None
-        if waiting is None or release is None:
-            if waiting is not None:
-                waiting()
-            await request.respond(503, b"too many peers\n", headers=[("retry-after", "10")])
+        release = self._server.admit((host, 0), "webrtc")
+        if release is None:
+            await _refuse(request)
             return
         session = self._server.open_session("webrtc", request.address)
         try:
@@ -154,6 +155,10 @@ class Views:
             )
             candidates, number = shared.reach.candidates(host), shared.random.getrandbits(62)
             answer = build_answer(offer, sections, local, candidates, number)
+            # Only now: who waits for a stream keeps nobody out who has what it needs.
+            waiting = shared.wait(host)
+            if waiting is None:
+                raise Crowded("too many peers that have not connected yet")
             peer = Peer(
                 session,
                 shared.port,
@@ -165,7 +170,6 @@ class Views:
                 on_connected=waiting,
             )
         except BaseException as e:
-            waiting()
             release()
             left = isinstance(e, anyio.get_cancelled_exc_class()) and not self._server.stopping
             self._server.close_session(
@@ -173,6 +177,8 @@ class Views:
             )
             if isinstance(e, Unacceptable):
                 await request.respond(422, f"{e}\n".encode())
+            elif isinstance(e, Crowded):
+                await _refuse(request)
             elif isinstance(e, NotFound) and what == "whep":
                 # WHEP, Session Management: it may come yet.
                 await request.respond(409, f"{e}\n".encode(), headers=[("retry-after", RETRY_SECONDS)])
@@ -245,6 +251,10 @@ class Views:
             raise Unacceptable(f"{path}: {'; '.join(left_out) or 'the offer sends nothing'}")
         recorder = Recorder(self._server, session, path, recorded, shared_of(self._server).random)
         return recorder, recorder.sections()
+
+
+async def _refuse(request: Request) -> None:
+    await request.respond(503, b"too many peers\n", headers=[("retry-after", "10")])
 
 
 def _path(request: Request) -> StreamPath:
