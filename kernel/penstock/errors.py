@@ -53,6 +53,10 @@ class Denied(StreamError):
         self.explained = explained
 
 
+class Full(Denied):
+    """There is no room for another reader, whoever that is."""
+
+
 class Closed(PenstockError):
     """The connection, sink or stream is closed; the argument says why."""
 

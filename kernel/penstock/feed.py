@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 import structlog
 
-from penstock.errors import Denied
+from penstock.errors import Full
 from penstock.media import NS, Event, Kind, Track, TrackAdded
 from penstock.muxer import Gathering, Muxer, Selective
 from penstock.ring import Bounds, Ring, Unit
@@ -372,10 +372,10 @@ class Feed:
         so that there is a picture at once) or ``live`` (now). `on_end` is called once with the reason.
         """
         stream = self.stream
-        if stream.options.max_readers and stream.readers >= stream.options.max_readers:
+        if full := stream.full:
             if not self.readers:
                 stream.drop(self)
-            raise Denied(f"{stream.path} has its {stream.options.max_readers} readers already")
+            raise Full(full)
         lane = self._lane(sink)
         reader = Reader(self, lane, sink, session, on_end or session.kick)
         if stream.ended:

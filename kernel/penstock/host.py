@@ -10,6 +10,7 @@ from penstock.media import Track
 if TYPE_CHECKING:
     from penstock.derived import Derivation
     from penstock.feed import Feed
+    from penstock.path import StreamPath
     from penstock.stream import Stream
 
 
@@ -42,6 +43,10 @@ class StreamHost(Protocol):
 
     def serves_segments(self) -> bool:
         """Whether somebody may ask for segments, and first needs what was before."""
+        ...
+
+    def viewers(self, path: StreamPath) -> int:
+        """How many sessions fetch what is made of the stream instead of reading it, such as segments: they count as readers."""
         ...
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

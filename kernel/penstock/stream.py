@@ -128,6 +128,13 @@ class Stream:
         return sum(len(f.readers) for f in self._feeds.values()) + len(self._queues)
 
     @property
+    def full(self) -> str:
+        """Why there is no room for another reader; empty where there is."""
+        most = self.options.max_readers
+        taken = most and self.readers + self.host.viewers(self.path)
+        return f"{self.path} has its {most} readers already" if taken >= most > 0 else ""
+
+    @property
     def in_use(self) -> bool:
         """Whether somebody reads it, or asked for segments of it not long ago."""
         return self.readers > 0 or bool(self.stores)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from penstock.derived import Derivation
-from penstock.errors import AlreadyPublished, Denied, NotFound
+from penstock.errors import AlreadyPublished, Denied, Full, NotFound
 from penstock.feed import Feed
 from penstock.hooks import Action
 from penstock.media import NS, Track
@@ -34,6 +35,7 @@ class Streams:
         self._streams: dict[StreamPath, Stream] = {}
         self._waiting: dict[StreamPath, list[anyio.Event]] = {}
         self._past: dict[StreamPath, Stream] = {}
+        self._viewers = Counter[StreamPath]()
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(tuple(self._streams.values()))
@@ -49,6 +51,17 @@ class Streams:
     def past(self, path: StreamPath) -> Stream | None:
         """The stream that was at `path` and has ended, while somebody asks for its segments; None once there is another."""
         return None if path in self._streams else self._past.get(path)
+
+    def view(self, path: StreamPath) -> Callable[[], None]:
+        """Count another who fetches what is made of a stream; what is returned is called once when that one has left."""
+        self._viewers[path] += 1
+
+        def leave() -> None:
+            self._viewers[path] -= 1
+            if not self._viewers[path]:
+                del self._viewers[path]
+
+        return leave
 
     def drop_idle(self, now: float) -> None:
         """Let go of segments that nobody asks for any more; `now` in monotonic seconds."""
@@ -161,9 +174,8 @@ class Streams:
         stream = await self.wait(
             canonical, self._server.config.server.wait_for_stream if wait is None else wait
         )
-        most = stream.options.max_readers
-        if most and stream.readers >= most:
-            raise Denied(f"{canonical} has its {most} readers already")
+        if stream.full:
+            raise Full(stream.full)
         return stream
 
     async def wait(self, path: str, timeout: float | None = None) -> Stream:
@@ -275,6 +287,9 @@ class Streams:
 
     def serves_segments(self) -> bool:
         return self._server.plugins.any("serves_segments")
+
+    def viewers(self, path: StreamPath) -> int:
+        return self._viewers[path]
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._server.spawn(work)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 import penstock
 from penstock import Credentials, Plugin, hookimpl
+from penstock.errors import Full
 from penstock_hls import plugin as hls_plugin
 from penstock_hls.server import HlsRoutes
 from penstock_http import viewer
@@ -129,6 +132,44 @@ async def test_viewers_count_as_readers_of_the_stream() -> None:
         object.__setattr__(stream.publisher.stream.options, "max_readers", 1)
         assert (await get(server, "/live/one.m3u8")).status == 200
         assert (await get(server, "/live/one.m3u8")).status == 403
+        other = server.open_session("x", "192.0.2.1:1")
+        with pytest.raises(Full, match="1 readers already"):
+            await server.streams.open(other, "live/one")
+        server.close_session(other)
+        # Who was sent away makes room.
+        viewers(server)[0].kick("enough")
+        await anyio.sleep(0.05)
+        assert (await get(server, "/live/one.m3u8", "User-Agent: another")).status == 200
+
+
+EMBEDDED = """
+import asyncio
+from penstock_progressive.plugin import plugin as progressive
+from tests.hls.stage import Live, get, serving
+from tests.http.port import port_of
+
+async def main():
+    async with serving({}, plugins=[progressive]) as server:
+        stream = Live(server)
+        await stream.publish()
+        stream.write(60)
+        for _ in range(2):
+            assert (await get(server, "/live/one.m3u8")).status == 200
+        assert len([s for s in server.sessions if s.protocol == "hls"]) == 2
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+        writer.write(b"GET /live/one.flv HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+        await reader.read(1000)
+        writer.close()
+        await asyncio.sleep(0.2)
+
+asyncio.run(main())
+"""
+
+
+def test_a_server_that_is_embedded_under_asyncio_alone() -> None:
+    """In callbacks of its loop anyio does not know by itself which library that is, where sniffio is installed."""
+    done = subprocess.run([sys.executable, "-c", EMBEDDED], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 class Doorman(Plugin):

@@ -80,6 +80,9 @@ class Host:
     def serves_segments(self) -> bool:
         return True
 
+    def viewers(self, path: StreamPath) -> int:
+        return 0
+
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         raise AssertionError("nothing runs here")
 

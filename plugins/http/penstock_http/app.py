@@ -19,7 +19,7 @@ from penstock import (
     StreamError,
     UserError,
 )
-from penstock.errors import leading
+from penstock.errors import Full, leading
 from penstock_http.api import Headers, Message, Route
 from penstock_http.config import HttpConfig
 from penstock_http.cors import Cors, RawHeaders
@@ -244,7 +244,7 @@ class HttpApp:
         headers: list[tuple[str, str]] = []
         text = str(error)
         match error:
-            case Refused():
+            case Refused() | Full():
                 status = 403
             case Denied():
                 status = 403 if request.has_authorization or request.websocket else 401

@@ -87,6 +87,7 @@ class UvicornServer:
             listener.tls.set_alpn_protocols(["h2", "http/1.1"])
 
     async def run(self) -> None:
+        _tell_library()
         self._tell_time()
         try:
             async with anyio.create_task_group() as tasks:
@@ -202,3 +203,13 @@ def _why(error: Exception) -> str:
             return "plain HTTP on a TLS port: its URLs begin with https://"
         return f"TLS handshake failed: {error.reason or error}"
     return f"TLS handshake failed: {error}" if str(error) else "the peer left"
+
+
+def _tell_library() -> None:
+    """Say for callbacks of the loop which library that is: where sniffio is installed anyio asks it, and outside of tasks that
+    knows it only under `anyio.run`, or from what connections inherit of this task.
+    """
+    with suppress(ImportError):
+        from sniffio import current_async_library_cvar
+
+        current_async_library_cvar.set("asyncio")

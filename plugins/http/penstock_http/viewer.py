@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -93,10 +94,6 @@ class Viewers:
 
     def __len__(self) -> int:
         return len(self._by_token)
-
-    def watching(self, path: StreamPath) -> int:
-        """How many viewers a stream has."""
-        return sum(1 for viewer in self._by_token.values() if viewer.session.path == path)
 
     async def admit(self, request: Request, path: StreamPath, *, anew: bool = False) -> Viewer:
         """Who asks, if it may read `path`; with `anew` a viewer that was not there before, unless it has a token.
@@ -223,9 +220,7 @@ class Viewers:
         if len(self._by_token) >= self._most:
             return self._full
         stream = self._server.streams.get(path)
-        most = stream.options.max_readers if stream is not None else 0
-        full = stream is not None and most and stream.readers + self.watching(path) >= most
-        return f"{path} has its {most} readers already" if full else ""
+        return stream.full if stream is not None else ""
 
     def _seat(self, session: Session, asked: Asked, path: StreamPath, given: tuple[str, str, int]) -> Viewer:
         viewer = Viewer(session, secrets.token_urlsafe(12), self._key(asked, path))
@@ -233,7 +228,7 @@ class Viewers:
         self._by_token[viewer.token] = viewer
         self._by_key[viewer.key] = viewer
         self._connected(viewer, asked.address)
-        self._server.spawn(lambda: self._stay(viewer))
+        self._server.spawn(partial(self._stay, viewer, self._server.streams.view(path)))
         return viewer
 
     def dismiss(self, viewer: Viewer, reason: str) -> None:
@@ -241,7 +236,7 @@ class Viewers:
         self._forget(viewer)
         viewer.session.kick(reason)
 
-    async def _stay(self, viewer: Viewer) -> None:
+    async def _stay(self, viewer: Viewer, leave: Callable[[], None]) -> None:
         """Until the viewer has left, or is kicked: then it is refused for as long as it takes to have left."""
         server, limit = self._server, self._timeout
         session, path = viewer.session, viewer.session.path
@@ -260,6 +255,7 @@ class Viewers:
                         "reader_left", stream=stream, session=session, reason=session.reason
                     )
                 server.close_session(session)
+                leave()
             if session.reason != "the viewer left" and viewer.token in self._by_token:
                 viewer.asked = time.monotonic()
                 await self._idle(viewer, limit)
