@@ -116,6 +116,9 @@ class Host:
     def serves_segments(self) -> bool:
         return True
 
+    def viewers(self, path: object) -> int:
+        return 0
+
     def spawn(self, work: object) -> None: ...
 
 
