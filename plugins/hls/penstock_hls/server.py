@@ -236,7 +236,8 @@ class HlsRoutes:
         with anyio.move_on_after(_patience(rendition)):
             while isinstance(found := self._find(request, rendition, resource), tuple):
                 await rendition.reached(found)
-        if viewer.session.reason:
+        # Whose session ended since the server stops is not told that it was refused.
+        if viewer.session.reason and not self._server.stopping:
             raise Refused(viewer.session.reason)
         if isinstance(found, tuple):
             found = _LATE[resource.kind]
