@@ -12,6 +12,7 @@ from penstock_srt.cipher import Mode
 from penstock_srt.extension import LIVE, Extensions, Group, GroupType, Hello, HelloFlag
 from penstock_srt.handshake import MAGIC, REFUSAL, Kind
 from penstock_srt.keyring import Keyring
+from penstock_srt.listener import Requested
 from penstock_srt.negotiation import MAX_ID
 from penstock_srt.packet import (
     HEADER,
@@ -35,6 +36,7 @@ from tests.contracts.srt_script import (
     TAKE,
     bonded,
     call,
+    fresh_listener,
     handshake,
     listen,
     meet,
@@ -100,6 +102,28 @@ def _member(n: int) -> bytes:
     return _conclusion(socket_id=n, extensions=extensions)
 
 
+def _first_id() -> int:
+    """Of the first connection that a listener accepts."""
+    listener = fresh_listener()
+    listener.receive_datagram(packet(handshake(Kind.CONCLUSION)), PEER, 0)
+    while isinstance(event := listener.next_event(), Requested):
+        event.request.accept(0, "", None)
+    (target,) = listener.connections
+    return int.from_bytes(target, "big")
+
+
+def _keyed(n: int) -> bytes:
+    """One of many callers with a key to be made."""
+    extensions = Extensions(request=HELLO, stream_id=b"secret", key_material=MATERIAL)
+    return _conclusion(socket_id=n, extensions=extensions.build())
+
+
+def _waits(n: int) -> bytes:
+    """A link of a group that is not answered."""
+    extensions = Extensions(request=HELLO, stream_id=b"ignored", group=GROUP)
+    return _conclusion(socket_id=n, extensions=extensions.build())
+
+
 _BONDED_RANDOM = Random(1)
 _BONDED_RANDOM.randrange(MAX_ID, 2 * MAX_ID)
 _BONDED_SEQUENCE = _BONDED_RANDOM.randrange(0, MASK + 1)
@@ -147,7 +171,7 @@ LISTENING = [
     step(SEND, packet(handshake(Kind.INDUCTION, version=4, extension=2, extensions=b"", cookie=0)))
     + _conclusion()
     + _conclusion()
-    + step(SEND, HEADER.pack(1000, SOLO, 5, Random(1).randrange(1, 1 << 30)))
+    + step(SEND, HEADER.pack(1000, SOLO, 5, _first_id()))
     + step(CLOSE),
     _with(stream_id=b"refused") + _conclusion(version=4) + _conclusion(version=6),
     _with(stream_id=b"ignored") + _with(stream_id=b"ignored") + wait(1000) + wait(3000) + wait(60_000),
@@ -169,6 +193,8 @@ LISTENING = [
     _conclusion(socket_id=0) + _conclusion(extensions=b"\0\1\0\0") + step(ELSEWHERE, packet(handshake(Kind.CONCLUSION))),
     step(SEND, packet(handshake(Kind.WAVE_A_HAND))) + step(SEND, packet(handshake(REFUSAL + 10))),
     b"".join(_conclusion(socket_id=n, extensions=Extensions(request=HELLO, stream_id=b"ignored").build()) for n in range(1, 260)),
+    b"".join(_keyed(n) for n in range(1, 80)) + wait(1000) + _keyed(80),
+    b"".join(_waits(n) for n in range(1, 4)) + wait(4000),
     step(SEND, HEADER.pack(1 << 31 | 5 << 16, 0, 0, 0) + bytes(4)) + step(SEND, bytes(16)) + step(SEND, bytes(9)),
 ]  # fmt: skip
 
