@@ -111,7 +111,7 @@ class Stream:
 
     @property
     def tracks(self) -> tuple[Track, ...]:
-        """The tracks as they are now, in order of declaration."""
+        """The tracks as they are now, as the source lists them, or else in order of declaration."""
         return tuple(self._tracks.values())
 
     @property
