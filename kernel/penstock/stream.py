@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 import structlog
-from attrs import field, frozen
 
 from penstock.clock import StreamClock
 from penstock.derived import DerivedTrack, DerivedTracks, in_order
@@ -37,35 +36,20 @@ from penstock.poller import Nap, sleep_until
 from penstock.publisher import Publisher
 from penstock.queue import FrameQueue
 from penstock.registry import Registry
-from penstock.ring import Bounds
-from penstock.segment import SegmentBounds, SegmentFormat
+from penstock.segment import SegmentFormat
 from penstock.segments import SegmentStore
 from penstock.stores import SegmentStores
+from penstock.stream_options import StreamOptions
+from penstock.wishes import Wishes
 
 if TYPE_CHECKING:
     from penstock.session import Session
-
-KEY_REQUEST_NS = NS
-"""At most one key-frame request a second reaches the publisher."""
 
 TIMER_NS = 1_000_000
 """What is due so soon goes out now: uvloop's timers are whole milliseconds, so that a window's sleep may end early, and
 what was not sent then waited for the next frame to come."""
 
 __all__ = ["Publisher", "Stream", "StreamOptions"]
-
-
-@frozen
-class StreamOptions:
-    """What a stream takes from the config."""
-
-    bounds: Bounds = field(factory=Bounds)
-    max_backlog: float = 5.0
-    window: float | None = None
-    reconnect_grace: float = 10.0
-    override: bool = False
-    max_readers: int = 0
-    segments: SegmentBounds = field(factory=SegmentBounds)
 
 
 class Stream:
@@ -99,9 +83,9 @@ class Stream:
         self.stores = SegmentStores(self)
         """What is kept of it in segments at the moment."""
         self.derived = DerivedTracks(self)
+        self.wishes = Wishes(self)
         self._ready = anyio.Event()
         self._ended = anyio.Event()
-        self._key_requests: dict[int, int] = {}
         self.has_frames = False
         self.frames_in = 0
         self.bytes_in = 0
@@ -260,29 +244,11 @@ class Stream:
         """Ask the publisher for a key frame of `track` (of every video track by default), or who makes a derived one; at
         most once a second.
         """
-        ask = self.publisher.on_key_frame_request if self.publisher is not None else None
-        now = time.monotonic_ns()
-        for t in (track,) if track is not None else self.tracks:
-            act: Callable[[], None] | None = None if ask is None else partial(ask, t)
-            for derived in self.derived.of((t,)):
-                act = derived.on_key_frame_request or (None if ask is None else partial(ask, derived.source))
-            asked = self._key_requests.get(t.id)
-            if act is not None and t.kind is Kind.VIDEO and (asked is None or now - asked >= KEY_REQUEST_NS):
-                self._key_requests[t.id] = now
-                self._wish(act)
+        self.wishes.key_frame(track)
 
     def bitrate_hint(self, track: Track, bits_per_second: int) -> None:
         """Tell the publisher what its readers can take, where it can act on that."""
-        if self.publisher is not None and self.publisher.on_bitrate_hint is not None:
-            self._wish(partial(self.publisher.on_bitrate_hint, track, bits_per_second))
-
-    def _wish(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except Exception:  # noqa: BLE001 - the publisher's bug is not the reader's
-            structlog.get_logger("penstock").exception(
-                "a publisher failed at a reader's wish", path=self.path
-            )
+        self.wishes.bitrate(track, bits_per_second)
 
     # -- what publishers do -----------------------------------------------
 
@@ -291,7 +257,7 @@ class Stream:
         again = self.has_frames
         self.publisher = publisher
         self._ready = anyio.Event()
-        self._key_requests.clear()
+        self.wishes.clear()
         if again:
             self.new_epoch()
         self.host.changed("stream_published", stream=self)

@@ -107,7 +107,7 @@ class Peer:
 
 @asynccontextmanager
 async def peers(
-    count: int = 1, *, small: bool = False, stall_timeout: float = 5
+    count: int = 1, *, small: bool = False, stall_timeout: float = 60
 ) -> AsyncGenerator[list[Peer]]:
     made: list[Peer] = []
     try:

@@ -341,7 +341,7 @@ async def test_a_picture_has_key_frames_of_its_own(monkeypatch: pytest.MonkeyPat
         assert [t.config for t in feed.tracks if t.codec is small] == [Number(1)]
         stream.request_key_frame(tracks[0])
         makers[0].on_key_frame_request = lambda: asked.append("maker")
-        monkeypatch.setattr("penstock.stream.KEY_REQUEST_NS", 0)
+        monkeypatch.setattr("penstock.wishes.KEY_REQUEST_NS", 0)
         stream.request_key_frame(tracks[0])
         assert asked == [f"publisher of {stage.video.id}", "maker"]
 

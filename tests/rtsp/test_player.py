@@ -198,7 +198,7 @@ async def test_pictures_that_players_ask_for_are_asked_of_the_publisher(udp: boo
                 await anyio.sleep(0.01)
         assert (await peer.ask("OPTIONS")).status == 200
         assert asked == [source.video], "once, whoever asks how often"
-        source.stream._key_requests.clear()  # pyright: ignore[reportPrivateUsage]
+        source.stream.wishes.clear()
         await report(RTCP_FIR)
         with anyio.fail_after(2):
             while len(asked) < 2:
@@ -228,7 +228,7 @@ async def test_publishers_are_asked_for_pictures(udp: bool) -> None:
         with anyio.fail_after(2):
             while not stream.has_frames:
                 await anyio.sleep(0.01)
-            stream._key_requests.clear()  # pyright: ignore[reportPrivateUsage]
+            stream.wishes.clear()
             stream.request_key_frame()
             data = await datagram(pair[1]) if pair is not None else (await peer.frame())[1]
         report, names, loss = parse_rtcp(data)
