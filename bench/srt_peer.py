@@ -77,7 +77,7 @@ class Peer:
                         print(event, file=sys.stderr)
             for data, addr in self.handshake.datagrams_to_send(now):
                 self.sock.sendto(data, addr)
-        if a.role == "meet":
+        if a.role != "call":
             print("met", flush=True)
 
     def _receive(self) -> list[tuple[bytes, tuple[str, int]]]:

@@ -7,6 +7,7 @@ from random import Random
 from attrs import evolve
 
 from penstock_srt.cipher import Mode
+from penstock_srt.handshake import Kind
 from penstock_srt.key_material import KeyMaterial, KeyState
 from penstock_srt.keyring import EVEN, ODD, Keyring
 from penstock_srt.packet import (
@@ -30,6 +31,7 @@ from tests.contracts.srt_script import (
     control,
     converse,
     data_packet,
+    handshake,
     keys_of,
     sealed,
     step,
@@ -85,6 +87,10 @@ def talk(sequence: int) -> list[bytes]:
         control(ControlType.NAK, bytes(3)) + control(ControlType.NAK, b"") + control(ControlType.ACK, b"")
         + control(ControlType.DROP_REQUEST),
         step(CLOSE) + step(CLOSE) + wait(1),
+        b"".join(
+            control(ControlType.HANDSHAKE, handshake(kind, extension=1).build())
+            for kind in (Kind.CONCLUSION, Kind.AGREEMENT)
+        ) + control(ControlType.HANDSHAKE),
         key_message(3, MATERIAL) + key_message(4, KeyState.BAD_SECRET.to_bytes(4, "big")),
         wait(1000) + wait(4000) + wait(1000),
         data_packet(sequence, 5, to=8) + at(0, flags=EVEN << KEY_SHIFT) + at(0, flags=ODD << KEY_SHIFT)

@@ -170,7 +170,7 @@ def converse(sequence: int, mode: Mode | None = None) -> Callable[[bytes], list[
 
     def parse(data: bytes) -> list[Any]:
         keys = None if mode is None else keys_of(mode)
-        terms = Terms(7, 9, sequence, sequence, 20, 20, 1500, 64, 0, 0, keys)
+        terms = Terms(7, 9, sequence, sequence, 20, 20, 1500, 64, 0, 0, keys, b"agreed")
         connection = Connection(
             terms,
             Settings(window=64, refresh_packets=4, announce_packets=2),

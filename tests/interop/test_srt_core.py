@@ -49,9 +49,8 @@ def _libsrt(*uris: str, output: Path | None = None) -> subprocess.Popen[bytes]:
 
 
 def _feed(process: subprocess.Popen[bytes], media: bytes) -> None:
-    """Give it `media` at 5 Mbit/s, once it has had the time to connect; then let it send what it has."""
+    """Give it `media` at 5 Mbit/s; then let it send what it has."""
     assert process.stdin is not None
-    time.sleep(1.5)
     began = time.monotonic()
     for n in range(PAYLOADS):
         time.sleep(max(0.0, began + n * GAP - time.monotonic()))
@@ -74,10 +73,10 @@ def _to_us(work: Path, media: bytes, ours: list[str], uri: str, *, listens: bool
         if listens:
             _listening(receiving)
         sending = _libsrt("file://con", uri)
-        if not listens:
-            # What srt-live-transmit is given before, it loses.
-            assert receiving.stdout is not None
-            assert receiving.stdout.readline() == b"met\n"
+        assert receiving.stdout is not None
+        assert receiving.stdout.readline() == b"met\n"
+        # What srt-live-transmit is given before it knows of that, it loses; it asks each quarter of a second.
+        time.sleep(0.6)
         _feed(sending, media)
         sending.wait(10)
         receiving.communicate(timeout=10)

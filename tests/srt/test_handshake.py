@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock_srt.allowance import ALL, EACH, MAX_SITES
-from penstock_srt.caller import Caller, Connected, Rejected
+from penstock_srt.caller import RETRY, Caller, Connected, Rejected
 from penstock_srt.cipher import Mode
 from penstock_srt.connection import Connection
 from penstock_srt.extension import Extensions, Group, Hello
@@ -135,6 +135,31 @@ def test_a_rendezvous_is_kept_over_a_bad_link(seed: int, secret: str) -> None:
     two.receive_datagrams(one.send([b"payload"], link.now), link.now)
     two.handle_timeout(link.now + 2_000 * MS)
     assert getattr(two.next_event(), "payloads", None) == [b"payload"]
+
+
+def test_an_agreement_that_was_lost_is_said_again_by_the_connection() -> None:
+    """Who waits for it asks each quarter of a second: without an answer, it would not know before the next keep-alive."""
+    link = Link(Weather(delay=1), Random(1))
+    left, right = (
+        Rendezvous(Settings(), addr, b"", "", Random(n), link.now) for n, addr in enumerate((RIGHT, LEFT))
+    )
+    meeting = Meeting(left, right, link)
+    while not (connections := meeting.connections()):
+        meeting.run(5)
+    (connection,) = connections
+    other = right if connection.id == left.socket_id else left
+    agreed = link.now
+    link.now += 1 * MS
+    assert sum(map(len, link.arrived())) == 1, "the agreement, which nobody gets"
+    assert other.next_event() is None
+    link.now = agreed + RETRY
+    asked = [data for data, _ in other.datagrams_to_send(link.now)]
+    connection.receive_datagrams(asked, link.now)
+    (answer,) = connection.datagrams_to_send(link.now)
+    other.receive_datagram(answer, other.address, link.now)
+    assert isinstance(other.next_event(), Connected)
+    connection.receive_datagrams([answer], link.now)
+    assert connection.datagrams_to_send(link.now) == [], "an agreement needs no answer"
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,23 @@ def test_keys_are_renewed_both_ways_in_mid_stream(mode: Mode) -> None:
         assert end.connection.statistics.pktRcvUndecrypt == 0
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_what_lay_unread_is_decrypted_with_the_key_that_came_in_its_midst(mode: Mode) -> None:
+    """A receiver that did not run for a while finds the new key, and what is encrypted with it, in one batch."""
+    pair = Pair(
+        Link(Weather(), Random(3)), Settings(refresh_packets=50, announce_packets=20), keys=rings(mode)
+    )
+    left, right = (end.connection for end in pair.ends)
+    lain: list[bytes] = []
+    for n in range(80):
+        pair.link.now += 2 * MS
+        lain += [*left.send([payload(n)], pair.link.now), *left.datagrams_to_send(pair.link.now)]
+    right.receive_datagrams(lain, pair.link.now)
+    pair.run(200)
+    assert pair.ends[1].received == [payload(n) for n in range(80)]
+    assert right.statistics.pktRcvUndecrypt == 0
+
+
 def test_what_is_too_late_is_not_pressed_for() -> None:
     """The peer is gone: what was sent last is sent again while that is of use, and no longer."""
     link = Link(Weather(), Random(1))

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from penstock.errors import ProtocolViolation
 from penstock_srt.extension import ExtensionType
+from penstock_srt.handshake import Handshake, Kind
 from penstock_srt.key_material import KeyMaterial, KeyState
 from penstock_srt.keyring import Keyring
 from penstock_srt.packet import (
@@ -40,6 +41,8 @@ TICK = 5 * MS
 
 _CONTROL = b"\x80"
 """The first byte of a control packet is this or more."""
+_EXTENDED = b"\xff\xff"
+"""The first two of one with keys."""
 _ACK = CONTROL | ControlType.ACK << 16
 _ACKACK = CONTROL | ControlType.ACKACK << 16
 _NO_BODY = bytes(4)
@@ -64,7 +67,8 @@ class Closed:
 @frozen
 class Terms:
     """What a handshake agreed on. Delays are in ms, times in ns: `start` is when our time stamps were 0, `peer_start`
-    when the peer's were, one way's delay included.
+    when the peer's were, one way's delay included. `agreement` is the body of what a handshake is answered with that
+    comes again, as ours that ended it was lost; empty where nothing is to be said.
     """
 
     id: int
@@ -78,6 +82,7 @@ class Terms:
     start: int
     peer_start: int
     keys: Keyring | None = None
+    agreement: bytes = b""
 
 
 class Connection:
@@ -141,19 +146,20 @@ class Connection:
         """Take what came at once from the peer."""
         if self.closed:
             return
-        receiver = self._receiver
-        if receiver.buffer.stamps:
+        if self._receiver.buffer.stamps:
             self._deliver(now)
         control = [data for data in datagrams if data[:1] >= _CONTROL]
-        if not control:
-            receiver.receive(datagrams, now)
-        elif len(control) < len(datagrams):
-            receiver.receive([data for data in datagrams if data[:1] < _CONTROL], now)
+        if control:
+            datagrams = [data for data in datagrams if data[:1] < _CONTROL]
+            # A new key is taken before what it opens, where both have lain unread.
+            for data in control:
+                if data[:2] == _EXTENDED:
+                    self._take(data, now)
+        if datagrams:
+            self._receiver.receive(datagrams, now)
         for data in control:
-            try:
-                self._control(ControlPacket.parse(data), now)
-            except ProtocolViolation:
-                self._statistics.pktMalformed += 1
+            if data[:2] != _EXTENDED:
+                self._take(data, now)
         self._heard = now
 
     def next_event(self) -> Received | Closed | None:
@@ -338,6 +344,12 @@ class Connection:
         if payloads or dropped:
             self._events.append(Received(payloads, dropped))
 
+    def _take(self, data: bytes, now: int) -> None:
+        try:
+            self._control(ControlPacket.parse(data), now)
+        except ProtocolViolation:
+            self._statistics.pktMalformed += 1
+
     def _control(self, packet: ControlPacket, now: int) -> None:
         if packet.destination != self.id:
             self._statistics.pktMalformed += 1
@@ -369,10 +381,20 @@ class Connection:
                 self._end("the peer reports an error")
             case ControlType.USER_DEFINED:
                 self._keys(packet, now)
-            case ControlType.KEEP_ALIVE | ControlType.HANDSHAKE | ControlType.CONGESTION_WARNING:
+            case ControlType.HANDSHAKE:
+                self._shake(packet, now)
+            case ControlType.KEEP_ALIVE | ControlType.CONGESTION_WARNING:
                 pass
             case _:
                 self._statistics.pktMalformed += 1
+
+    def _shake(self, packet: ControlPacket, now: int) -> None:
+        """A peer that has not got our agreement says its conclusion again (4.3.2)."""
+        agreement = self.terms.agreement
+        if agreement:
+            handshake = Handshake.parse(packet.body)
+            if handshake.kind == Kind.CONCLUSION and handshake.extension:
+                self._replies.append(self._build(ControlType.HANDSHAKE, now, 0, agreement))
 
     def _acknowledged(self, number: int, now: int) -> bytes:
         """The answer to the ACK of that number."""

@@ -198,8 +198,10 @@ class Rendezvous:
             if isinstance(terms, RejectReason):
                 self._refuse(terms)
                 return
-            self._terms = terms
-            self._replies.append(evolve(self._handshake, kind=Kind.AGREEMENT, extension=0, extensions=b""))
+            agreement = evolve(self._handshake, kind=Kind.AGREEMENT, extension=0, extensions=b"")
+            # It may be lost: the peer asks again then, and the connection answers.
+            self._terms = evolve(terms, agreement=agreement.build())
+            self._replies.append(agreement)
             self._connect(now)
         elif self.state is RendezvousState.LISTENING:
             self._answer(peer, peer_start, now)
