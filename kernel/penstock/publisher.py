@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
+import anyio
 import structlog
 
 from penstock.clock import STEP_NS, DecodingTimes, FrameInterval, SampleGrid
@@ -100,6 +101,10 @@ class Publisher:
         self.on_bitrate_hint: Callable[[Track, int], None] | None = None
         self.dropped = 0
         """Frames that could not be used, such as those before their track's config."""
+        self.awaited = 0
+        """How many wait for its first frames, which are read as they come meanwhile."""
+        self._first = anyio.Event()
+        """Set with the first frame of a track, and at the end; then there is another."""
         self._inputs: dict[int, _Input] = {}
         self._offset: int | None = None
         self._old_offset: int | None = None
@@ -172,6 +177,21 @@ class Publisher:
         """Whether each of its tracks among these has had a frame."""
         return all(entry.last is not None for i in track_ids if (entry := self._inputs.get(i)) is not None)
 
+    async def begun(self, track_ids: Iterable[int]) -> None:
+        """Wait until each of its tracks among these has had a frame, or it has left."""
+        ids = tuple(track_ids)
+        self.awaited += 1
+        self.stream.nap.wake()
+        try:
+            while not self._closed and not self.has_begun(ids):
+                await self._first.wait()
+        finally:
+            self.awaited -= 1
+
+    def _begins(self) -> None:
+        self._first.set()
+        self._first = anyio.Event()
+
     @property
     def complete(self) -> bool:
         return self._complete
@@ -212,7 +232,10 @@ class Publisher:
             if samples:
                 pts = dts = entry.grid.snap(pts, samples)
                 duration = duration or samples * NS // track.clock_rate
-        last = entry.last if entry.last is not None else self._floor
+        last = entry.last
+        if last is None:
+            last = self._floor
+            self._begins()
         if dts <= last and kind is not Kind.DATA:
             dts = last + STEP_NS
         if pts < dts:
@@ -301,6 +324,7 @@ class Publisher:
         """No more frames: the stream waits a while for a new publisher if it has readers, and then ends."""
         if not self._closed:
             self._closed = True
+            self._begins()
             self.session.count("dropped_frames", self.dropped)
             self.stream.publisher_left(self, reason)
 

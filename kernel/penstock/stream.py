@@ -75,7 +75,7 @@ class Stream:
         self.host = host
         self._tracks: dict[int, Track] = {}
         self._next_id = 1
-        self._nap = Nap()
+        self.nap = Nap()
         """The ingest's, while nobody reads frames: who comes to ends it."""
         self._cache = GopCache(options.bounds, options.segments, host.serves_segments)
         self._feeds: dict[object, Feed] = {}
@@ -184,7 +184,7 @@ class Stream:
             for frame in in_order(self._cache.frames, derived, since=self._cache.start):
                 feed.push(frame)
             self._feeds[key] = feed
-            self._nap.wake()
+            self.nap.wake()
         return feed
 
     def segments(self, format: SegmentFormat, tracks: Iterable[Track] = ()) -> SegmentStore:
@@ -230,7 +230,7 @@ class Stream:
     def join(self, queue: FrameQueue, session: Session | None) -> None:
         """`queue` gets every event from now on."""
         self._queues.add(queue)
-        self._nap.wake()
+        self.nap.wake()
         if session is not None:
             self.host.changed("reader_joined", stream=self, session=session)
 
@@ -421,12 +421,15 @@ class Stream:
 
     async def _rest(self) -> bool:
         """Sleep until frames have gathered, or somebody comes who reads them, where nobody does; whether it did (ADR 0036)."""
-        if self._queues or self.derived or self.options.window == 0 or not self.is_ready:
+        publisher = self.publisher
+        if publisher is None or publisher.awaited or self._queues or self.derived:
+            return False
+        if self.options.window == 0 or not self.is_ready:
             return False
         length = self.stores.patience
         if not length:
             return False
-        await self._nap.until(time.monotonic_ns() + length)
+        await self.nap.until(time.monotonic_ns() + length)
         return True
 
     def publisher_left(self, publisher: Publisher, reason: str) -> None:

@@ -83,6 +83,37 @@ async def test_who_comes_to_read_ends_the_rest() -> None:
         tasks.cancel_scope.cancel()
 
 
+async def test_who_waits_for_a_tracks_first_frame_is_told_at_once() -> None:
+    stream = stream_with(part=ms(60_000))
+    live = Live(stream)
+    live.write(3, audio=False)
+    told: list[bool] = []
+
+    async def wait() -> None:
+        await anyio.sleep(0.01)
+        await live.publisher.begun([live.video, live.audio])
+        told.append(live.publisher.closed)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        assert 0.005 <= await slept(live) < REST
+        assert await slept(live) == 0, "what it waits for may be there already"
+        assert not told
+        live.write(1)
+        await anyio.wait_all_tasks_blocked()
+        assert told == [False]
+    assert await slept(live) >= REST
+    await live.publisher.begun([live.audio])
+
+
+async def test_who_waits_for_a_publisher_that_leaves_waits_no_more() -> None:
+    live = Live(stream_with(part=PART))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(live.publisher.begun, [live.video])
+        await anyio.wait_all_tasks_blocked()
+        live.publisher.close()
+
+
 async def read(stream: Stream, after: float = 0) -> None:
     """Read frames, for a moment where it is `after` another."""
     await anyio.sleep(after)

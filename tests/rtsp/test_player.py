@@ -77,6 +77,7 @@ async def test_play_waits_for_the_first_frame_of_a_publisher_that_has_just_come(
             await source.picture(key=True)
             await anyio.sleep(0.1)
             assert not replies, "no sound yet"
+            assert source.publisher.awaited == 1
             await source.sound()
         (reply,) = replies
         first = [await peer.frame() for _ in range(2)]

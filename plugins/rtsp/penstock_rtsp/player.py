@@ -33,7 +33,6 @@ Reply = Callable[[str], bytes]
 
 BEGIN_SECONDS = 3.0
 """x264's defaults send their first picture 2 s after the start."""
-LOOK_SECONDS = 0.02
 
 
 @define(eq=False)
@@ -70,9 +69,10 @@ class Player:
         while (
             (publisher := self.stream.publisher) is not None
             and not publisher.has_begun(ids)
-            and time.monotonic() - publisher.since < BEGIN_SECONDS
+            and (left := publisher.since + BEGIN_SECONDS - time.monotonic()) > 0
         ):
-            await anyio.sleep(LOOK_SECONDS)
+            with anyio.move_on_after(left):
+                await publisher.begun(ids)
 
     def play(
         self,
