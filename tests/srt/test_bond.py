@@ -105,6 +105,8 @@ class Bonded:
             if due is not None and due <= self.now:
                 link.handle_timeout(self.now)
             self._put(end, [(data, link.address) for data in link.datagrams_to_send(self.now)])
+            later = link.next_timeout()
+            assert later is None or later > self.now, "who does what is due is called again without end"
             while (given := link.next_event()) is not None:
                 if isinstance(given, Received):
                     self.received[end].extend(given.payloads)

@@ -253,10 +253,11 @@ class Connection:
             soonest = silent
         stamps = receiver.buffer.stamps
         if stamps:
-            # Delivery, with acknowledgements of what has come and of that again.
-            soonest = min(
-                soonest, max(receiver.time_base.due(stamps[0]), self._ticked + TICK), receiver.next_ack
-            )
+            # Delivery, with acknowledgements of what has come and of that again: what another link of the bond has
+            # brought is nothing to acknowledge here.
+            soonest = min(soonest, max(receiver.time_base.due(stamps[0]), self._ticked + TICK))
+            if receiver.next_ack < soonest and self._statistics.pktRecv:
+                soonest = receiver.next_ack
         elif receiver.ack_wanted and receiver.next_ack < soonest:
             soonest = receiver.next_ack
         next_report = receiver.next_report
