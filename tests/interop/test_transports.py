@@ -47,7 +47,12 @@ def test_what_goes_inside_tls_and_http(server: Penstock, certificate: Path, fold
     pairs = [
         (
             publisher("ffmpeg 5.1 rtmp", *ffmpeg),
-            [player("ffmpeg new rtmp", *ffmpeg), player("gstreamer rtsp-tcp", *gst)],
+            # rtmpdump trusts everybody.
+            [
+                player("ffmpeg new rtmp", *ffmpeg),
+                player("gstreamer rtsp-tcp", *gst),
+                player("rtmpdump rtmp"),
+            ],
         ),
         (
             publisher("ffmpeg new rtsp-tcp", *ffmpeg),
@@ -68,7 +73,7 @@ def test_what_goes_inside_tls_and_http(server: Penstock, certificate: Path, fold
     tunnelled = [player(f"{program} rtsp-http") for program in ("ffmpeg 5.1", "ffmpeg new", "gstreamer")]
     with ThreadPoolExecutor(1) as lane:
         http = lane.submit(cross_all, server.endpoints, [(tunnel, tunnelled)], CLIP, folder / "http")
-        _assert_crossed(cross_all(server.secure, pairs, CLIP, folder / "tls"), 8)
+        _assert_crossed(cross_all(server.secure, pairs, CLIP, folder / "tls"), 9)
         _assert_crossed(http.result(), 3)
     kinds = {str(line["protocol"]) for line in server.log() if line.get("event") == "session closed"}
     assert kinds == {"rtmps", "rtsps", "rtsp"}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+
 import pytest
 
 from penstock.errors import Closed
 from penstock.media import NS, Frame, Track, TrackAdded, TrackChanged, TrackRemoved
 from penstock.registry import Registry
-from penstock_codecs import aac, opus
+from penstock_codecs import aac, h264, opus
 from penstock_codecs.aac.config import AAC, AacConfig
+from penstock_codecs.h264 import H264, H264Config
 from penstock_codecs.opus.config import OPUS, OpusConfig
+from penstock_formats.flv.binding import FLV
 from penstock_formats.flv.script import SCRIPT, ScriptConfig
 from penstock_rtmp.message import MessageType
 from penstock_rtmp.muxer import RtmpMuxer
@@ -65,3 +69,33 @@ def test_players_are_let_go_where_the_codec_changes(multitrack: bool) -> None:
     assert not muxer.mux(TrackAdded(after))
     with pytest.raises(Closed, match="codec changed to opus"):
         muxer.mux(TrackRemoved(before))
+
+
+def test_parameter_sets_that_change_come_in_band_from_then_on() -> None:
+    # VLC reads the first sequence header alone, and decodes with its sets what is of another size.
+    registry = Registry()
+    h264.plugin.register(registry=registry)
+    pps, idr, other = b"\x68\xef\x83\x9c\xb0", b"\x65\x88\x84\x21", b"\x41\x9a\x24\x21"
+    configs = [
+        H264Config((b64decode(sps),), (pps,))
+        for sps in ("Z0LADNoFBn58BEAAAAMAQAAADIPFCqg=", "Z0LAKNoB4AiflwEQAAADABAAAAMDwPGDKg==")
+    ]
+    first = Track(1, H264, 90_000, configs[0])
+    second = first.with_config(configs[1])
+    muxer = RtmpMuxer(registry, [first], stream_id=1, chunk_size=65_536)
+    binding = registry.get(H264, FLV)
+    assert binding is not None
+    seen: list[tuple[bool, int]] = []
+    for time, (track, unit) in enumerate(
+        [(first, idr), (first, other), (first, idr), (second, idr), (second, other), (second, idr)]
+    ):
+        *told, message = muxer.mux(Frame(track, time * NS, time * NS, (unit,), unit is idr, None, 0))
+        data = message.payloads[0][12 + 5 :]
+        # Whatever the reader had before, its parser finds the same picture, and the sets that it is of.
+        read = binding.decode(data, unit is idr, configs[0])
+        assert read.units == (unit,)
+        if unit is idr:
+            assert (read.config or configs[0]) == track.config
+        seen.append((bool(told), len(data) - len(unit) - 4))
+    size = len(configs[1].sets[0]) + len(pps) + 2 * 4
+    assert seen == [(False, 0), (False, 0), (False, 0), (True, size), (False, 0), (False, size)]

@@ -63,6 +63,20 @@ async def test_what_the_reply_to_play_says_is_true_of_the_first_packets() -> Non
         assert list(first)[:2] == [1, 3], "both tracks' reports come before the first packets"
 
 
+async def test_who_plays_a_track_by_its_own_url_is_told_of_that_track() -> None:
+    # RFC 2326 10.5: in a presentation of which one track is set up, its URL is as good as the whole's.
+    async with serving() as server, talking(server) as peer:
+        source = await publish(server)
+        await source.picture(key=True)
+        await source.sound()
+        whole = (await peer.ask("DESCRIBE")).header("Content-Base")
+        assert (await peer.ask("DESCRIBE", "/trackID=2")).header("Content-Base") == whole
+        setup = await peer.ask("SETUP", "/trackID=2", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
+        assert setup.status == 200
+        (told,) = parse_rtp_info((await peer.ask("PLAY", "/trackID=2")).header("RTP-Info"))
+        assert told.url == f"{whole}trackID=2"
+
+
 async def test_play_waits_for_the_first_frame_of_a_publisher_that_has_just_come() -> None:
     async with serving() as server, talking(server) as peer:
         source = await publish(server)

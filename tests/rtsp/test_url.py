@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.errors import ProtocolViolation
-from penstock_rtsp.url import Target, resolve_control, track_control, track_url
+from penstock_rtsp.url import Target, presentation_url, resolve_control, track_control, track_url
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,8 @@ def test_controls() -> None:
     assert resolve_control(base, track_control(1)) == track_url(base, 1) == "rtsp://h/live/stream/trackID=1"
     assert resolve_control("rtsp://h/a", "/b") == "rtsp://h/a/b"
     assert resolve_control(base, "rtsp://other/x") == "rtsp://other/x"
+
+
+@pytest.mark.parametrize("url", ["rtsp://h/live/one", "rtsp://h/live/one/", "rtsp://h/live/one/trackID=3"])
+def test_a_tracks_url_names_the_presentation_too(url: str) -> None:
+    assert track_url(presentation_url(url), 3) == "rtsp://h/live/one/trackID=3"

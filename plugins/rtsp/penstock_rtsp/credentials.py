@@ -40,12 +40,16 @@ class Authenticator:
         self._random = random
 
     def credentials(self, request: Request, query: str) -> Credentials:
-        """The peer's credentials; a bad Authorization header raises `ProtocolViolation`, a stale one counts as none."""
+        """The peer's credentials. RFC 7235 2.1, 3.1: an Authorization that is bad, stale, or of a scheme that was not asked
+        for counts as none, so that who needs one asks for it. Several raise `ProtocolViolation`."""
         values = dict(parse_qsl(query)) if len(query) <= MAX_QUERY and query.count("&") < MAX_FIELDS else {}
         header = request.headers.single("Authorization")
         if header is None:
             return Credentials(values.get("user", ""), values.get("pass", values.get("password")), values)
-        given = parse_authorization(header)
+        try:
+            given = parse_authorization(header)
+        except ProtocolViolation:
+            return Credentials(query=values)
         # RFC 7235 4.2: what was not asked for is no answer.
         if not (self._basic if isinstance(given, BasicCredentials) else self._digest):
             return Credentials(query=values)

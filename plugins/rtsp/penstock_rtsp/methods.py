@@ -25,6 +25,7 @@ from penstock_rtsp.session_header import SessionHeader
 from penstock_rtsp.shared import Shared
 from penstock_rtsp.state import METHODS
 from penstock_rtsp.transport import Lower, Mode, Transport, parse_transports
+from penstock_rtsp.url import presentation_url
 
 MAX_TRACKS = 32
 
@@ -151,7 +152,7 @@ class Methods:
             self._server.log_peer(self._session, "tracks left out", tracks=left_out)
         if not description.media:
             raise Refusal(415)
-        base = asked.request.url.rstrip("/") + "/"
+        base = presentation_url(asked.request.url) + "/"
         return self._reply(
             asked.request,
             200,
@@ -291,9 +292,8 @@ class Methods:
             headers = [("RTP-Info", rtp_info)] if rtp_info else []
             return self._reply(request, 200, *headers)
 
-        player.play(
-            self._connection, self._channels.ports, request.url.rstrip("/"), reply, self._session.kick
-        )
+        base = presentation_url(request.url)
+        player.play(self._connection, self._channels.ports, base, reply, self._session.kick)
         return None
 
     async def _on_record(self, asked: Asked) -> bytes:

@@ -50,6 +50,11 @@ class Target:
         return cls(StreamPath.parse(text), track, query)
 
 
+def presentation_url(url: str) -> str:
+    """The URL of the whole that a request's URL names all or one track of: who plays one track may ask by its own."""
+    return _TRACK.sub("", url).rstrip("/")
+
+
 def track_control(track: int) -> str:
     """The ``a=control`` value of a track."""
     return f"trackID={track}"

@@ -24,7 +24,7 @@ class AacFlv:
     def implied_config(self, data: bytes, sample_rate: int, channels: int) -> CodecConfig | None:
         return None
 
-    def encode(self, frame: Frame) -> bytes:
+    def encode(self, frame: Frame, in_band: bool = False) -> bytes:
         return frame.units[0]
 
     def decode(self, data: bytes, key: bool, config: CodecConfig) -> FlvUnit:

@@ -27,7 +27,7 @@ class Av1Flv:
         header = sort(split(data))[1]
         return Av1Config.parse(header) if header is not None else None
 
-    def encode(self, frame: Frame) -> bytes:
+    def encode(self, frame: Frame, in_band: bool = False) -> bytes:
         return build_sample(frame)
 
     def decode(self, data: bytes, key: bool, config: CodecConfig) -> FlvUnit:

@@ -36,7 +36,7 @@ class G711Flv:
     def implied_config(self, data: bytes, sample_rate: int, channels: int) -> CodecConfig | None:
         return G711Config.checked(channels, RATE)
 
-    def encode(self, frame: Frame) -> bytes:
+    def encode(self, frame: Frame, in_band: bool = False) -> bytes:
         return frame.units[0]
 
     def decode(self, data: bytes, key: bool, config: CodecConfig) -> FlvUnit:

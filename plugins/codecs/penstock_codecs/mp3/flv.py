@@ -27,7 +27,7 @@ class Mp3Flv:
     def implied_config(self, data: bytes, sample_rate: int, channels: int) -> CodecConfig | None:
         return FrameHeader.parse(data).config if data else Mp3Config.foretold(sample_rate, channels)
 
-    def encode(self, frame: Frame) -> bytes:
+    def encode(self, frame: Frame, in_band: bool = False) -> bytes:
         return b"".join(frame.units)
 
     def decode(self, data: bytes, key: bool, config: CodecConfig) -> FlvUnit:

@@ -25,7 +25,7 @@ class OpusFlv:
         # Enhanced RTMP v2: without a sequence header the stream is mono or stereo, as its flags say.
         return OpusConfig.simple(channels) if channels in (1, 2) else None
 
-    def encode(self, frame: Frame) -> bytes:
+    def encode(self, frame: Frame, in_band: bool = False) -> bytes:
         return frame.units[0]
 
     def decode(self, data: bytes, key: bool, config: CodecConfig) -> FlvUnit:

@@ -50,8 +50,8 @@ class FlvBinding(Protocol):
         """
         ...
 
-    def encode(self, frame: Frame) -> bytes:
-        """The coded data of a tag."""
+    def encode(self, frame: Frame, in_band: bool = False) -> bytes:
+        """The coded data of a tag; `in_band` asks for the config before it, where the codec's frames can have that."""
         ...
 
     def decode(self, data: bytes, key: bool, config: CodecConfig) -> FlvUnit:

@@ -48,6 +48,8 @@ class _Slot:
     tag: bytes = b""
     """What is before each sound frame, once known."""
     flags: dict[str, Any] = field(factory=dict[str, Any])
+    in_band: bool = False
+    """Whether the config has changed, since when key frames have it as well: VLC does not look at a second header."""
 
 
 class FlvMuxer:
@@ -170,7 +172,8 @@ class FlvMuxer:
                 composition_time=to_ticks(frame.pts, MS) - time if slot.binding.has_composition_time else 0,
                 track_id=slot.number,
             )
-            message = self.wrap(TagType.VIDEO, time, tag + slot.binding.encode(frame))
+            in_band = slot.in_band and (frame.key or changed is not None)
+            message = self.wrap(TagType.VIDEO, time, tag + slot.binding.encode(frame, in_band))
             unit = Unit(track, (message,), dts, key=frame.key and not slot.number, video=True)
         else:
             if not slot.tag:
@@ -184,7 +187,10 @@ class FlvMuxer:
     def _changed(self, slot: _Slot, track: Track, time: int) -> Unit | None:
         """What tells of a config that is another than the one before; nothing of the first."""
         before, slot.config, slot.tag = slot.config, track.config, b""
-        return self.config(track, time) if before is not None and before != track.config else None
+        if before is None or before == track.config:
+            return None
+        slot.in_band = True
+        return self.config(track, time)
 
     def config(self, track: Track, time: int) -> Unit | None:
         slot = self._slot(track)

@@ -32,7 +32,9 @@ class NalFlv(Generic[C]):
     def implied_config(self, data: bytes, sample_rate: int, channels: int) -> None:
         return None
 
-    def encode(self, frame: Frame) -> bytes:
+    def encode(self, frame: Frame, in_band: bool = False) -> bytes:
+        if in_band:
+            return join_lengths(self.codec.config.of(frame.track.config).sets + frame.units)
         return join_lengths(frame.units)
 
     def decode(self, data: bytes, key: bool, config: CodecConfig) -> FlvUnit:
