@@ -271,6 +271,23 @@ def test_what_lay_unread_is_decrypted_with_the_key_that_came_in_its_midst(mode: 
     assert right.statistics.pktRcvUndecrypt == 0
 
 
+@pytest.mark.parametrize("ahead", [0, 30])
+def test_nothing_comes_out_late_for_who_looks_ahead(ahead: int) -> None:
+    """A packet each 5 ms: whoever wakes when it asks to be has each within `ahead` ms, or within a tick after it was due."""
+    link = Link(Weather(), Random(1))
+    pair = Pair(link, Settings(latency=120))
+    pair.ends[1].connection.ahead = ahead * MS
+    due: list[float] = []
+    for n in range(100):
+        due.append(link.now + (link.weather.delay + 120) * MS)
+        pair.send(0, [payload(n)])
+        pair.run(5)
+    pair.run(500)
+    late = [(came - at) / MS for came, at in zip(pair.ends[1].times, due, strict=True)]
+    assert min(late) >= -ahead
+    assert max(late) <= 6 - ahead
+
+
 def test_what_is_too_late_is_not_pressed_for() -> None:
     """The peer is gone: what was sent last is sent again while that is of use, and no longer."""
     link = Link(Weather(), Random(1))

@@ -101,3 +101,35 @@ def test_what_came_is_given_out_where_the_goodbye_follows() -> None:
     assert event.payloads == [b"payload %d" % n for n in (0, 1, 3, 4, 8)]
     assert event.dropped == 4
     assert one.closed == "the peer closed the connection"
+
+
+def test_what_is_due_before_the_next_look_comes_out_with_this_one_unless_something_is_missing() -> None:
+    terms = Terms(7, 9, FIRST, 5000, LATENCY, LATENCY, 1500, 8192, START, START)
+    one = Connection(terms, Settings(), ("192.0.2.1", 1), b"", Random(1), START)
+    one.ahead = 20 * MS
+
+    def comes(*numbers: int) -> None:
+        data = [HEADER.pack(5000 + n, 1 << 31 | n + 1, n * 10_000, 7) + b"%d" % n for n in numbers]
+        one.receive_datagrams(data, START + 60 * MS)
+
+    def out(ms: int) -> tuple[list[bytes], int] | None:
+        one.handle_timeout(START + (LATENCY + ms) * MS)
+        event = one.next_event()
+        return (event.payloads, event.dropped) if isinstance(event, Received) else None
+
+    comes(0, 1, 2, 4, 5, 6)
+    assert out(-21) is None
+    assert out(-20) == ([b"0"], 0)
+    assert out(0) == ([b"1", b"2"], 0)
+    # What is missing may yet come until the packet behind it is due: nothing behind it goes before.
+    assert out(39) is None
+    assert out(40) == (
+        [
+            b"4",
+        ],
+        1,
+    )
+    comes(7, 9)
+    assert out(50) == ([b"5", b"6", b"7"], 0)
+    comes(8)
+    assert out(70) == ([b"8", b"9"], 0)

@@ -111,6 +111,9 @@ class Connection:
         self.max_payload = terms.mtu - HEADERS - self.overhead
         self.capacity = settings.window
         """Packets that are held at most, each way."""
+        self.ahead = 0
+        """Ns by which payloads may come out before they are due, where nothing before them is missing: for who looks only
+        now and then, so that none comes late."""
         self.closed = ""
         """Why it is over, empty while it is not."""
         self._statistics = Statistics()
@@ -255,7 +258,10 @@ class Connection:
         if stamps:
             # Delivery, with acknowledgements of what has come and of that again: what another link of the bond has
             # brought is nothing to acknowledge here.
-            soonest = min(soonest, max(receiver.time_base.due(stamps[0]), self._ticked + TICK))
+            due = receiver.time_base.due(stamps[0])
+            if receiver.buffer.payloads[0] is not None:
+                due -= self.ahead
+            soonest = min(soonest, max(due, self._ticked + TICK))
             if receiver.next_ack < soonest and self._statistics.pktRecv:
                 soonest = receiver.next_ack
         elif receiver.ack_wanted and receiver.next_ack < soonest:
@@ -341,7 +347,7 @@ class Connection:
         return statistics
 
     def _deliver(self, now: int) -> None:
-        payloads, dropped = self._receiver.deliver(now)
+        payloads, dropped = self._receiver.deliver(now, self.ahead)
         if payloads or dropped:
             self._events.append(Received(payloads, dropped))
 

@@ -79,9 +79,15 @@ class ReceiveBuffer:
             stamp = max(stamp, self.stamps[begin - 1])
         self.stamps[begin : at + 1] = [stamp] * (at + 1 - begin)
 
-    def deliver(self, limit: int) -> tuple[list[bytes], int]:
-        """Take out what is due up to the stamp `limit`: payloads, and how many were dropped between them (4.6)."""
+    def deliver(self, limit: int, soon: int) -> tuple[list[bytes], int]:
+        """Take out what is due up to the stamp `limit`: payloads, and how many were dropped between them (4.6); and what
+        follows up to the stamp `soon`, as far as nothing is missing.
+        """
         count = bisect_right(self.stamps, limit)
+        missing = self.losses.first
+        whole = len(self.stamps) if missing is None else missing - self.head
+        if whole > count:
+            count = bisect_right(self.stamps, soon, count, whole)
         due = [payload for payload in self.payloads[:count] if payload is not None]
         del self.payloads[:count], self.stamps[:count]
         self.head += count

@@ -187,19 +187,22 @@ class Receiver:
         if buffer.head == sequence:
             statistics.pktRcvDrop += missing
 
-    def deliver(self, now: int) -> tuple[list[bytes], int]:
-        """What is due: payloads, and how many were given up between them."""
-        stamps, limit = self.buffer.stamps, self.time_base.limit(now)
-        if not stamps or stamps[0] > limit:
+    def deliver(self, now: int, ahead: int) -> tuple[list[bytes], int]:
+        """What is due: payloads, and how many were given up between them; also what is due within `ahead` ns, as far as
+        nothing is missing.
+        """
+        stamps, base = self.buffer.stamps, self.time_base
+        soon = base.limit(now + ahead)
+        if not stamps or stamps[0] > soon:
             return [], 0
-        payloads, dropped = self.buffer.deliver(limit)
+        payloads, dropped = self.buffer.deliver(base.limit(now), soon)
         self.statistics.pktRcvDrop += dropped
         return payloads, dropped
 
     def finish(self) -> tuple[list[bytes], int]:
         """All that has come, due or not."""
         stamps = self.buffer.stamps
-        payloads, dropped = self.buffer.deliver(stamps[-1]) if stamps else ([], 0)
+        payloads, dropped = self.buffer.deliver(stamps[-1], stamps[-1]) if stamps else ([], 0)
         self.statistics.pktRcvDrop += dropped
         return payloads, dropped
 

@@ -30,10 +30,10 @@ MAX_DATAGRAM = 2048
 REST_NS = 10_000_000
 """What comes within this time is read at once, as a wake-up costs more than a packet: no longer than from one
 acknowledgement to the next, and less than the latency that there is for what was lost: 20 ms at least, 120 by default."""
-LONG_REST_NS = 20_000_000
-PARTS = 6
+LONG_REST_NS = 30_000_000
+PARTS = 4
 """It is longer where that latency is: up to such a part of it."""
-PATIENCE = 9, 4
+PATIENCE = 3, 2
 """Where there are players only, who send nothing but acknowledgements, these wait so many times as long for the pump to wake
 the loop for a picture: 45 ms by default, which is more than there is between two of 25 a second."""
 EXPECTED = 160
@@ -221,6 +221,8 @@ class Port(Generic[Told]):
         """Look after a connection from now on, until it is closed; it may be the first link of a bond."""
         link = Link(self, connection, session)
         link.bond = bond
+        # What is due before the next look comes out with this one.
+        connection.ahead = link.rest
         self._links[connection.id.to_bytes(4, "big")] = link
         self.changed = True
         self.settle(link, time.monotonic_ns())
