@@ -16,6 +16,7 @@ from anyio.lowlevel import checkpoint
 from penstock.lanes import BATCH, Lane, ReaderSink
 from penstock.media import NS
 from penstock.muxer import Gathering
+from penstock.poller import Nap
 from penstock.sink import Source, Spawn
 from penstock.udp import Address, Fanout, Run, runs, send_all, send_run
 
@@ -146,12 +147,15 @@ class PacedLane(Lane):
         self._lagging: dict[Reader, float] = {}
         self._new: deque[Reader] = deque()
         self._pacing = False
+        self._nap = Nap()
 
     def start(self, reader: Reader) -> None:
         # The first burst may be as large as one pass allows, so that the first picture is there at once.
         self._lagging[reader] = PACE_BYTES
         self._new.append(reader)
-        if not self._pacing:
+        if self._pacing:
+            self._nap.wake()
+        else:
             self._pacing = True
             self._spawn(self._pace)
 
@@ -178,10 +182,18 @@ class PacedLane(Lane):
                         self._begin()
                     if reader in self._lagging:
                         self._offer(reader, min(PACE_BYTES, saved + allowance))
-                await anyio.sleep(PACE_SECONDS)
+                await self._pause()
         finally:
             self._pacing = False
             self._new.clear()
+
+    async def _pause(self) -> None:
+        """Sleep for `PACE_SECONDS`: who comes meanwhile has the first burst at once."""
+        end = time.monotonic_ns() + int(PACE_SECONDS * NS)
+        # uvloop's timers are whole milliseconds.
+        while end - time.monotonic_ns() > NS // 1000:
+            await (checkpoint() if self._new else self._nap.until(end))
+            self._begin()
 
     def _begin(self) -> None:
         """The first burst of those who have just come: their picture does not wait until all others have had their turn."""

@@ -179,6 +179,21 @@ async def test_who_joins_among_many_with_a_backlog_gets_its_picture_first() -> N
     assert len(set(order)) == 6 * PACE_BATCH + 1
 
 
+async def test_who_joins_while_others_wait_for_their_turn_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagram, "PACE_SECONDS", 60)
+    source = Source(gop=100)
+    for _ in range(100):
+        await source.send(1, sound=False)
+    async with ports(1 + 2 * PACE_BATCH) as (spawn, sock, (first, *others)):
+        feed = source.feed(padding=8000)
+        feed.attach(shared(source, spawn, sock, first), session())
+        await first.lines("K0")
+        for port in others:
+            feed.attach(shared(source, spawn, sock, port), session())
+        for port in others:
+            assert (await port.lines("K0"))[0] == "K0"
+
+
 async def test_what_comes_at_once_is_paced_like_a_backlog() -> None:
     """A publisher that was held up would overflow its players' buffers."""
     source = Source()
