@@ -13,7 +13,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from penstock.media import Track
+from penstock.media import Frame, Track
 from penstock_codecs.g711 import PCMA, G711Config
 from penstock_codecs.h265.config import H265, H265Config
 from penstock_formats.rtcp import (
@@ -491,6 +491,39 @@ async def test_what_a_player_had_is_given_back_at_its_end(state: str) -> None:
                     await anyio.sleep(0.01)
         finally:
             gc.enable()
+
+
+async def test_a_publisher_may_set_up_what_is_left_out() -> None:
+    """FFmpeg and GStreamer set up all that they announce, and take a refusal for the end of all of it."""
+    strange = (
+        "m=audio 0 RTP/AVP 97\r\na=control:streamid=0\r\nm=video 0 RTP/AVP 26\r\na=control:streamid=1\r\n"
+    )
+    known = VIDEO.replace("trackID=0", "streamid=2")
+    async with serving() as server, talking(server, "live/recorded") as peer:
+        with capture_logs() as logs:
+            reply = await peer.ask("ANNOUNCE", "", "Content-Type: application/sdp", body=sdp(strange + known))
+        assert reply.status == 200
+        lines = [line for line in logs if line["event"] == "track left out"]
+        assert {str(line["path"]) for line in lines} == {"live/recorded"}
+        assert [line["reason"] for line in lines] == [
+            "audio: no plugin knows RTP payload type 97",
+            "video: no plugin knows JPEG",
+        ]
+        for number in range(3):
+            way = f"Transport: RTP/AVP/TCP;unicast;interleaved={2 * number}-{2 * number + 1};mode=record"
+            assert (await peer.ask("SETUP", f"/streamid={number}", way)).status == 200
+            if number < 2:
+                assert (await peer.ask("RECORD")).status == 455, "nothing is there that could be published"
+        assert (await peer.ask("SETUP", "/streamid=3", way)).status == 404
+        assert (await peer.ask("RECORD")).status == 200
+        for channel in range(6):
+            await peer.send(channel, rtp(1, 0, IDR, marker=True))
+        with anyio.fail_after(2):
+            stream = await server.streams.wait("live/recorded")
+            assert [track.codec.name for track in stream.tracks] == ["h264"]
+            async for event in stream.read():
+                if isinstance(event, Frame):
+                    break
 
 
 @pytest.mark.parametrize("end", ["leaves", "says goodbye", "is wrong", "is wrong at first"])

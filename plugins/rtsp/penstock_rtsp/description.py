@@ -63,8 +63,10 @@ def offered(registry: Registry, description: SessionDescription) -> tuple[list[O
     found: list[Offered] = []
     left_out: list[str] = []
     for index, media in enumerate(description.media):
+        types = ", ".join(map(str, media.payload_types))
         try:
-            found.append(Offered(index, media, *first_readable(registry, media.rtp, media.proto)))
+            unnamed = f"RTP payload type {types}" if types else media.proto
+            found.append(Offered(index, media, *first_readable(registry, media.rtp, unnamed)))
         except ProtocolViolation as e:
             left_out.append(f"{media.kind}: {e}")
     return found, left_out

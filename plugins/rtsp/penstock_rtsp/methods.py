@@ -169,13 +169,23 @@ class Methods:
         kind = asked.request.headers.get("Content-Type") or ""
         if kind and "application/sdp" not in kind.lower():
             raise Refusal(415)
-        found, left_out = offered(self._server.registry, SessionDescription.parse(asked.request.body))
+        description = SessionDescription.parse(asked.request.body)
+        found, left_out = offered(self._server.registry, description)
+        self._session.path = path
         for reason in left_out:
             self._server.log_peer(self._session, "track left out", level="warning", reason=reason)
         if not found or len(found) > MAX_TRACKS:
             raise Refusal(415)
-        self.recorder = Recorder(self._server, self._session, path, found, self._shared.random, self._fail)
-        self._session.path, self._session.direction = path, "publish"
+        self.recorder = Recorder(
+            self._server,
+            self._session,
+            path,
+            description.media,
+            {offer.index: offer for offer in found},
+            self._shared.random,
+            self._fail,
+        )
+        self._session.direction = "publish"
         return self._reply(asked.request, 200)
 
     async def _on_setup(self, asked: Asked) -> bytes:
@@ -298,7 +308,7 @@ class Methods:
 
     async def _on_record(self, asked: Asked) -> bytes:
         recorder = self.recorder
-        if recorder is None or not recorder.set_up:
+        if recorder is None or not recorder.ready:
             raise Refusal(455)
         if recorder.ingest is None:
             udp = bool(self._channels.datagrams)

@@ -15,6 +15,7 @@ from penstock.server import Server
 from penstock.session import Session
 from penstock_formats.rtp.ingest import Ingest, TrackIngest
 from penstock_formats.rtp.reorder import MAX_DELAY
+from penstock_formats.sdp import MediaDescription
 from penstock_rtsp.connection import Asked
 from penstock_rtsp.description import Offered
 from penstock_rtsp.url import Target
@@ -22,12 +23,17 @@ from penstock_rtsp.url import Target
 
 @define(eq=False)
 class Recorder:
-    """The announced tracks by number; `ingest` is there from RECORD on. `fail` ends the session."""
+    """The announced tracks by number; `ingest` is there from RECORD on. `fail` ends the session.
+
+    What is announced and not `offered`, because no codec here reads it, is set up like the others, and its packets are
+    dropped: FFmpeg and GStreamer would take a refusal for the end of all.
+    """
 
     server: Server
     session: Session
     path: StreamPath
-    offered: list[Offered]
+    media: tuple[MediaDescription, ...]
+    offered: dict[int, Offered]
     random: Random
     fail: Callable[[Exception], None]
     set_up: dict[int, TrackIngest | None] = field(factory=dict[int, TrackIngest | None])
@@ -36,8 +42,8 @@ class Recorder:
     def index(self, asked: Asked) -> int | None:
         """Which track a SETUP means: by the control that the peer gave, by number, or by order; None for none."""
         url = asked.request.url
-        for number, offer in enumerate(self.offered):
-            control = offer.media.control
+        for number, media in enumerate(self.media):
+            control = media.control
             if control and url == control and asked.target.path == self.path:
                 return number
             if control and url.endswith("/" + control):
@@ -47,9 +53,14 @@ class Recorder:
         if asked.target.path != self.path:
             return None
         if asked.target.track is not None:
-            return next((n for n, o in enumerate(self.offered) if o.index == asked.target.track), None)
-        rest = [i for i in range(len(self.offered)) if i not in self.set_up]
+            return asked.target.track if asked.target.track < len(self.media) else None
+        rest = [i for i in self.offered if i not in self.set_up]
         return rest[0] if len(rest) == 1 else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether a track is set up that can be published."""
+        return not self.set_up.keys().isdisjoint(self.offered)
 
     def record(self, *, reorder: bool, send: Callable[[int, bytes], None]) -> None:
         """Publish what is set up; `send` takes RTCP about a track to the peer.
@@ -57,7 +68,7 @@ class Recorder:
         Raises `AlreadyPublished`, or `ProtocolViolation` for a config that will not do.
         """
         publisher = self.server.streams.publish_authorized(self.session, self.path)
-        order = sorted(self.set_up)
+        order = sorted(self.set_up.keys() & self.offered.keys())
         try:
             ingest = Ingest(
                 publisher,
