@@ -514,6 +514,7 @@ async def test_a_publisher_may_set_up_what_is_left_out() -> None:
             assert (await peer.ask("SETUP", f"/streamid={number}", way)).status == 200
             if number < 2:
                 assert (await peer.ask("RECORD")).status == 455, "nothing is there that could be published"
+        way = "Transport: RTP/AVP/TCP;unicast;interleaved=6-7;mode=record"
         assert (await peer.ask("SETUP", "/streamid=3", way)).status == 404
         assert (await peer.ask("RECORD")).status == 200
         for channel in range(6):
