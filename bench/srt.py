@@ -2,7 +2,8 @@
 
 Out: readers of one stream of 2.1 Mbit/s and of one of 8 Mbit/s, each plain and AES-128; srt-live-transmit serves one reader a
 process, so that as many processes are run as `TRANSMITS`. In: one publisher at a constant rate, whose transport stream penstock
-takes apart and srt-live-transmit writes to /dev/null; what the demultiplexer and the stream behind it cost is measured by itself.
+takes apart and srt-live-transmit writes to /dev/null, as the same port does by itself (`bench.srt_sink`): the rest is what the
+demultiplexer and the stream behind it cost.
 Servers are on core 0, publishers and readers on core 1; what counts is the processor time of the server's threads.
 """
 
@@ -23,7 +24,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bench import report
+from bench import report, srt_sink
 from bench.contestants import publish
 from bench.fanout import machine, numbers, say
 from bench.paths import BUILD, RESULTS
@@ -241,8 +242,13 @@ def into(server: str, mbps: float, options: argparse.Namespace) -> Row:
         else:
             url = f"srt://127.0.0.1:{srt}?mode=listener"
             command = ["sh", "-c", f"exec {shutil.which(TRANSMIT)} -q '{url}' file://con >/dev/null"]
+            if server == "alone":
+                command = [sys.executable, str(Path(srt_sink.__file__)), str(srt)]
             process = stack.enter_context(Process(command, SERVER_CORE, folder / "server.log"))
-            time.sleep(0.5)
+            while f":{srt:04X} " not in Path("/proc/net/udp").read_text():
+                if process.child.poll() is not None:
+                    raise Unavailable(process.last_words())
+                time.sleep(0.1)
         length = options.settle + options.seconds + 2
         publisher = stack.enter_context(sender(srt, mbps, length, "#!::r=live/in,m=publish"))
         time.sleep(options.settle)
@@ -258,29 +264,6 @@ def into(server: str, mbps: float, options: argparse.Namespace) -> Row:
         row = over(options.seconds, process, count)
         said = json.loads((publisher.communicate()[0] or "{}").strip() or "{}")
         return row | {"again": said.get("pktRetrans", 0), "lost": said.get("pktSndDrop", 0)}
-
-
-def demultiplexer(mbps: float) -> Row:
-    """What penstock's demultiplexer and a stream without readers take for each payload, in batches as they come."""
-    from penstock.config import Config
-    from penstock.path import StreamPath
-    from penstock.server import Server
-    from penstock.streams import Streams
-    from penstock_srt.ingest import Ingest
-
-    server = Server(Config())
-    server.plugins.activate(server.config)
-    publisher = Streams(server).publish_authorized(
-        server.sessions.add("srt", ""), StreamPath.parse("live/in")
-    )
-    ingest = Ingest(publisher, server)
-    data = clip(mbps).read_bytes()[: int(mbps * 1e6 / 8 * 8)]
-    payloads = [data[at : at + PAYLOAD] for at in range(0, len(data), PAYLOAD)]
-    batch = max(1, round(mbps * 1e6 / 8 / PAYLOAD * 0.005))
-    began = time.process_time()
-    for at in range(0, len(payloads), batch):
-        ingest.receive(payloads[at : at + batch], 0)
-    return {"packet_us": (time.process_time() - began) / len(payloads) * 1e6}
 
 
 def table(rows: list[Row], facts: dict[str, str]) -> str:
@@ -313,17 +296,20 @@ def table(rows: list[Row], facts: dict[str, str]) -> str:
             )
     lines += [
         "",
-        "| from a publisher | Mbit/s | us a packet | of it TS and stream | of it SRT | core | sent again | SRT : libsrt |",
-        "|---|---|---|---|---|---|---|---|",
+        "| from a publisher | Mbit/s | us a packet | of it TS and stream | of it SRT | core | sent again | times libsrt "
+        "| SRT : libsrt |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for key in groups:
         way, server, _, size, rate = key
         if way == "in":
             base = middle(("in", TRANSMIT, False, 1, rate), "packet_us")
-            us, demux = middle(key, "packet_us"), middle(("demux", server, False, 1, rate), "packet_us")
+            us = middle(key, "packet_us")
+            alone = middle(("alone", server, False, 1, rate), "packet_us")
             lines.append(
-                f"| {server} | {rate:g} | {us:.1f} | {f'{demux:.1f}' if demux else '-'} | {us - demux:.1f} "
-                f"| {middle(key, 'core'):.1%} | {middle(key, 'again'):.0f} | {(us - demux) / base if base else 0:.2f} |"
+                f"| {server} | {rate:g} | {us:.1f} | {f'{us - alone:.1f}' if alone else '-'} | {alone or us:.1f} "
+                f"| {middle(key, 'core'):.1%} | {middle(key, 'again'):.0f} | {us / base if base else 0:.2f} "
+                f"| {(alone or us) / base if base else 0:.2f} |"
             )
     return "\n".join(lines)
 
@@ -382,7 +368,7 @@ def main() -> None:
         if options.only != "out":
             for mbps in options.mbps:
                 take("in", "penstock", False, 1, mbps, partial(into, "penstock", mbps, options))
-                take("demux", "penstock", False, 1, mbps, partial(demultiplexer, mbps))
+                take("alone", "penstock", False, 1, mbps, partial(into, "alone", mbps, options))
                 if not options.ours:
                     take("in", TRANSMIT, False, 1, mbps, partial(into, TRANSMIT, mbps, options))
     facts = machine("bench.srt")
