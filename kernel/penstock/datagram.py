@@ -42,6 +42,8 @@ PACE_FACTOR = 4
 class PacedSink:
     """What sinks of datagrams have in common: no backlog of their own, a backlog in the ring is paced."""
 
+    __slots__ = ("_closed", "source", "spawn")
+
     def __init__(self, spawn: Spawn) -> None:
         self.source: Source | None = None
         self.spawn = spawn
@@ -80,6 +82,8 @@ class DatagramSink(PacedSink):
     `control_to` is where control bytes go that are this peer's own.
     """
 
+    __slots__ = ("_control_to", "destinations")
+
     def __init__(
         self,
         destinations: Destinations,
@@ -110,6 +114,8 @@ class StampSink(PacedSink):
 
     `stamp` is called once per pass with the units that are new; what it returns is sent in few calls.
     """
+
+    __slots__ = ("address", "sock", "stamp")
 
     def __init__(
         self,

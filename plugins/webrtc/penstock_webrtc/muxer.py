@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 
-from attrs import define
+from attrs import define, field
 
 from penstock.errors import Closed
 from penstock.fixed_tracks import FixedTracks
@@ -14,6 +15,7 @@ from penstock.ring import Unit
 from penstock_formats.rtp import RTP, Packetizer, SampledPacketizer
 from penstock_webrtc.layers import Layers
 from penstock_webrtc.rate import Rate
+from penstock_webrtc.retransmission import HISTORY_FRAMES
 
 MAX_PAYLOAD = 1160
 """Bytes of an RTP payload: with all headers, the tag and what a retransmission adds 1250 over IPv6, which every path takes."""
@@ -27,18 +29,29 @@ class PayloadUnit(Unit):
     """One frame as RTP payloads. `pts` is in ns, `rtp_time` that by the track's clock, before a sender's own offset; `ticks` are
     the RTP times of the payloads after the first one's.
 
-    `begins` says that its own track may begin here, `key` that readers of the feed may.
+    `begins` says that its own track may begin here, `key` that readers of the feed may. `number` is how many payloads the track
+    had before, and `end` and `octets` are how many, and how many bytes, with these.
     """
 
-    __slots__ = ("_clock_rate", "begins", "pts", "rtp_time", "ticks")
+    __slots__ = ("_clock_rate", "begins", "end", "number", "octets", "pts", "rtp_time", "ticks")
 
     def __init__(
-        self, frame: Frame, payloads: tuple[bytes, ...], ticks: tuple[int, ...], clock_rate: int, *, key: bool
+        self,
+        frame: Frame,
+        payloads: tuple[bytes, ...],
+        ticks: tuple[int, ...],
+        clock_rate: int,
+        *,
+        key: bool,
+        after: PayloadUnit | None,
     ) -> None:
         super().__init__(frame.track, payloads, frame.dts, key=key, video=frame.track.kind is Kind.VIDEO)
         self.pts = frame.pts
         self.begins = frame.key
         self.ticks = ticks
+        self.number = after.end if after is not None else 0
+        self.end = self.number + len(payloads)
+        self.octets = self.size + (after.octets if after is not None else 0)
         self._clock_rate = clock_rate
         self.rtp_time = to_ticks(frame.pts, clock_rate)
 
@@ -55,6 +68,7 @@ class _Source:
     pts: int = 0
     stepped: int | None = None
     """The dts of the last picture that was to be shown before the one that it came after."""
+    kept: deque[PayloadUnit] = field(factory=lambda: deque[PayloadUnit](maxlen=HISTORY_FRAMES))
 
 
 class PayloadMuxer:
@@ -133,7 +147,15 @@ class PayloadMuxer:
             key = (
                 event.key and self._leader in self.layers and self.layers.alive[-1].track.id == event.track.id
             )
-        return (PayloadUnit(event, tuple(payloads), ticks, source.clock_rate, key=key),)
+        after = source.kept[-1] if source.kept else None
+        unit = PayloadUnit(event, tuple(payloads), ticks, source.clock_rate, key=key, after=after)
+        source.kept.append(unit)
+        return (unit,)
+
+    def kept(self, track_id: int) -> Sequence[PayloadUnit]:
+        """What readers of that track may ask for again, as it is at any time."""
+        source = self._sources.get(track_id)
+        return source.kept if source is not None else ()
 
     def _note(self, event: Event) -> None:
         self._fixed.note(event)

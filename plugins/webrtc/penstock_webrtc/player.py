@@ -45,8 +45,6 @@ from penstock_webrtc.srtp import Srtp
 
 PACED_NS = 30 * NS
 """So long after it was sent something again large pictures are spread out for a viewer."""
-PRESSED = 32
-"""What came before the reader did is shown so many times faster: pictures up to now at once, and no delay that stays."""
 FEEDBACK = ("nack", "nack pli", "ccm fir")
 OBSERVED = 16
 """Frames that show whether pictures are reordered: encoders begin with that in their first group."""
@@ -108,6 +106,23 @@ def _extensions(sender: Sender) -> Attributes:
 class Player:
     """What one peer plays of a stream."""
 
+    __slots__ = (
+        "_by_ssrc",
+        "_config",
+        "_layered",
+        "_pacer",
+        "_reader",
+        "_repeated",
+        "_repeated_at",
+        "_senders",
+        "_server",
+        "_session",
+        "_sink",
+        "_srtp",
+        "_stream",
+        "_tracks",
+    )
+
     def __init__(
         self,
         server: Server,
@@ -125,7 +140,6 @@ class Player:
         self._session = session
         self._stream = stream
         self._tracks = tracks
-        self._live = 0
         self._reader: Reader | None = None
         self._sink: RouteSink | None = None
         self._srtp: Srtp | None = None
@@ -182,7 +196,10 @@ class Player:
             layered.layers = feed.muxer.layers if isinstance(feed.muxer, PayloadMuxer) else None
             layered.ring = feed.ring
             self._senders.update({track.id: layered.sender for track in layered.tracks})
-        self._live = stream.last_time
+        for track_id, sender in self._senders.items():
+            sender.live = stream.last_time
+            if isinstance(feed.muxer, PayloadMuxer):
+                sender.share(feed.muxer.kept(track_id))
         self._sink = sink = RouteSink(route, self._stamp, self._server.spawn)
         if self._config.pacing and isinstance(feed.muxer, PayloadMuxer):
             # Nothing is known of its link yet, and what it begins with is much.
@@ -296,7 +313,7 @@ class Player:
 
     def _stamp(self, units: Sequence[Unit]) -> Sequence[bytes]:
         """The packets of this peer."""
-        srtp, live, senders, layered = self._srtp, self._live, self._senders, self._layered
+        srtp, senders, layered = self._srtp, self._senders, self._layered
         found: Sequence[bytes] = ()
         if srtp is None:
             return found
@@ -306,15 +323,9 @@ class Player:
             sender = senders.get(unit.of)  # type: ignore[arg-type] # of None there is none
             if sender is None:
                 continue
-            pts = unit.pts
-            if pts < live:
-                if not unit.video:
-                    continue
-                packets = sender.stamp(srtp, unit, live - (live - pts) // PRESSED)
-            else:
-                packets = sender.stamp(srtp, unit, pts)
-                if unit.time >= sender.report_at:
-                    packets = [*packets, srtp.protect_rtcp(sender.report(self._stream, unit))]
+            packets = sender.stamp(srtp, unit)
+            if unit.time >= sender.report_at and unit.pts >= sender.live:
+                packets = [*packets, srtp.protect_rtcp(sender.report(self._stream, unit))]
             # A pass is one frame as a rule, whose packets are kept as they are.
             found = [*found, *packets] if found else packets
         return found

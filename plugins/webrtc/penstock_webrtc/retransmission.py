@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import define, field
 
 from penstock.media import NS
+from penstock_formats.rtp.packet import unwrap_sequence
 
 HISTORY_FRAMES = 128
 """How many frames can be asked for: 2 s of 60 pictures a second, which are some round trips around the world."""
@@ -30,14 +31,19 @@ REPEAT_NS = 10_000_000
 
 Sent = tuple[int, int, Sequence[bytes], Sequence[int]]
 """The packets of one frame: the number of the first, the RTP time, then payloads that belong to all readers (or this
-reader's own packets, encrypted), and how much later than the first the others are, where they are samples. A plain tuple,
-as one is made for each frame and reader."""
+reader's own packets, encrypted), and how much later than the first the others are, where they are samples."""
+Place = tuple[Sent, int]
+"""A frame, and which of its packets."""
 
 
 @define(eq=False)
 class History:
-    """What was sent of one track to one reader. Sequence numbers are unwrapped; times are monotonic ns."""
+    """What was sent of one track to one reader. Sequence numbers are unwrapped; times are monotonic ns.
 
+    `place` tells where a packet of that number is, None where it is not any more: here, unless it is kept for all readers.
+    """
+
+    place: Callable[[int], Place | None] = field(init=False)
     _sent: deque[Sent] = field(factory=lambda: deque[Sent](maxlen=HISTORY_FRAMES))
     append: Callable[[Sent], None] = field(init=False)
     """It went out."""
@@ -48,6 +54,7 @@ class History:
 
     def __attrs_post_init__(self) -> None:
         self.append = self._sent.append
+        self.place = self._own
 
     @property
     def newest(self) -> int:
@@ -64,24 +71,19 @@ class History:
 
     def find(
         self, sequence: int, now: int, octets: int, bound: float | None = None, delay: int = 0
-    ) -> tuple[Sent, int] | None:
+    ) -> Place | None:
         """The frame that has the packet, and which of its packets it is; None where it is gone, or may not be given (again).
 
         `octets` are all that went out so far, by which what may be sent again grows; `bound` is bits a second that may be sent,
         and `delay` how long the first answer stands in a queue, in ns.
         """
-        entries = self._sent
-        if not entries:
+        place = self.place(sequence)
+        if place is None:
             return None
-        last = entries[-1][0]
-        number = last + ((sequence - last + 0x8000) & 0xFFFF) - 0x8000
-        place = bisect_right(entries, number, key=lambda sent: sent[0]) - 1
-        if place < 0:
-            return None
-        sent = entries[place]
-        index, payloads = number - sent[0], sent[2]
+        (first, _, payloads, _), index = place
+        number = first + index
         at = self._repeated.get(number)
-        if index >= len(payloads) or (at is not None and now - at < max(REPEAT_NS, delay)):
+        if at is not None and now - at < max(REPEAT_NS, delay):
             return None
         since = now - self._asked if self._asked is not None else 0
         more = (octets - self._octets) / SHARE + since * FLOOR / NS
@@ -98,4 +100,14 @@ class History:
         if len(self._repeated) >= MAX_REPEATED:
             self._repeated.clear()
         self._repeated[number] = now
-        return sent, index
+        return place
+
+    def _own(self, sequence: int) -> Place | None:
+        entries = self._sent
+        if not entries:
+            return None
+        number = unwrap_sequence(sequence, entries[-1][0])
+        place = bisect_right(entries, number, key=lambda sent: sent[0]) - 1
+        if place < 0 or number - entries[place][0] >= len(entries[place][2]):
+            return None
+        return entries[place], number - entries[place][0]

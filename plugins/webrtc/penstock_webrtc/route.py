@@ -76,6 +76,8 @@ class UdpRoute:
 class RouteSink(StampSink):
     """A peer's packets, by the route that it has chosen last."""
 
+    __slots__ = ("pacer", "route")
+
     def __init__(
         self, route: Route, stamp: Callable[[Sequence[Unit]], Sequence[bytes]], spawn: Spawn
     ) -> None:

@@ -23,6 +23,8 @@ Encrypt = Callable[[bytes, bytes, bytes], bytes]
 class Sealer:
     """One direction of one peer: `salt` is mixed into each vector."""
 
+    __slots__ = ("_encrypt", "_next", "_salt")
+
     def __init__(self, encrypt: Encrypt, salt: int = 0) -> None:
         self._encrypt = encrypt
         self._salt = salt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from attrs import define, field
@@ -9,13 +10,14 @@ from attrs import define, field
 from penstock.media import NS, to_ticks
 from penstock.stream import Stream
 from penstock_formats.rtcp import Nack, SenderReport, SourceDescription, encode_rtcp, ns_to_ntp
+from penstock_formats.rtp.packet import unwrap_sequence
 from penstock_webrtc.answer import CNAME
 from penstock_webrtc.choosing import Choosing
 from penstock_webrtc.muxer import PayloadUnit
 from penstock_webrtc.negotiation import Played
 from penstock_webrtc.playout import Playout
 from penstock_webrtc.repair import build_repair
-from penstock_webrtc.retransmission import History, Sent
+from penstock_webrtc.retransmission import History, Place, Sent
 from penstock_webrtc.srtp import Srtp
 
 REPORT_NS = NS
@@ -24,41 +26,79 @@ REPORT_NS = NS
 FRAME_NS = NS // 25
 """How long a picture is taken to be on its way to becoming the newest one."""
 
+PRESSED = 32
+"""What came before the reader did is shown so many times faster: pictures up to now at once, and no delay that stays."""
+
 _MARKER = 0x80
 
 
 @define(eq=False)
 class Sender:
-    """Its packets. Sequence numbers are unwrapped; `packets` and `octets` are what was sent, without what was sent again."""
+    """Its packets, numbered from `first` on. Sequence numbers are unwrapped; `live` is the stream's time when the peer came."""
 
     played: Played
     ssrc: int
     repair_ssrc: int
-    sequence: int
+    first: int
     repair_sequence: int
     offset: int
     playout: Playout | None = None
     choosing: Choosing | None = None
     history: History = field(factory=History)
-    packets: int = 0
-    octets: int = 0
+    live: int = 0
     report_at: int = 0
     """The time of a frame from which on a report is due."""
-    _time: int = 0
+    _kept: Sequence[PayloadUnit] | None = None
+    """What is kept for all readers of the track, where `history` is not this one's own."""
+    _last: PayloadUnit | None = None
+    """What went out last. All that is counted is counted from it, so that nothing is written for each frame and peer that is not
+    everybody's."""
+    _above: int = field(init=False)
+    """What sequence numbers are above the numbers of payloads, since the packet `_since`."""
+    _since: int = field(init=False)
+    _more: int = 0
+    """The bytes that were sent above those of the track."""
     _repair: int | None = field(init=False)
     _kinds: tuple[int, int] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._above = self._since = self.first
         self._repair = self.played.retransmission
         kind = self.played.format.payload_type or 0
         self._kinds = kind, kind | _MARKER if self.played.binding.marks_last else kind
 
-    def stamp(self, srtp: Srtp, unit: PayloadUnit, pts: int) -> Sequence[bytes]:
-        """The packets of a frame, shown at `pts`: header and encryption are this peer's, the payloads are everybody's."""
-        payloads, number = unit.payloads, self.sequence
-        if self.choosing is not None:
-            pts = self.choosing.shown(pts)
-        timestamp = (unit.rtp_time if pts == unit.pts else unit.ticks_of(pts)) + self.offset & 0xFFFFFFFF
+    @property
+    def sequence(self) -> int:
+        """The number of the next packet."""
+        return self._above + (self._last.end if self._last is not None else 0)
+
+    @property
+    def packets(self) -> int:
+        """What was sent, without what was sent again."""
+        return self.sequence - self.first
+
+    @property
+    def octets(self) -> int:
+        """The bytes of that."""
+        return self._more + (self._last.octets if self._last is not None else 0)
+
+    def share(self, kept: Sequence[PayloadUnit]) -> None:
+        """Send again from `kept`, what is kept of the track for all readers, where every one of them gets all of it and RTX."""
+        if self._repair is not None and self.choosing is None:
+            self._kept, self.history.place = kept, self._place
+
+    def stamp(self, srtp: Srtp, unit: PayloadUnit) -> Sequence[bytes]:
+        """The packets of a frame: header and encryption are this peer's, the payloads are everybody's."""
+        payloads, last, pts = unit.payloads, self._last, unit.pts
+        if pts < self.live and not unit.video:
+            return ()
+        if last is None or last.end != unit.number or self._kept is None:
+            self._leap(unit)
+        number = unit.number + self._above
+        if pts < self.live or self.choosing is not None:
+            timestamp = self._timestamp(unit)
+        else:
+            timestamp = unit.rtp_time + self.offset & 0xFFFFFFFF
         if unit.ticks:
             packets: list[bytes] = []
             for n, later in enumerate((0, *unit.ticks)):
@@ -71,15 +111,43 @@ class Sender:
             else:
                 seal = self.choosing.numbering.seal
                 packets = seal(srtp, self.ssrc, self._kinds, timestamp, payloads, number, extension)
-        count = len(packets)
-        self._time = unit.time
-        self.sequence = number + count
-        self.packets += count
-        self.octets += unit.size
-        # RFC 7714 9.1: never the same number with other bytes, so that without RTX only what was sent can be sent again.
-        kept = packets if self._repair is None else payloads
-        self.history.append((number, timestamp, kept, unit.ticks))
+        self._last = unit
+        if self._kept is None:
+            # RFC 7714 9.1: never the same number with other bytes, so that without RTX only what was sent can be sent again.
+            kept = packets if self._repair is None else payloads
+            self.history.append((number, timestamp, kept, unit.ticks))
         return packets
+
+    def _timestamp(self, unit: PayloadUnit) -> int:
+        pts = unit.pts
+        if pts < self.live:
+            pts = self.live - (self.live - pts) // PRESSED
+        if self.choosing is not None:
+            pts = self.choosing.shown(pts)
+        return unit.ticks_of(pts) + self.offset & 0xFFFFFFFF
+
+    def _leap(self, unit: PayloadUnit) -> None:
+        """`unit` does not follow what went out last: its numbers do (RFC 3550 5.1), and what was counted goes on."""
+        sequence, octets = self.sequence, self.octets
+        self._above, self._since = sequence - unit.number, sequence
+        self._more = octets + unit.size - unit.octets
+
+    def _place(self, sequence: int) -> Place | None:
+        """Where a packet is in what is kept for all."""
+        kept, above, end = self._kept, self._above, self.sequence
+        number = unwrap_sequence(sequence, end - 1)
+        if not kept or not self._since <= number < end:
+            return None
+        place = bisect_right(kept, number - above, key=lambda unit: unit.number) - 1
+        if place < 0:
+            return None
+        unit = kept[place]
+        return (
+            unit.number + above,
+            self._timestamp(unit),
+            unit.payloads,
+            unit.ticks,
+        ), number - above - unit.number
 
     def report(self, stream: Stream, unit: PayloadUnit) -> bytes:
         """A sender report with this frame's times; the next is due at `report_at`."""
@@ -105,9 +173,11 @@ class Sender:
 
     def _shown_later(self, playout: Playout, timestamp: int) -> None:
         """A frame of that RTP time was repeated: it is as old as what went out since, and as what is due next."""
-        ticks = (self.history.newest - timestamp) & 0xFFFFFFFF
-        age = ticks * NS // self.played.format.clock_rate + FRAME_NS
-        playout.repeated(age, self._time)
+        last = self._last
+        if last is not None:
+            newest = self._timestamp(last) if self._kept is not None else self.history.newest
+            ticks = (newest - timestamp) & 0xFFFFFFFF
+            playout.repeated(ticks * NS // self.played.format.clock_rate + FRAME_NS, last.time)
 
     def _again(self, srtp: Srtp, sent: Sent, index: int) -> bytes:
         first, timestamp, payloads, ticks = sent

@@ -30,6 +30,8 @@ _PROFILES: dict[str, int] = {
 class Srtp:
     """Encrypts what goes to one peer, and opens what comes from it; what is not the peer's, or came before, is None."""
 
+    __slots__ = ("_inward", "_sources", "protect", "protect_rtcp", "seal")
+
     def __init__(self, keys: SrtpKeys) -> None:
         profile = _PROFILES[keys.profile]
         out = Policy(keys.local, _library.SSRC_ANY_OUTBOUND, srtp_profile=profile)
