@@ -101,7 +101,8 @@ def answer_check(data: bytes) -> tuple[object, ...]:
     message = StunMessage.parse(data)
     answers: list[bytes | None] = []
     for port in range(MAX_WAYS + 2):
-        answers.append(agent.receive(message, Place(("127.0.0.1", port)), float(port)))
+        answers.append(agent.again(data, float(port)))
+        answers.append(agent.receive(message, Place(("127.0.0.1", port)), float(port), data))
     found = tuple(answers), agent.selected, tuple(agent.ways), agent.expired(60.0)
     given_up = [agent.forget(way, now) for way in tuple(agent.ways) for now in (0.0, 100.0)]
     return found, given_up, agent.selected

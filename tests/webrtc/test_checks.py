@@ -8,9 +8,11 @@ from random import Random
 import anyio
 import httpx2
 import pytest
+from attrs import frozen
 
 from penstock import NS
 from penstock_formats.rtcp import ReceiverReport
+from penstock_webrtc.ice import Credentials, IceLite
 from penstock_webrtc.stun import BINDING, Attribute, Kind, StunMessage
 from tests.webrtc.client import Client, Rig, rig
 from tests.webrtc.test_whep import INTER, KEY, PICTURE, playing, write
@@ -141,3 +143,41 @@ def test_who_publishes_again_by_the_port_that_it_had_is_answered_soon(host: str)
                 assert (clock.now - left < 1.5 * NS) == (host == "127.0.0.1")
 
     run(work)
+
+
+@frozen
+class _Place:
+    address: tuple[str, int]
+
+
+def _check(user: bytes = b"abcd:wxyz", password: bytes = b"p" * 22) -> bytes:
+    attributes = (
+        (Attribute.USERNAME, user),
+        (Attribute.ICE_CONTROLLING, bytes(8)),
+        (Attribute.PRIORITY, bytes(4)),
+    )
+    return StunMessage(Kind.REQUEST, BINDING, Random().randbytes(12), attributes).encode(password)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::ffff:127.0.0.1", "2001:db8::7"])
+def test_a_check_that_says_nothing_new_is_answered_without_taking_it_apart(host: str) -> None:
+    agent, way = IceLite[_Place](Credentials("abcd", "p" * 22)), _Place((host, 5000))
+    first, second = _check(), _check()
+    assert agent.again(first, 1.0) is None
+    assert agent.receive(StunMessage.parse(first), way, 1.0, first) is not None
+    answer = agent.again(second, 2.0)
+    assert (agent.alive_at, agent.ways[way]) == (2.0, 2.0)
+    assert answer is not None
+    assert answer == agent.receive(StunMessage.parse(second), way, 3.0, second)
+
+
+def test_what_says_something_else_or_is_not_protected_is_no_such_check() -> None:
+    agent = IceLite[_Place](Credentials("abcd", "p" * 22))
+    known, good = _check(), _check()
+    agent.receive(StunMessage.parse(known), _Place(("127.0.0.1", 5000)), 1.0, known)
+    changed = [bytes((*good[:n], good[n] ^ 1, *good[n + 1 :])) for n in range(len(good))]
+    cut = [good[:n] for n in range(len(good))]
+    others = [_check(b"abcd:wxyy"), _check(password=b"q" * 22), good + bytes(4)]
+    assert [agent.again(data, 2.0) for data in (*changed, *cut, *others)] == [None] * (2 * len(good) + 3)
+    assert agent.alive_at == 1.0
+    assert agent.again(good, 2.0) is not None

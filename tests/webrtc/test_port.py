@@ -32,7 +32,10 @@ class Recorder:
     host: str = ""
     read: list[int] = field(factory=list[int])
 
-    def check(self, message: StunMessage, route: Route, now: int) -> None: ...
+    def again(self, data: bytes, key: Hashable, now: int) -> bool:
+        return False
+
+    def check(self, message: StunMessage, data: bytes, route: Route, now: int) -> None: ...
 
     def handshake(self, data: bytes, now: int) -> None:
         self.read.append(now)

@@ -6,7 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
-from penstock_webrtc.stun import BINDING, Attribute, Kind, StunMessage, error_code, xor_address
+from penstock_webrtc.stun import BINDING, Attribute, Kind, Said, StunMessage, error_code, xor_address
 
 CONSENT_SECONDS = 30.0
 """RFC 7675 5.1: where nothing has come from for so long, nothing is sent to any more."""
@@ -53,9 +53,25 @@ class IceLite(Generic[W]):
     ways: dict[W, float] = field(factory=dict[W, float])
     alive_at: float = 0.0
     """When the peer has last shown, by `selected`, that it is there and wants what we send."""
+    _said: Said | None = None
+    """What its last check by `selected` said."""
 
-    def receive(self, request: StunMessage, way: W, now: float) -> bytes | None:
-        """The answer to a check that came by `way`; None for what is dropped: who does not know the password hears nothing."""
+    def again(self, data: bytes, now: float) -> bytes | None:
+        """The answer to a datagram that came by `selected`, where it is the same check as the one before; None for any other."""
+        if self._said is None or self.selected is None:
+            return None
+        key = self.local.password.encode()
+        transaction = self._said.again(data, key)
+        if transaction is None:
+            return None
+        self.ways[self.selected] = self.alive_at = now
+        return _answer(transaction, self.selected, key)
+
+    def receive(self, request: StunMessage, way: W, now: float, data: bytes = b"") -> bytes | None:
+        """The answer to a check that came by `way`; None for what is dropped: who does not know the password hears nothing.
+
+        `data` is its datagram, by which `again` knows the next.
+        """
         if request.kind is not Kind.REQUEST or request.method != BINDING:
             return None
         key = self.local.password.encode()
@@ -73,10 +89,8 @@ class IceLite(Generic[W]):
             self.selected = way
         if way == self.selected:
             self.alive_at = now
-        mapped = xor_address(way.address[0], way.address[1], request.transaction)
-        return StunMessage(
-            Kind.SUCCESS, BINDING, request.transaction, ((Attribute.XOR_MAPPED_ADDRESS, mapped),)
-        ).encode(key)
+            self._said = Said.of(data)
+        return _answer(request.transaction, way, key)
 
     def _refuse(self, request: StunMessage, code: int, reason: str, *more: tuple[int, bytes]) -> bytes:
         attributes = ((int(Attribute.ERROR_CODE), error_code(code, reason)), *more)
@@ -107,3 +121,9 @@ class IceLite(Generic[W]):
     def expired(self, now: float) -> bool:
         """Whether consent to send by `selected` has run out."""
         return now - self.alive_at > CONSENT_SECONDS
+
+
+def _answer(transaction: bytes, way: Way, key: bytes) -> bytes:
+    mapped = xor_address(way.address[0], way.address[1], transaction)
+    attributes = ((Attribute.XOR_MAPPED_ADDRESS, mapped),)
+    return StunMessage(Kind.SUCCESS, BINDING, transaction, attributes).encode(key)

@@ -130,8 +130,19 @@ class Peer:
 
     # -- what the port brings ------------------------------------------------
 
-    def check(self, message: StunMessage, route: Route, now: int) -> None:
-        self._guard(lambda: self._check(message, route, now))
+    def again(self, data: bytes, key: Hashable, now: int) -> bool:
+        """Answer a check that came by the route of that key, if it is one that says nothing new."""
+        selected = self.ice.selected
+        if selected is None or selected.key != key or self._ended.is_set():
+            return False
+        answer = self.ice.again(data, now / _NS)
+        if answer is None:
+            return False
+        selected.send([answer])
+        return True
+
+    def check(self, message: StunMessage, data: bytes, route: Route, now: int) -> None:
+        self._guard(lambda: self._check(message, data, route, now))
 
     def handshake(self, data: bytes, now: int) -> None:
         self._guard(lambda: self._handshake(data, now))
@@ -162,9 +173,9 @@ class Peer:
         except Exception as error:  # noqa: BLE001 - raised again in the session's own task
             self.end(error)
 
-    def _check(self, message: StunMessage, route: Route, now: int) -> None:
+    def _check(self, message: StunMessage, data: bytes, route: Route, now: int) -> None:
         before, known = self.ice.selected, set(self.ice.ways)
-        answer = self.ice.receive(message, route, now / _NS)
+        answer = self.ice.receive(message, route, now / _NS, data)
         if answer is None:
             if self._old is not None:
                 # The peer may not have heard of the new credentials yet.

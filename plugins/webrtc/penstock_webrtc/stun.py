@@ -6,6 +6,7 @@ import enum
 import hmac
 import ipaddress
 import struct
+from functools import lru_cache
 from hashlib import sha1
 from zlib import crc32
 
@@ -24,6 +25,10 @@ _ATTRIBUTE = struct.Struct("!HH")
 COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
 _FINGERPRINT_XOR = 0x5354554E
 _INTEGRITY_SIZE = 20
+_PROTECTION_SIZE = 4 + _INTEGRITY_SIZE + 8
+"""Bytes of MESSAGE-INTEGRITY and FINGERPRINT."""
+_INTEGRITY_HEAD = b"\0\x08\0\x14"
+_FINGERPRINT_HEAD = b"\x80\x28\0\4"
 _CLAUSE = "RFC 8489 5"
 
 
@@ -157,6 +162,36 @@ class StunMessage:
         return data + _encode_attribute(Attribute.FINGERPRINT, _fingerprint(data))
 
 
+@frozen
+class Said:
+    """What a request says. Others that say the same, but for their transaction and what protects them, need not be taken apart:
+    checks of ICE do all the time, to show that they are still there (RFC 7675).
+    """
+
+    _head: bytes
+    _attributes: bytes
+
+    @classmethod
+    def of(cls, data: bytes) -> Said | None:
+        """Of a message that `StunMessage.parse` takes; None where FINGERPRINT does not follow MESSAGE-INTEGRITY at once."""
+        end = len(data) - _PROTECTION_SIZE
+        if end < HEADER_SIZE or data[end : end + 4] != _INTEGRITY_HEAD or data[-8:-4] != _FINGERPRINT_HEAD:
+            return None
+        return cls(data[:8], data[HEADER_SIZE : end + 4])
+
+    def again(self, data: bytes, key: bytes) -> bytes | None:
+        """The transaction of a datagram that says the same and is protected by `key`; None of any other."""
+        end = len(data) - _PROTECTION_SIZE
+        if data[:8] != self._head or data[HEADER_SIZE : end + 4] != self._attributes:
+            return None
+        if data[-8:] != _FINGERPRINT_HEAD + _fingerprint(data[:-8]):
+            return None
+        covered = _with_length(data[:end], end + 4 + _INTEGRITY_SIZE)
+        if not hmac.compare_digest(hmac.digest(key, covered, sha1), data[end + 4 : -8]):
+            return None
+        return data[8:HEADER_SIZE]
+
+
 _KNOWN = frozenset(Attribute)
 
 
@@ -180,12 +215,18 @@ def _check_fingerprint(data: bytes, at: int, value: bytes) -> None:
 
 def xor_address(host: str, port: int, transaction: bytes) -> bytes:
     """The value of XOR-MAPPED-ADDRESS (RFC 8489 14.2); an IPv4 address on a socket for both families is IPv4."""
+    version, packed = _packed(host)
+    mask = int.from_bytes((COOKIE + transaction)[: len(packed)], "big")
+    raw = (int.from_bytes(packed, "big") ^ mask).to_bytes(len(packed), "big")
+    return struct.pack("!BBH", 0, 1 if version == 4 else 2, port ^ MAGIC_COOKIE >> 16) + raw
+
+
+@lru_cache(maxsize=1024)
+def _packed(host: str) -> tuple[int, bytes]:
     ip = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
-    mask = COOKIE + transaction
-    raw = bytes(a ^ b for a, b in zip(ip.packed, mask, strict=False))
-    return struct.pack("!BBH", 0, 1 if ip.version == 4 else 2, port ^ MAGIC_COOKIE >> 16) + raw
+    return ip.version, ip.packed
 
 
 def parse_xor_address(value: bytes, transaction: bytes) -> tuple[str, int]:

@@ -39,7 +39,13 @@ class PortPeer(Protocol):
         """Where it is, by a way on which nobody can say that he is elsewhere; as `format_address` has it."""
         ...
 
-    def check(self, message: StunMessage, route: Route, now: int) -> None: ...
+    def again(self, data: bytes, key: Hashable, now: int) -> bool:
+        """Answer a check that came by the route of that key, if it is one that says nothing new."""
+        ...
+
+    def check(self, message: StunMessage, data: bytes, route: Route, now: int) -> None:
+        """A check, and the datagram that it came as."""
+        ...
 
     def handshake(self, data: bytes, now: int) -> None: ...
 
@@ -136,8 +142,12 @@ class Port:
                 self._hurried = True
                 peer.handshake(data, now)
                 return None
-        elif first < 4 and self._check(data, way, now):
-            return None
+        elif first < 4:
+            peer = self._keys.get(key)
+            if (peer is not None and not peer.busy and peer.again(data, key, now)) or self._check(
+                data, way, now
+            ):
+                return None
         self.dropped += 1
         return None
 
@@ -160,6 +170,6 @@ class Port:
             if holder.holds(route, now, same=same):
                 # Who writes another's address into its checks would have what comes from there.
                 return False
-        peer.check(message, route, now)
+        peer.check(message, data, route, now)
         self._hurried = self._hurried or peer.busy
         return True
