@@ -1,7 +1,7 @@
 """What WHEP viewers cost: ``python -m bench.webrtc --out docs/performance.md``.
 
 The server is on core 0, publisher and viewers are on core 1. It counts itself what the making of encrypted packets takes,
-and their sending (`bench.webrtc_serve`); all else that it takes is the rest.
+and their sending (`bench.webrtc_serve`); all else that it takes is the rest. With ``--parts`` it counts what that is made of.
 """
 
 from __future__ import annotations
@@ -56,12 +56,16 @@ def asked(process: subprocess.Popen[str]) -> Row:
     return found
 
 
+Counted = dict[str, tuple[float, ...]]
+"""Nanoseconds, calls, and calls that began within it, of each part."""
+
+
 @contextmanager
-def penstock(folder: Path) -> Generator[tuple[Process, int, int, Callable[[], dict[str, int]]]]:
+def penstock(folder: Path, *, parts: bool) -> Generator[tuple[Process, int, int, Callable[[], Row]]]:
     """A server, its ports for RTMP and HTTP, and what reads its counters."""
     rtmp, port, media = free_port(), free_port(), free_port()
     counted = folder / "counters"
-    command = [sys.executable, "-m", "bench.webrtc_serve", str(counted)]
+    command = [sys.executable, "-m", "bench.webrtc_serve", str(counted), *(["--parts"] if parts else [])]
     command += [
         f"rtmp.listen=127.0.0.1:{rtmp}",
         f"http.listen=127.0.0.1:{port}",
@@ -74,12 +78,12 @@ def penstock(folder: Path) -> Generator[tuple[Process, int, int, Callable[[], di
         process.wait_for_port(rtmp)
         process.wait_for_port(port)
 
-        def counters() -> dict[str, int]:
+        def counters() -> Row:
             counted.unlink(missing_ok=True)
             process.child.send_signal(signal.SIGUSR1)
             while not counted.exists():
                 time.sleep(0.001)
-            found: dict[str, int] = json.loads(counted.read_text())
+            found: Row = json.loads(counted.read_text())
             return found
 
         yield process, rtmp, port, counters
@@ -98,10 +102,21 @@ def published(by: str, rtmp: int, port: int, folder: Path) -> Generator[None]:
         yield
 
 
+def counted_between(first: Row, last: Row) -> tuple[dict[str, tuple[float, float]], float]:
+    """Seconds and calls of each part, without what counting takes; and the seconds that it takes."""
+    parts: dict[str, tuple[float, float]] = {}
+    counting = 0.0
+    for name, now in last["parts"].items():
+        spent, calls, within = (a - b for a, b in zip(now, first["parts"].get(name, (0, 0, 0)), strict=True))
+        parts[name] = (spent - calls * last["own"] - within * last["outer"]) / 1e9, calls
+        counting += calls * (last["own"] + last["outer"]) / 1e9
+    return parts, counting
+
+
 def serve(viewers: int, options: argparse.Namespace) -> Row:
     """One run of the server."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
-        process, rtmp, port, counters = stack.enter_context(penstock(Path(name)))
+        process, rtmp, port, counters = stack.enter_context(penstock(Path(name), parts=options.parts))
         stack.enter_context(published(options.publisher, rtmp, port, Path(name)))
         time.sleep(1)
         idle, began = cpu(process), time.monotonic()
@@ -111,16 +126,21 @@ def serve(viewers: int, options: argparse.Namespace) -> Row:
         joined = asked(crowd)
         # What was sent at once when they joined is over.
         time.sleep(options.settle)
-        before, parts, first, began = cpu(process), counters(), asked(crowd), time.monotonic()
+        before, earlier, first, began = cpu(process), counters(), asked(crowd), time.monotonic()
         time.sleep(options.seconds)
         last, after, ended = asked(crowd), cpu(process), time.monotonic()
-        parts = {name: value - parts[name] for name, value in counters().items()}
+        parts, counting = counted_between(earlier, counters())
     row: Row = {key: last[key] - first[key] for key in ("packets", "bytes", "lost", "bad", "pictures", "cpu")}
     window, took = ended - began, after - before
     delays, joins = sorted(last["delays"]), sorted(joined["first"])
-    row |= {f"{name}_us": value / row["packets"] / 1000 for name, value in parts.items()}
+    row |= {f"{name}_us": parts[name][0] / row["packets"] * 1e6 for name in ("encryption", "sending")}
+    known = sum(spent for spent, _ in parts.values()) + counting
+    parts["the event loop, and all else"] = took - known, 0
     return row | {
+        "counting_us": counting / row["packets"] * 1e6,
+        "parts": {name: (spent / window, calls / window) for name, (spent, calls) in parts.items()},
         "viewers": viewers,
+        "window": window,
         "idle": idle,
         "core": took / window,
         "load_core": row["cpu"] / window,
@@ -136,6 +156,24 @@ def serve(viewers: int, options: argparse.Namespace) -> Row:
 
 def at(values: Sequence[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))] if values else float("nan")
+
+
+def parts_table(rows: Sequence[Row], facts: dict[str, str]) -> str:
+    """What each part takes of a second, and of it how often and how much at a time."""
+    numbers = [row["viewers"] for row in rows]
+    head = "| ms of each second (calls × us) | " + " | ".join(f"{n} viewers" for n in numbers) + " |"
+    lines = [report.where(facts), "", head, "|---" * (len(rows) + 1) + "|"]
+
+    def cell(spent: float, calls: float) -> str:
+        each = f" ({calls:.0f} × {spent / calls * 1e6:.1f})" if calls else ""
+        return f"{spent * 1e3:.1f}{each}"
+
+    for name in sorted(rows[-1]["parts"], key=lambda name: -rows[-1]["parts"][name][0]):
+        cells = [cell(*row["parts"].get(name, (0, 0))) for row in rows]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    counting = [row["counting_us"] * row["packets"] / row["window"] / 1e3 for row in rows]
+    lines.append("| counting | " + " | ".join(f"{ms:.1f}" for ms in counting) + " |")
+    return "\n".join(lines)
 
 
 HEAD = (
@@ -179,6 +217,9 @@ def main() -> None:
     parser.add_argument("--settle", type=float, default=2)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--publisher", choices=["rtmp", "whip"], default="rtmp")
+    parser.add_argument(
+        "--parts", action="store_true", help="what the rest is made of, in place of the table"
+    )
     parser.add_argument("--mark", default="webrtc", help="section of that page")
     parser.add_argument("--out", type=Path, help="page to put the table into")
     parser.add_argument("--raw", type=Path, default=RESULTS / "webrtc.json", help="where raw results go")
@@ -194,7 +235,7 @@ def main() -> None:
     facts = machine("bench.webrtc")
     report.finish(
         {"machine": facts, "rows": rows},
-        table(rows, facts),
+        (parts_table if options.parts else table)(rows, facts),
         raw=options.raw,
         mark=options.mark,
         page=options.out,

@@ -33,6 +33,9 @@ FULL_SECONDS = 0.02
 """How long a full socket may hold up a frame: its interface then sends less than is asked of it."""
 BURST_NS = NS // 2
 """Media time above which one pass would overflow a receiver's socket buffer."""
+RIDERS = 32
+"""From so many readers with packets of their own on, sound goes with the next picture: what a pass costs for each of them is
+mostly that nothing of theirs is in a cache, and half of all passes are for sound."""
 MESSAGES = 1024
 """Messages sent before the loop is yielded: a few milliseconds."""
 PACE_FACTOR = 4
@@ -318,10 +321,13 @@ async def _rest(fanout: Fanout, run: Run, done: int) -> None:
 
 
 class StampLane(PacedLane):
-    """Packets of each reader's own, each frame as it comes: one stamp and few calls a reader and pass."""
+    """Packets of each reader's own, each frame as it comes: one stamp and few calls a reader and pass.
+
+    Where they are many, sound goes with the next picture (docs/adr/0037).
+    """
 
     def __init__(self, feed: Feed, spawn: Spawn) -> None:
-        super().__init__(feed, 0, spawn)
+        super().__init__(feed, None if feed.window is None else 0, spawn)
         self._gathers = isinstance(feed.muxer, Gathering)
         self._served: list[tuple[Reader, Callable[[Sequence[Unit]], None]]] = []
         """Who is served, and what sends to each: the loop over them touches nothing else of theirs, which would be in no
@@ -331,9 +337,19 @@ class StampLane(PacedLane):
         return isinstance(sink, StampSink)
 
     @property
+    def due_at(self) -> int:
+        return super().due_at if self._rides else 0
+
+    @property
     def rest_until(self) -> int:
-        # Sound that the muxer keeps for the next picture need not wake anybody.
-        return self._next_picture if self.ready and self._gathers else 0
+        # Sound that waits for the next picture, here or in the muxer, need not wake anybody.
+        return self._next_picture if self._rides or (self.ready and self._gathers) else 0
+
+    @property
+    def _rides(self) -> bool:
+        """Whether sound waits here for the next picture: there are pictures, and it is not the muxer that keeps it for them."""
+        many = len(self.ready) >= RIDERS
+        return many and self._by_picture and self._next_picture > 0 and not self._gathers
 
     async def flush(self) -> None:
         units = self.take()

@@ -15,12 +15,14 @@ from attrs import define, field
 from penstock import datagram
 from penstock.datagram import PACE_BATCH, PACE_BYTES, PACE_SECONDS, DatagramSink, StampSink
 from penstock.feed import Feed
+from penstock.lanes import PICTURE_WAIT_NS
+from penstock.media import NS
 from penstock.ring import Unit
 from penstock.sink import Spawn
 from penstock.stream import StreamOptions
 from penstock.udp import Fanout, Run
 from tests.kernel.feeding import Source, pictures
-from tests.kernel.stage import session
+from tests.kernel.stage import ms, session
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
 
@@ -274,6 +276,53 @@ async def test_each_has_its_own_numbers() -> None:
         late.control(b"too late")
         late.close("twice")
         assert await targets[1].lines() == []
+
+
+async def _sound_of(readers: int, window: float | None) -> tuple[list[list[str]], int]:
+    """What one of so many has when sound has come, and when the next picture has; and what passes there were for both."""
+    source = Source(StreamOptions(window=window))
+    await source.send(3, sound=False)
+    async with ports(readers) as (spawn, sock, targets):
+        feed, stamps = source.feed(), [Stamp() for _ in targets]
+        for port, stamp in zip(targets, stamps, strict=True):
+            feed.attach(StampSink(sock, port.address, stamp, spawn), session())
+        for port in targets:
+            await port.lines("2:v2")
+        await source.send(1, sound=False)  # the first that all of them get in one pass
+        await targets[0].lines("3:v3")
+        before = stamps[0].calls
+        source.publisher.write(source.audio.id, (b"3",), pts=ms(120))
+        await source.publisher.flush()
+        found = [targets[0].read()]
+        await source.send(1, sound=False)
+        return [*found, await targets[0].lines("5:v4")], stamps[0].calls - before
+
+
+async def test_where_they_are_many_sound_goes_with_the_next_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.datagram.RIDERS", 3)
+    both = ["4:a3", "5:v4"]
+    assert await _sound_of(3, None) == ([[], both], 1)
+    assert await _sound_of(2, None) == ([both[:1], both], 2)
+    # Where each frame is asked for at once, it goes so.
+    assert await _sound_of(3, 0) == ([both[:1], both], 2)
+
+
+async def test_without_a_picture_sound_waits_no_longer_than_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.datagram.RIDERS", 1)
+    source = Source(StreamOptions(window=None))
+    await source.send(3, sound=False)
+    async with ports(1) as (spawn, sock, (port,)):
+        feed = source.feed()
+        feed.attach(StampSink(sock, port.address, Stamp(), spawn), session())
+        await port.lines("2:v2")
+        await source.send(1, sound=False)
+        source.publisher.write(source.audio.id, (b"3",), pts=ms(120))
+        due = feed.due_at
+        assert due is not None
+        assert 0 < due - time.monotonic_ns() <= PICTURE_WAIT_NS
+        await anyio.sleep((due - time.monotonic_ns()) / NS)
+        await source.publisher.flush()
+        assert await port.lines("4:a3") == ["3:v3", "4:a3"]
 
 
 async def test_a_stamp_that_fails_ends_its_own_reader() -> None:

@@ -49,9 +49,9 @@ class PayloadUnit(Unit):
         self.pts = frame.pts
         self.begins = frame.key
         self.ticks = ticks
-        self.number = after.end if after is not None else 0
-        self.end = self.number + len(payloads)
-        self.octets = self.size + (after.octets if after is not None else 0)
+        self.number: int = after.end if after is not None else 0
+        self.end: int = self.number + len(payloads)
+        self.octets: int = self.size + (after.octets if after is not None else 0)
         self._clock_rate = clock_rate
         self.rtp_time = to_ticks(frame.pts, clock_rate)
 
