@@ -226,25 +226,31 @@ class Player:
         """Nothing is expected of who plays."""
         return None
 
-    def rtcp(self, packets: Sequence[RtcpPacket], now: int) -> None:
-        """What the peer says of what it got."""
+    def rtcp(self, packets: Sequence[RtcpPacket], now: int) -> bool:
+        """Take what the peer says of what it got, and tell whether it lacks something or is watched closely."""
+        asked = False
         for packet in packets:
             match packet:
                 case Nack(_, media):
+                    asked = True
                     if (sender := self._by_ssrc.get(media)) is not None:
                         self._repeat(sender, packet, now)
                 case PictureLoss(_, media):
+                    asked = True
                     self._want_key_frame(media)
                 case FullIntraRequest(_, _, entries):
+                    asked = True
                     for media, _ in entries:
                         self._want_key_frame(media)
                 case Feedback(kind, form, _, _, data) if (kind, form) == (PACKET_TYPE, FORMAT):
                     if self._layered is not None:
+                        asked = True
                         self._layered.arrived(data, now)
                         if self._sink is not None:
                             self._spread(self._sink, now)
                 case _:
                     pass
+        return asked
 
     def tick(self, now: int) -> Publisher | None:
         """See which layer is to be sent, and whether more would get through. Reports go with the frames."""

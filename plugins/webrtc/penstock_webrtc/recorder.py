@@ -174,8 +174,8 @@ class Recorder:
                 return receiver
         return None
 
-    def rtcp(self, packets: Sequence[RtcpPacket], now: int) -> None:
-        """Reports of the sender."""
+    def rtcp(self, packets: Sequence[RtcpPacket], now: int) -> bool:
+        """Take reports of the sender, which wait for nothing."""
         for packet in packets:
             for receiver in self._receivers:
                 track = receiver.track
@@ -183,6 +183,7 @@ class Recorder:
                     track.sender_report(packet, now)
                 elif isinstance(packet, Goodbye) and track.ssrc in packet.ssrcs:
                     track.ended = True
+        return False
 
     def tick(self, now: int) -> Publisher | None:
         """Ask for what is missing, tell what came, and give up what does not come."""

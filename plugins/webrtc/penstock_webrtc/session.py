@@ -46,7 +46,9 @@ class Media(Protocol):
         """A packet, decrypted. Returns the publisher that has something to flush."""
         ...
 
-    def rtcp(self, packets: Sequence[RtcpPacket], now: int) -> None: ...
+    def rtcp(self, packets: Sequence[RtcpPacket], now: int) -> bool:
+        """Take what it reports, and tell whether it waits for something."""
+        ...
 
     def tick(self, now: int) -> Publisher | None: ...
 
@@ -244,7 +246,8 @@ class Peer:
                 except ProtocolViolation:
                     self._bad += 1
                 else:
-                    self.media_side.rtcp(packets, now)
+                    if self.media_side.rtcp(packets, now):
+                        self._port.asked_at = now
                 return None
         else:
             plain = srtp.unprotect(data)

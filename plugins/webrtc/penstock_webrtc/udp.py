@@ -21,6 +21,10 @@ from penstock_webrtc.stun import Attribute, Kind, StunMessage
 REST_NS = 20_000_000
 """What viewers say is read when frames have gone out, and after this at the latest, as a wake-up costs ten times what a report
 does: each says something every second, hundreds of them at any moment."""
+CALM_REST_NS = 60_000_000
+CALM_NS = 10_000_000_000
+"""The same, and no sooner than after two thirds of it, where no viewer has asked for so long for what it lacks: they only say
+that they are there, and ten of them at once cost half of what they cost one by one, when nothing of it is in a cache."""
 HURRIED_REST_NS = 5_000_000
 HURRIED_NS = 250_000_000
 """The same for so long after somebody published or shook hands, who are read at once but for what viewers say meanwhile."""
@@ -71,6 +75,8 @@ class Port:
         self.dropped = 0
         self.answered: Callable[[StunMessage, Address], bool] | None = None
         """Takes answers to what we have asked, and tells whether they are."""
+        self.asked_at = -CALM_NS
+        """When a viewer asked for something for the last time."""
         self._hurried = False
         self._hurried_at = 0
         self._names: dict[bytes, PortPeer] = {}
@@ -112,9 +118,12 @@ class Port:
             elif self._hurried or read == RECEIVED:
                 self._hurried_at = now if self._hurried else self._hurried_at
                 await checkpoint()
+            elif now - self._hurried_at < HURRIED_NS:
+                await poller.rest(now + HURRIED_REST_NS)
+            elif now - self.asked_at < CALM_NS:
+                await poller.rest(now + REST_NS)
             else:
-                rest = HURRIED_REST_NS if now - self._hurried_at < HURRIED_NS else REST_NS
-                await poller.rest(now + rest)
+                await poller.rest(now + CALM_REST_NS, now + CALM_REST_NS * 2 // 3)
 
     def _read(self) -> tuple[int, dict[Publisher, None]]:
         """Take a batch: how many there were, and who has something to flush."""
