@@ -320,20 +320,16 @@ class Player:
     def _stamp(self, units: Sequence[Unit]) -> Sequence[bytes]:
         """The packets of this peer."""
         srtp, senders, layered = self._srtp, self._senders, self._layered
-        found: Sequence[bytes] = ()
+        found: list[bytes] = []
         if srtp is None:
             return found
         for unit in units if layered is None else layered.passed(units):
-            if not isinstance(unit, PayloadUnit):
-                continue
             sender = senders.get(unit.of)  # type: ignore[arg-type] # of None there is none
-            if sender is None:
+            if sender is None or not isinstance(unit, PayloadUnit):
                 continue
-            packets = sender.stamp(srtp, unit)
+            found += sender.stamp(srtp, unit)
             if unit.time >= sender.report_at and unit.pts >= sender.live:
-                packets = [*packets, srtp.protect_rtcp(sender.report(self._stream, unit))]
-            # A pass is one frame as a rule, whose packets are kept as they are.
-            found = [*found, *packets] if found else packets
+                found.append(srtp.protect_rtcp(sender.report(self._stream, unit)))
         return found
 
     def _repeat(self, sender: Sender, nack: Nack, now: int) -> None:

@@ -60,9 +60,12 @@ class Sender:
     """The bytes that were sent above those of the track."""
     _repair: int | None = field(init=False)
     _kinds: tuple[int, int] = field(init=False)
+    _description: bytes = field(init=False)
+    """What each report has behind it, and is always the same (RFC 3550 6.1)."""
 
     def __attrs_post_init__(self) -> None:
         self._above = self._since = self.first
+        self._description = encode_rtcp([SourceDescription(((self.ssrc, ((1, CNAME.encode()),)),))])
         self._repair = self.played.retransmission
         kind = self.played.format.payload_type or 0
         self._kinds = kind, kind | _MARKER if self.played.binding.marks_last else kind
@@ -154,8 +157,10 @@ class Sender:
         self.report_at = unit.time + REPORT_NS
         rtp_time = to_ticks(unit.pts, self.played.format.clock_rate) + self.offset
         wall = ns_to_ntp(stream.clock.steady(unit.pts))
-        report = SenderReport(self.ssrc, wall, rtp_time, self.packets, self.octets)
-        return encode_rtcp([report, SourceDescription(((self.ssrc, ((1, CNAME.encode()),)),))])
+        return (
+            encode_rtcp([SenderReport(self.ssrc, wall, rtp_time, self.packets, self.octets)])
+            + self._description
+        )
 
     def repeat(self, srtp: Srtp, nack: Nack, now: int) -> list[bytes]:
         """What the peer has lost, as far as it is there and may be sent again."""
