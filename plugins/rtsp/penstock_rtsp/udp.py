@@ -12,7 +12,11 @@ from anyio.lowlevel import checkpoint
 
 from penstock.poller import Poller
 from penstock.publisher import Publisher, flush_all
-from penstock.udp import received
+from penstock.udp import RECEIVED, received
+
+REPORTS_NS = 25_000_000
+"""How long reports lie unread once one was read: hundreds of players send theirs one by one, and a wake-up of the loop for
+each costs more than what it says. Then the next wake-up of the pump takes them along, or none does for as long again."""
 
 Receive = Callable[[bytes, int], Publisher | None]
 """Takes a datagram and its arrival; returns the publisher that has something to flush.
@@ -29,10 +33,14 @@ def sockaddr(sock: socket.socket, host: str, port: int) -> tuple[Any, ...]:
 
 
 class Port:
-    """One of the two sockets; datagrams of an address that nobody set up are dropped and counted."""
+    """One of the two sockets; datagrams of an address that nobody set up are dropped and counted.
 
-    def __init__(self, sock: socket.socket) -> None:
+    What comes may lie unread for `rest` ns, and for as long again where the pump does not wake the loop.
+    """
+
+    def __init__(self, sock: socket.socket, rest: int = 0) -> None:
         self.sock = sock
+        self.rest = rest
         self.number: int = sock.getsockname()[1]
         self.dropped = 0
         self._peers: dict[tuple[Any, ...], Receive] = {}
@@ -52,13 +60,20 @@ class Port:
         """Read until cancelled; what a batch brought is flushed to the readers at its end."""
         while True:
             await poller.wait(self.sock)
-            await flush_all(self._read())
-            await checkpoint()
+            read, touched = self._read()
+            await flush_all(touched)
+            if self.rest and read < RECEIVED:
+                now = time.monotonic_ns()
+                await poller.rest(now + 2 * self.rest, now + self.rest)
+            else:
+                await checkpoint()
 
-    def _read(self) -> dict[Publisher, None]:
-        """Take a batch; who has something to flush."""
+    def _read(self) -> tuple[int, dict[Publisher, None]]:
+        """Take a batch: how many there were, and who has something to flush."""
+        read = 0
         touched: dict[Publisher, None] = {}
         for data, address in received(self.sock):
+            read += 1
             receive = self._peers.get(address[:2])
             if receive is None:
                 self.dropped += 1
@@ -66,7 +81,7 @@ class Port:
             publisher = receive(data, time.monotonic_ns())
             if publisher is not None:
                 touched[publisher] = None
-        return touched
+        return read, touched
 
 
 class Ports:
@@ -74,7 +89,7 @@ class Ports:
 
     def __init__(self, rtp: socket.socket, rtcp: socket.socket) -> None:
         self.rtp = Port(rtp)
-        self.rtcp = Port(rtcp)
+        self.rtcp = Port(rtcp, REPORTS_NS)
 
     async def run(self, poller: Poller) -> None:
         async with anyio.create_task_group() as tasks:
