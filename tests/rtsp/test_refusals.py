@@ -6,6 +6,7 @@ from base64 import b64encode
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from penstock.hooks import Plugin, hookimpl
 from penstock.session import Credentials, Session
@@ -82,3 +83,33 @@ async def test_limits_and_publishers_are_named() -> None:
             assert reply.head.splitlines()[0] == "RTSP/1.0 403 Forbidden: live/one has its 1 readers already"
             reply = await two.ask("ANNOUNCE")
             assert reply.head.splitlines()[0] == "RTSP/1.0 403 Forbidden: live/one is being published already"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "lines", "status"),
+    [
+        ("DESCRIBE", "live//one", [], "400 Bad Request: the stream path has an empty, '.' or '..' segment"),
+        ("ANNOUNCE", "api/one", [], "400 Bad Request: stream paths may not start with 'api'"),
+        (
+            "SETUP",
+            "live/one/trackID=1",
+            ["Transport: RTP/AVP;client_port=0-1"],
+            "400 Bad Request: client_port",
+        ),
+        ("DESCRIBE", "live/one", ["Session: 0123"], "454 Session Not Found: foreign session"),
+        ("PLAY", "live/one", [], "455 Method Not Valid In This State: PLAY"),
+        ("REDIRECT", "live/one", [], "501 Not Implemented: unknown method"),
+        ("OPTIONS", "*", ["Require: x"], "551 Option Not Supported: Require"),
+        ("DESCRIBE", "live/none", [], "404 Not Found: nobody publishes live/none"),
+    ],
+)
+async def test_who_is_refused_reads_why(method: str, path: str, lines: list[str], status: str) -> None:
+    async with serving() as server, talking(server, path) as peer:
+        await publish(server)
+        with capture_logs() as logs:
+            reply = await peer.ask(method, "", *lines)
+        assert reply.head.startswith(f"RTSP/1.0 {status}"), reply.head
+        told = [line for line in logs if line["event"] == "request refused"]
+        # Players who wait for a stream ask again and again; of those the session's end tells, once.
+        assert [line["method"] for line in told] == ([] if reply.status == 404 else [method])
+        assert (await peer.ask("OPTIONS")).status in (200, 400), "the session goes on"

@@ -33,7 +33,7 @@ class Asked:
 
 @frozen
 class Refused:
-    """A request that is answered with `status` and `headers` alone; `reason` is for the log."""
+    """A request that is answered with `status`, `reason` and `headers` alone."""
 
     request: Request
     status: int
@@ -110,7 +110,7 @@ class ServerConnection:
 
     def refuse(self, refused: Refused, date: str | None = None) -> bytes:
         """The reply to a request that was refused."""
-        return self.respond(refused.request, refused.status, *refused.headers, date=date)
+        return self.respond(refused.request, refused.status, *refused.headers, date=date, why=refused.reason)
 
     def farewell(self) -> bytes:
         """The reply before closing on a violation."""

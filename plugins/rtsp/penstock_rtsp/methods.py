@@ -15,7 +15,7 @@ from penstock.path import StreamPath
 from penstock.session import Credentials, Session
 from penstock_formats.sdp import SessionDescription
 from penstock_rtsp.channels import Channels
-from penstock_rtsp.connection import Asked, Refusal, ServerConnection
+from penstock_rtsp.connection import Asked, Refusal, Refused, ServerConnection
 from penstock_rtsp.date import date
 from penstock_rtsp.description import describe, offered
 from penstock_rtsp.message import Request
@@ -73,16 +73,16 @@ class Methods:
             reply = self._reply(request, 403, why=str(denied))
         except NotFound as error:
             self.missing = str(error)
-            reply = self._reply(request, 404)
+            reply = self._reply(request, 404, why=str(error))
         except AlreadyPublished as error:
             self._connection.sink.control(self._reply(request, 403, why=str(error)))
             raise
         except StreamError as error:
             self._log_refused(request, error)
-            reply = self._reply(request, 503)
+            reply = self._reply(request, 503, why=str(error))
         except ProtocolViolation as violation:
             self._log_refused(request, violation)
-            reply = self._reply(request, 400)
+            reply = self._reply(request, 400, why=str(violation))
         else:
             if request.method != "TEARDOWN":
                 self.missing = ""
@@ -92,8 +92,13 @@ class Methods:
         if request.method == "TEARDOWN":
             raise Closed(self.missing or "the peer left")
 
-    def _log_refused(self, request: Request, error: Exception) -> None:
-        self._server.log_peer(self._session, "request refused", method=request.method, reason=str(error))
+    def refuse(self, refused: Refused) -> None:
+        """Answer a request that has not come as far as to be asked."""
+        self._log_refused(refused.request, refused.reason)
+        self._connection.sink.control(self._rtsp.refuse(refused, date()))
+
+    def _log_refused(self, request: Request, reason: object) -> None:
+        self._server.log_peer(self._session, "request refused", method=request.method, reason=str(reason))
 
     def _reply(
         self, request: Request, status: int, *headers: tuple[str, str], body: bytes = b"", why: str = ""

@@ -114,7 +114,7 @@ class RtspSession:
                         elif isinstance(event, Asked):
                             await self._methods.answer(event)
                         elif isinstance(event, Refused):
-                            self._connection.sink.control(rtsp.refuse(event, date()))
+                            self._methods.refuse(event)
                     if part is not data:
                         await self._connection.turn()
             except ProtocolViolation:
