@@ -335,7 +335,7 @@ class TestRefusals:
             (await served.post("/live/two/whep", offer)).status_code,
             (await served.http.delete("/live/one/whep/none")).status_code,
         ]
-        assert answers == [415, 400, 400, 409, 404]
+        assert answers == [415, 400, 413, 409, 404]
         assert not served.peers
 
     async def test_other_spellings(self, served: Rig) -> None:

@@ -112,7 +112,10 @@ class Views:
         if wanted is None:
             await request.respond(428, b"say with If-Match which ICE session is meant\n")
             return
-        fragment = Fragment.parse(await _body(request))
+        body = await _body(request)
+        if body is None:
+            return
+        fragment = Fragment.parse(body)
         # The session may have ended, or been restarted, while the body came.
         peer = _resource(shared, request)
         same = fragment.credentials.ufrag == peer.remote.credentials.ufrag
@@ -141,7 +144,10 @@ class Views:
         path = _path(request)
         if not await _is(request, SDP):
             return
-        offer = Offer.parse(await _body(request))
+        body = await _body(request)
+        if body is None:
+            return
+        offer = Offer.parse(body)
         host = _host(request)
         release = self._server.admit((host, 0), "webrtc")
         if release is None:
@@ -300,11 +306,12 @@ async def _is(request: Request, content_type: str) -> bool:
     return False
 
 
-async def _body(request: Request) -> bytes:
-    """All of the body. Raises `ProtocolViolation` where it is too long."""
+async def _body(request: Request) -> bytes | None:
+    """All of the body; who sent too long a one is told so (RFC 9110 15.5.14)."""
     found = bytearray()
     async for data in request.body():
         found += data
         if len(found) > MAX_OFFER:
-            raise ProtocolViolation(f"the body is longer than {MAX_OFFER} bytes")
+            await request.respond(413, f"the body is longer than {MAX_OFFER} bytes\n".encode())
+            return None
     return bytes(found)
