@@ -99,3 +99,20 @@ def test_parameter_sets_that_change_come_in_band_from_then_on() -> None:
         seen.append((bool(told), len(data) - len(unit) - 4))
     size = len(configs[1].sets[0]) + len(pps) + 2 * 4
     assert seen == [(False, 0), (False, 0), (False, 0), (True, size), (False, 0), (False, size)]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_late_track_begins_with_its_sequence_header(known: bool) -> None:
+    # Those who have joined by then had no preamble that could have told of it.
+    registry = Registry()
+    aac.plugin.register(registry=registry)
+    bare = Track(1, AAC, 48_000, None)
+    sound = bare.with_config(AacConfig.lc(48_000, 2))
+    muxer = RtmpMuxer(registry, [bare] if known else [], stream_id=1, chunk_size=4096)
+    muxer.mux(TrackChanged(sound) if known else TrackAdded(sound))
+    frames = [Frame(sound, time * NS, time * NS, (b"\x21\x10",), True, None, 0) for time in (5, 6)]
+    units = [unit for frame in frames for unit in muxer.mux(frame)]
+    assert [unit.config for unit in units] == [True, False, False]
+    header, first, _ = units
+    assert header.payloads[0][12:] == b"\xaf\x00\x11\x90", "AudioSpecificConfig"
+    assert _header(header.payloads[0])[0] == _header(first.payloads[0])[0] == 5000

@@ -48,6 +48,8 @@ class _Slot:
     tag: bytes = b""
     """What is before each sound frame, once known."""
     flags: dict[str, Any] = field(factory=dict[str, Any])
+    in_preamble: bool = False
+    """Whether every reader's preamble has its first config; that of a late track comes with its first frame."""
     in_band: bool = False
     """Whether the config has changed, since when key frames have it as well: VLC does not look at a second header."""
 
@@ -82,6 +84,8 @@ class FlvMuxer:
         self._alternatives = Alternatives(registry, tracks)
         for track in tracks:
             self._add(track)
+            if (slot := self._slots[track.id]) is not None:
+                slot.in_preamble = track.config is not None
 
     @property
     def key(self) -> Hashable:
@@ -185,11 +189,11 @@ class FlvMuxer:
         return (unit,) if changed is None else (changed, unit)
 
     def _changed(self, slot: _Slot, track: Track, time: int) -> Unit | None:
-        """What tells of a config that is another than the one before; nothing of the first."""
+        """What tells of a config that is another than the one before, or that no preamble had."""
         before, slot.config, slot.tag = slot.config, track.config, b""
-        if before is None or before == track.config:
+        if slot.in_preamble if before is None else before == track.config:
             return None
-        slot.in_band = True
+        slot.in_band = before is not None
         return self.config(track, time)
 
     def config(self, track: Track, time: int) -> Unit | None:
