@@ -183,6 +183,7 @@ def test_a_refusal_of_the_application_is_told_with_its_number() -> None:
     assert meeting.found[0] == [Rejected(1404)]
     assert meeting.connections() == []
     assert "no such stream" in meaning(1404)
+    assert "calls itself" in meaning(RejectReason.RENDEZVOUS_COOKIE)
     assert meaning(4711) == "reason 4711"
 
 

@@ -76,6 +76,7 @@ _MEANINGS: dict[int, str] = {
     RejectReason.BACKLOG: "it has too many callers",
     RejectReason.CLOSE: "it is closing",
     RejectReason.VERSION: "it does not speak this version",
+    RejectReason.RENDEZVOUS_COOKIE: "its cookie is ours, as where a rendezvous without `adapter` calls itself",
     RejectReason.BAD_SECRET: "the passphrase is wrong",
     RejectReason.UNSECURE: "one side wants encryption, the other does not",
     RejectReason.MESSAGE_API: "one side wants live mode, the other streams",
