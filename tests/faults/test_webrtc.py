@@ -559,7 +559,7 @@ def test_W11_requests_that_are_refused(faults: Rig, broadcast: Broadcast) -> Non
     with faults.watched(rss=2 * MIB), whep(faults, broadcast) as peer:
         offer = peer.client.offer()
         for body, status in (
-            (b"v=0\r\n" + b"a=x\r\n" * (1 << 18), 400), (b"", 400), (b"\xff" * 1000, 400), (offer[:100], 400),
+            (b"v=0\r\n" + b"a=x\r\n" * (1 << 18), 413), (b"", 400), (b"\xff" * 1000, 400), (offer[:100], 400),
             (offer.replace(b"a=ice-pwd", b"a=x"), 400), (offer.replace(b"a=fingerprint", b"a=x"), 400),
             (offer.replace(b"RTP/SAVPF", b"RTP/AVP"), 422),
         ):  # fmt: skip
