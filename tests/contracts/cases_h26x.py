@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.errors import ProtocolViolation
-from penstock.media import CodecConfig, Frame, Track
+from penstock.media import Codec, CodecConfig, Frame, Kind, Track
 from penstock_codecs.h264 import H264, H264Config
 from penstock_codecs.h264 import normalize as normalize_h264
 from penstock_codecs.h264.config import merge as merge_h264
@@ -187,7 +187,14 @@ def _flv(binding: FlvBinding, config: CodecConfig) -> Callable[[bytes], Any]:
     def parse(data: bytes) -> Any:
         if data[:1] == b"\0":
             return binding.parse_config(data[1:])
-        return binding.decode(data[1:], True, config)
+        found = binding.decode(data[1:], True, config)
+        track = Track(1, Codec("video", Kind.VIDEO), 90_000, found.config or config)
+        frame = Frame(track, 0, 0, found.units)
+        # What a key frame says of its config after a change of it is no part of its normal form.
+        for in_band in (False, True):
+            if binding.decode(binding.encode(frame, in_band), True, config).units != found.units:
+                raise ValueError("what is encoded here is decoded as something else")
+        return found
 
     return parse
 

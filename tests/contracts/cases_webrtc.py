@@ -22,7 +22,7 @@ from penstock_webrtc.ice import MAX_WAYS, Credentials, IceLite
 from penstock_webrtc.negotiation import choose_played, choose_recorded, layers_of
 from penstock_webrtc.offer import Offer
 from penstock_webrtc.repair import build_repair, parse_repair
-from penstock_webrtc.stun import BINDING, Attribute, StunMessage, error_code, xor_address
+from penstock_webrtc.stun import BINDING, Attribute, Said, StunMessage, error_code, xor_address
 from penstock_webrtc.stun import Kind as MessageKind
 from penstock_webrtc.transport import Transport
 from tests.contracts.case import ParserCase
@@ -85,6 +85,12 @@ def parse_stun(data: bytes) -> StunMessage:
     answer = StunMessage(MessageKind.SUCCESS, message.method, message.transaction, attributes).encode(KEY)
     if not StunMessage.parse(answer).verify(KEY):
         raise ValueError("what is signed here does not verify")
+    said = Said.of(data)
+    if said is not None:
+        # The same again, the same by who does not know the password, and what is damaged or says something else.
+        forged = StunMessage(message.kind, message.method, bytes(12), message.attributes).encode(b"another")
+        for other in (data, forged, data[:-1] + bytes((data[-1] ^ 1,)), data[:-8], data[:4] + data[5:]):
+            said.again(other, KEY)
     return message
 
 
