@@ -323,7 +323,7 @@ async def _rest(fanout: Fanout, run: Run, done: int) -> None:
 class StampLane(PacedLane):
     """Packets of each reader's own, each frame as it comes: one stamp and few calls a reader and pass.
 
-    Where they are many, sound goes with the next picture (docs/adr/0037).
+    Where they are many, sound goes with the next picture (docs/adr/0038).
     """
 
     def __init__(self, feed: Feed, spawn: Spawn) -> None:

@@ -149,6 +149,9 @@ class Lane:
             self._next_picture = expected
         else:
             self._next_picture = now + stream.frame_interval + REST_MARGIN_NS
+        if not self.window:
+            # Where pictures are rare, sound lies unread for no longer than it would wait here.
+            self._next_picture = min(self._next_picture, now + PICTURE_WAIT_NS + REST_MARGIN_NS)
 
     def take(self, end: int | None = None) -> list[Unit]:
         """What is pending (up to the ring's index `end`), moving the head; who waits for a key unit in it is put at it."""

@@ -78,6 +78,23 @@ async def test_sound_does_not_wait_for_a_picture_that_never_comes() -> None:
             assert feed.due_at is None
 
 
+async def test_the_ingest_sleeps_no_longer_than_sound_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures each 500 ms, as of a screen or a poor camera: sound that waits unread for the next would be late by as much."""
+    monkeypatch.setattr(lanes, "REST_READERS", 1)
+    source = Source(StreamOptions(window=None))
+    async with peers() as (peer,):
+        feed = source.feed()
+        feed.attach(peer.sink, session())
+        for n in range(5):
+            at = ms(500 * n)
+            source.publisher.write(source.video.id, (b"%d" % n,), pts=at, dts=at, key=not n)
+            await source.publisher.flush()
+            await peer.lines(b"v%d" % n if n else b"K0")
+        assert source.stream.frame_interval == ms(500)
+        left = feed.rest_until - time.monotonic_ns()
+        assert 0 < left <= lanes.PICTURE_WAIT_NS + lanes.REST_MARGIN_NS
+
+
 @pytest.mark.parametrize("window", [0.0, 50.0])
 async def test_a_window_of_milliseconds(window: float) -> None:
     """0 writes each frame as it comes; more lets frames gather, and the ingest may sleep meanwhile."""
