@@ -61,6 +61,11 @@ def test_controls() -> None:
     assert resolve_control(base, "rtsp://other/x") == "rtsp://other/x"
 
 
+@pytest.mark.parametrize("query", ["", "?user=a"])
 @pytest.mark.parametrize("url", ["rtsp://h/live/one", "rtsp://h/live/one/", "rtsp://h/live/one/trackID=3"])
-def test_a_tracks_url_names_the_presentation_too(url: str) -> None:
-    assert track_url(presentation_url(url), 3) == "rtsp://h/live/one/trackID=3"
+def test_a_tracks_url_names_the_presentation_too(url: str, query: str) -> None:
+    """Also where the query comes after the track, as who adds it to a track's URL has it."""
+    found = track_url(presentation_url(url + query), 3)
+    assert Target.parse(found) == Target.parse(f"rtsp://h/live/one{query}/trackID=3")
+    if not query or "track" in url:
+        assert found == f"rtsp://h/live/one{query}/trackID=3"

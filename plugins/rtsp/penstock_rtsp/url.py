@@ -52,7 +52,11 @@ class Target:
 
 def presentation_url(url: str) -> str:
     """The URL of the whole that a request's URL names all or one track of: who plays one track may ask by its own."""
-    return _TRACK.sub("", url).rstrip("/")
+    text, mark, query = url, "", ""
+    if not _TRACK.search(url):
+        # As `Target.parse` has it, the query may also follow the track.
+        text, mark, query = url.partition("?")
+    return (_TRACK.sub("", text) + mark + query).rstrip("/")
 
 
 def track_control(track: int) -> str:
