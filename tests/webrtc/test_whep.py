@@ -146,6 +146,30 @@ async def test_what_is_lost_is_sent_again_once(served: Rig, rtx: bool) -> None:
         assert client.raw[len(raw) :] == [raw[1]]
 
 
+async def test_what_it_begins_with_is_sent_again_however_long_ago_it_was_published(served: Rig) -> None:
+    """A key frame of 8 s ago, in a group of more frames than are kept of the last ones; but not of more than 10 s ago."""
+    publisher, (picture,) = await served.publish("live/one", PICTURE)
+    await write(publisher, picture, KEY, 0)
+    for number in range(1, 200):
+        await write(publisher, picture, INTER[:50], number / 25)
+    client = Client(("VP8/90000",))
+    await playing(served, client)
+    await client.until(lambda: len(client.of(96)) > 3)
+    lost = client.of(96)[0]
+    asked = Nack.of(1, lost.ssrc, [lost.sequence])
+    client.send_rtcp(ReceiverReport(1), asked)
+    await client.until(lambda: client.of(97))
+    (again,) = client.of(97)
+    assert again.payload == lost.sequence.to_bytes(2, "big") + lost.payload
+    assert again.timestamp == lost.timestamp
+    await client.until(lambda: len(frames(client)) == 200)
+    for number in range(200, 260):
+        await write(publisher, picture, INTER[:50], number / 25)
+    await client.until(lambda: len(frames(client)) == 260)
+    client.send_rtcp(ReceiverReport(1), asked)
+    assert await client.silence()
+
+
 @pytest.mark.parametrize("again", [True, False])
 async def test_over_a_bad_link_nothing_is_missing_unless_nothing_is_sent_again(
     again: bool, served: Rig, monkeypatch: pytest.MonkeyPatch

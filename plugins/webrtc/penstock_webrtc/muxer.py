@@ -20,6 +20,8 @@ from penstock_webrtc.retransmission import HISTORY_FRAMES
 MAX_PAYLOAD = 1160
 """Bytes of an RTP payload: with all headers, the tag and what a retransmission adds 1250 over IPv6, which every path takes."""
 REORDERED = "its pictures are reordered (B-frames), which browsers show in the wrong order"
+GROUP_NS = 10 * NS
+"""Pictures since the last key frame are kept for so long: readers begin with them, and what they lose of that is lost at once."""
 STEP_NS = 2 * NS
 """A second picture behind the one before it within so long is reordering; a single one is a source whose clock was set."""
 LATE = "the peer was told of the tracks that there were when it came"
@@ -68,7 +70,20 @@ class _Source:
     pts: int = 0
     stepped: int | None = None
     """The dts of the last picture that was to be shown before the one that it came after."""
-    kept: deque[PayloadUnit] = field(factory=lambda: deque[PayloadUnit](maxlen=HISTORY_FRAMES))
+    kept: deque[PayloadUnit] = field(factory=deque[PayloadUnit])
+    group: int = 0
+    """The number of the last unit that its track may begin with."""
+
+    def keep(self, unit: PayloadUnit) -> None:
+        """Hold what a reader may ask for again: as much as of any, and what who has just come was given to begin with."""
+        kept = self.kept
+        kept.append(unit)
+        if unit.begins:
+            self.group = unit.number
+        while len(kept) > HISTORY_FRAMES and (
+            kept[0].number < self.group or unit.time - kept[0].time > GROUP_NS
+        ):
+            kept.popleft()
 
 
 class PayloadMuxer:
@@ -149,7 +164,7 @@ class PayloadMuxer:
             )
         after = source.kept[-1] if source.kept else None
         unit = PayloadUnit(event, tuple(payloads), ticks, source.clock_rate, key=key, after=after)
-        source.kept.append(unit)
+        source.keep(unit)
         return (unit,)
 
     def kept(self, track_id: int) -> Sequence[PayloadUnit]:
