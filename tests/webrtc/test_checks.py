@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from random import Random
 
 import anyio
@@ -13,6 +13,7 @@ from attrs import frozen
 from penstock import NS
 from penstock_formats.rtcp import ReceiverReport
 from penstock_webrtc.ice import Credentials, IceLite
+from penstock_webrtc.route import UdpRoute
 from penstock_webrtc.stun import BINDING, Attribute, Kind, StunMessage
 from tests.webrtc.client import Client, Rig, rig
 from tests.webrtc.test_whep import INTER, KEY, PICTURE, playing, write
@@ -143,6 +144,24 @@ def test_who_publishes_again_by_the_port_that_it_had_is_answered_soon(host: str)
                 assert (clock.now - left < 1.5 * NS) == (host == "127.0.0.1")
 
     run(work)
+
+
+async def test_a_bug_in_an_answer_ends_its_peer_alone(served: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await served.publish("live/one", PICTURE)
+    client, other = Client(("VP8/90000",)), Client(("VP8/90000",))
+    await playing(served, client)
+    await playing(served, other)
+    send = UdpRoute.send
+
+    def fail(_route: UdpRoute, _datagrams: Sequence[bytes]) -> None:
+        monkeypatch.setattr(UdpRoute, "send", send)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(UdpRoute, "send", fail)
+    client.send(client.check())
+    await served.until(lambda: len(served.peers) == 1)
+    other.send(other.check())
+    await other.until(lambda: len(other.checks) == 2)
 
 
 @frozen

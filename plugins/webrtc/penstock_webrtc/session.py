@@ -140,7 +140,7 @@ class Peer:
         answer = self.ice.again(data, now / _NS)
         if answer is None:
             return False
-        selected.send([answer])
+        self._guard(lambda: selected.send([answer]))
         return True
 
     def check(self, message: StunMessage, data: bytes, route: Route, now: int) -> None:
