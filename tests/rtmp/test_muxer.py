@@ -116,3 +116,16 @@ def test_a_late_track_begins_with_its_sequence_header(known: bool) -> None:
     header, first, _ = units
     assert header.payloads[0][12:] == b"\xaf\x00\x11\x90", "AudioSpecificConfig"
     assert _header(header.payloads[0])[0] == _header(first.payloads[0])[0] == 5000
+
+
+def test_a_config_that_changed_before_the_first_frame_is_told() -> None:
+    # Who joins a stream without frames yet has the first one in its preamble.
+    registry = Registry()
+    aac.plugin.register(registry=registry)
+    first = Track(1, AAC, 48_000, AacConfig.lc(48_000, 2))
+    second = first.with_config(AacConfig.lc(48_000, 1))
+    muxer = RtmpMuxer(registry, [first], stream_id=1, chunk_size=4096)
+    muxer.mux(TrackChanged(second))
+    units = muxer.mux(Frame(second, NS, NS, (b"\x21\x10",), True, None, 0))
+    assert [unit.config for unit in units] == [True, False]
+    assert units[0].payloads[0][12:] == b"\xaf\x00\x11\x88", "AudioSpecificConfig"

@@ -48,8 +48,6 @@ class _Slot:
     tag: bytes = b""
     """What is before each sound frame, once known."""
     flags: dict[str, Any] = field(factory=dict[str, Any])
-    in_preamble: bool = False
-    """Whether every reader's preamble has its first config; that of a late track comes with its first frame."""
     in_band: bool = False
     """Whether the config has changed, since when key frames have it as well: VLC does not look at a second header."""
 
@@ -85,7 +83,8 @@ class FlvMuxer:
         for track in tracks:
             self._add(track)
             if (slot := self._slots[track.id]) is not None:
-                slot.in_preamble = track.config is not None
+                # Every reader's preamble has it; that of a late track comes with its first frame.
+                slot.config = track.config
 
     @property
     def key(self) -> Hashable:
@@ -191,7 +190,7 @@ class FlvMuxer:
     def _changed(self, slot: _Slot, track: Track, time: int) -> Unit | None:
         """What tells of a config that is another than the one before, or that no preamble had."""
         before, slot.config, slot.tag = slot.config, track.config, b""
-        if slot.in_preamble if before is None else before == track.config:
+        if before == track.config:
             return None
         slot.in_band = before is not None
         return self.config(track, time)
