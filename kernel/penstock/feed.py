@@ -339,6 +339,9 @@ class Feed:
     @property
     def rest_until(self) -> int:
         """Until when (monotonic ns) every lane lets frames gather at the ingest; 0 where some lane wants each at once."""
+        if self.derived and self.window is None:
+            # What is read with a picture is made anew when that has gone, and would wait for the next as well.
+            return 0
         lanes = self.lanes
         return lanes[0].rest_until if len(lanes) == 1 else min((lane.rest_until for lane in lanes), default=0)
 

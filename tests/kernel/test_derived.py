@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
@@ -21,6 +22,7 @@ from penstock import (
     Plugin,
     PluginSet,
     Registry,
+    StampSink,
     StreamPath,
     Track,
     TrackChanged,
@@ -29,8 +31,10 @@ from penstock import (
     hookimpl,
 )
 from penstock import derived as module
+from tests.kernel import feeding
 from tests.kernel.segmenting import Lines, text, texts
-from tests.kernel.stage import AUDIO, VIDEO, Number, ms
+from tests.kernel.stage import AUDIO, VIDEO, Number, ms, session
+from tests.kernel.test_datagram import ports
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
 
@@ -169,6 +173,23 @@ async def test_it_is_made_once_for_all_who_cannot_have_the_source() -> None:
         assert plain.seen == ["s10", "s11", "s12", "s13", "s14"]
         assert stage.stream.tracks == (stage.video, stage.audio), "it is nobody's who did not ask"
         assert stage.server.plugins.get("wrong").errors  # type: ignore[union-attr]
+
+
+async def test_the_ingest_does_not_sleep_on_what_sound_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read with a picture is made anew when that has gone: it would wait for the picture after it as well."""
+    monkeypatch.setattr("penstock.datagram.RIDERS", 1)
+    async with staged(Maker()) as stage, ports(1) as (spawn, sock, (port,)):
+        stage.write(1)
+        _, _, tracks = await stage.loud()
+        feeds = stage.stream.feed(feeding.Lines("of both"), tracks=tracks), stage.stream.feed(feeding.Lines())
+        for feed in feeds:
+            feed.attach(StampSink(sock, port.address, lambda units: (), spawn), session())
+        await stage.until(lambda: all(reader.state == "ready" for feed in feeds for reader in feed.readers))
+        stage.write(1)
+        await stage.publisher.flush()
+        made, plain = (feed.rest_until for feed in feeds)
+        assert made == 0
+        assert plain > time.monotonic_ns()
 
 
 async def test_who_can_have_the_source_or_has_another_sound_asks_for_none() -> None:
