@@ -38,7 +38,7 @@ from penstock_rtsp.session_header import SessionHeader
 from penstock_rtsp.state import State
 from penstock_rtsp.transport import Lower, Transport, parse_transports
 from penstock_rtsp.tunnel import TunnelReader, may_be_tunnel
-from penstock_rtsp.url import Target
+from penstock_rtsp.url import Target, presentation_url, resolve_control, track_url
 from tests.contracts.case import ParserCase
 
 DATA = Path(__file__).parents[1] / "data" / "rtsp"
@@ -99,6 +99,13 @@ def parser(make: Callable[[], Incremental]) -> Callable[[bytes], Any]:
 
 def text(read: Callable[[str], Any]) -> Callable[[bytes], Any]:
     return lambda data: read(data.decode("latin-1"))
+
+
+def read_url(url: str) -> tuple[object, ...]:
+    """What a URL names, and those that are told of it."""
+    target, whole = Target.parse(url), presentation_url(url)
+    told = track_url(whole, 3), resolve_control(whole, url), resolve_control(whole, "trackID=3")
+    return target, whole, *told, resolve_control(whole, "*")
 
 
 class DrivenClient:
@@ -442,7 +449,7 @@ CASES = [
     ),
     ParserCase(
         "rtsp url",
-        text(Target.parse),
+        text(read_url),
         [
             b"rtsp://user:pw@host:8554/live/stream/trackID=1?a=b",
             b"/live/stream/?a=b/streamid=0",
