@@ -316,7 +316,11 @@ def test_B4_no_key_frame_for_an_hour(faults: Rig) -> None:
     with faults.watched(rss=2 * MIB), faults.peer() as peer, faults.peer() as player:
         rtmp.publishing(peer, "b4", tags=False)
         peer.send(rtmp.script("onMetaData", {"videocodecid": 7.0}) + rtmp.video(rtmp.CONFIG_TAG))
-        peer.send(rtmp.video(rtmp.inter_frame(b"before")))
+        with faults.peer() as early:
+            rtmp.playing(early, "b4")
+            peer.send(rtmp.video(rtmp.inter_frame(b"before")))
+            # It is there for who comes now.
+            early.until(b"before", 10)
         rtmp.playing(player, "b4")
         for number in range(1, 3600):
             assert peer.send(rtmp.video(rtmp.inter_frame(size=5000), number * 1000, size=128))
