@@ -37,7 +37,8 @@ MAX_LINES = 100
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     allow_files(CROWD)
-    with rig(tmp_path_factory.mktemp("probed"), "server.handshake_timeout=4", program=PROBED) as running:
+    # Long enough for a busy machine to accept the last of a crowd before it gives up the first.
+    with rig(tmp_path_factory.mktemp("probed"), "server.handshake_timeout=8", program=PROBED) as running:
         allow_files(CROWD, running.server.pid)
         yield running
 
