@@ -378,8 +378,12 @@ async def connect(host: str, port: int, timeout: float = 10.0) -> socket.socket:
     raise Closed(f"{host}:{port}: {last.strerror if last is not None else 'no address'}")
 
 
-def load_tls(certificate: str, key: str) -> ssl.SSLContext:
-    """A server's TLS context. Raises `UserError` in one sentence where the files will not do."""
+def load_tls(certificate: str, key: str, *, tickets: bool = True) -> ssl.SSLContext:
+    """A server's TLS context. Raises `UserError` in one sentence where the files will not do.
+
+    Without `tickets` no session can be taken up again: librtmp (rtmpdump) with GnuTLS takes those of TLS 1.3 for the
+    connection's end, and peers that send or play media seldom come back so soon.
+    """
     if not certificate:
         raise UserError("TLS needs server.certificate beside server.key; set it.")
     for name, path in (("server.certificate", certificate), ("server.key", key or certificate)):
@@ -400,6 +404,8 @@ def load_tls(certificate: str, key: str) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key or None, passphrase)
     except ssl.SSLError as e:
         raise UserError(_tls_refusal(e.reason, certificate, key)) from None
+    if not tickets:
+        context.num_tickets = 0
     return context
 
 

@@ -217,10 +217,7 @@ class Server:
     def tls_context(self) -> ssl.SSLContext:
         """The TLS context of all listeners of media. Raises `UserError` where certificate or key will not do."""
         if self._tls is None:
-            self._tls = net.load_tls(self.config.server.certificate, self.config.server.key)
-            # librtmp (rtmpdump) with GnuTLS takes the tickets of TLS 1.3 for the connection's end, and nobody here comes
-            # back so often that a session taken up again would pay.
-            self._tls.num_tickets = 0
+            self._tls = net.load_tls(self.config.server.certificate, self.config.server.key, tickets=False)
         return self._tls
 
     async def serve_tcp(
