@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,16 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 
 @dataclass(frozen=True)
 class Contestant:
-    """One row: a server with one setting. `loop` and `window` are for those that have them."""
+    """One row: a server with one setting. `loop` and `window` are for those that have them.
+
+    `python` is what ours runs in: what it is called, and the interpreter.
+    """
 
     kind: str
     protocol: str
     window: str = ""
     loop: str = ""
+    python: tuple[str, str] = ("", sys.executable)
 
     @property
     def name(self) -> str:
@@ -40,6 +44,8 @@ class Contestant:
             parts.append(names.get(self.window, f"{self.window} ms"))
         if self.loop:
             parts.append(self.loop)
+        if self.python[0]:
+            parts.append(self.python[0])
         return ", ".join(parts)
 
 
@@ -64,7 +70,13 @@ OFFERS = {
 }
 
 
-def expand(kinds: list[str], protocol: str, windows: list[str], loops: list[str]) -> list[Contestant]:
+def expand(
+    kinds: list[str],
+    protocol: str,
+    windows: list[str],
+    loops: list[str],
+    pythons: Sequence[tuple[str, str]] = (("", sys.executable),),
+) -> list[Contestant]:
     """Every row of one protocol. Datagrams are never merged, so UDP has two windows of ours and one floor."""
     rows: list[Contestant] = []
     for kind in kinds:
@@ -74,7 +86,9 @@ def expand(kinds: list[str], protocol: str, windows: list[str], loops: list[str]
             continue
         if kind == "ours":
             wanted = [w for w in windows if w in ("picture", "0")] if protocol == "rtsp-udp" else windows
-            rows += [Contestant(kind, protocol, w, loop) for w in wanted for loop in loops]
+            rows += [
+                Contestant(kind, protocol, w, loop, p) for w in wanted for loop in loops for p in pythons
+            ]
         elif kind == "floor":
             wanted = ["0"] if protocol == "rtsp-udp" else windows
             rows += [Contestant(kind, protocol, w) for w in wanted]
@@ -95,17 +109,18 @@ rtmp {{ server {{ listen 127.0.0.1:{port}; access_log off; application live {{ l
 """
 
 
-def ours_command(window: str, loop: str, rtmp: int, rtsp: int, http: int) -> list[str]:
+def ours_command(c: Contestant, rtmp: int, rtsp: int, http: int) -> list[str]:
     settings = [
         f"{name}.listen=127.0.0.1:{port}" for name, port in (("rtmp", rtmp), ("rtsp", rtsp), ("http", http))
     ]
     # No fixed port, which another server may have.
     settings += ["rtsp.rtp=127.0.0.1:0", "rtsp.rtcp=127.0.0.1:0", "srt.enabled=false", "webrtc.enabled=false"]
-    if window != "picture":
-        settings.append(f"server.write_window={window}")
-    if loop:
-        return [sys.executable, str(BENCH / "serve.py"), loop, *settings]
-    command = [sys.executable, "-m", "penstock", "serve"]
+    _, python = c.python
+    if c.window != "picture":
+        settings.append(f"server.write_window={c.window}")
+    if c.loop:
+        return [python, str(BENCH / "serve.py"), c.loop, *settings]
+    command = [python, "-m", "penstock", "serve"]
     for setting in settings:
         command += ["--set", setting]
     return command
@@ -161,7 +176,7 @@ def running(c: Contestant, folder: Path) -> Iterator[Running]:
         else:
             if importlib.util.find_spec("penstock") is None:
                 raise Unavailable(f"penstock is not importable by {sys.executable}")
-            process = serve(ours_command(c.window, c.loop, port, second, http), port)
+            process = serve(ours_command(c, port, second, http), port)
             if c.protocol.startswith("rtsp"):
                 process.wait_for_port(second)
             rtsp_port = second if accepts(second) else None

@@ -73,7 +73,8 @@ def machine(module: str) -> dict[str, str]:
     return {
         "cpu": f"{model}, {os.cpu_count()} cores",
         "kernel": f"{uname.sysname} {uname.release} {uname.machine}",
-        "python": sys.version.split()[0],
+        # Whose build it is decides as much as the version does.
+        "python": f"{sys.version.split()[0]} ({Path(sys.executable).resolve()})",
         "date": datetime.datetime.now(datetime.UTC).strftime("%d %b %Y %H:%M UTC"),
         "command": f"python -m {module} " + " ".join(sys.argv[1:]),
         "penstock": source_version(),
@@ -87,7 +88,9 @@ def say(text: str) -> None:
 def measure_all(options: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
     """All rows, and the reason for each contestant that could not be run."""
     contestants = [
-        c for p in options.protocols for c in expand(options.contestants, p, options.windows, options.loops)
+        c
+        for p in options.protocols
+        for c in expand(options.contestants, p, options.windows, options.loops, options.pythons)
     ]
     rows: list[Row] = []
     refused: dict[str, str] = {}
@@ -135,6 +138,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--windows", type=words, default=list(WINDOWS), help="of ours and of the floor")
     parser.add_argument(
         "--loops", type=lambda t: t.split(","), default=[""], help="of ours, e.g. uvloop,asyncio,trio"
+    )
+    parser.add_argument(
+        "--pythons",
+        type=lambda t: [(label, path) for label, _, path in (w.partition("=") for w in words(t))],
+        default=[("", sys.executable)],
+        help="of ours, LABEL=PATH each, with penstock installed: what the interpreter's build costs",
     )
     parser.add_argument("--out", type=Path, help="page to put the tables into; the plot goes beside it")
     parser.add_argument("--section", default="fanout", help="of that page; another than fanout has no plot")

@@ -73,7 +73,10 @@ class TrackClock:
     def reported(self, at: int, ticks: int) -> None:
         """A sender report: at the wall time `at`, in ns, it was `ticks`."""
         reports = self._reports
-        if reports and at <= reports[-1][0]:
+        if reports and (at, ticks) == reports[-1]:
+            # aiortc says again what it said of its last packet while it sends no other.
+            return
+        if reports and at < reports[-1][0]:
             # Its clock was set back: what it said before is of another time.
             reports.clear()
         while len(reports) > 1 and at - reports[0][0] > REPORTS_NS:
