@@ -59,19 +59,23 @@ class Unwrapper:
 class SampleGrid:
     """Sound that came over a coarser clock, put back on its sample grid while it stays near to it."""
 
-    __slots__ = ("_next", "clock_rate")
+    __slots__ = ("_expected", "_next", "clock_rate")
 
     def __init__(self, clock_rate: int) -> None:
         self.clock_rate = clock_rate
         self._next: int | None = None
+        self._expected = 0
+        """The time in ns of `_next`."""
 
     def snap(self, pts: int, samples: int) -> int:
         """The time in ns of a frame of `samples` ticks that claims to start at `pts`."""
-        ticks = self._next
-        if ticks is None or abs(to_ns(ticks, self.clock_rate) - pts) > SNAP_TOLERANCE_NS:
+        ticks, time = self._next, self._expected
+        if ticks is None or not -SNAP_TOLERANCE_NS <= time - pts <= SNAP_TOLERANCE_NS:
             ticks = to_ticks(pts, self.clock_rate)
+            time = to_ns(ticks, self.clock_rate)
         self._next = ticks + samples
-        return to_ns(ticks, self.clock_rate)
+        self._expected = to_ns(self._next, self.clock_rate)
+        return time
 
 
 class DecodingTimes:
@@ -147,12 +151,12 @@ class StreamClock:
     def arrival(self, time: int, wall: int) -> None:
         """A frame with `time` came in at `wall`."""
         error = wall - time - (self._offset or 0)
-        if self._offset is None or self._steady is None or abs(error) > MAX_ERROR_NS:
+        if self._offset is None or self._steady is None or not -MAX_ERROR_NS <= error <= MAX_ERROR_NS:
             self._offset = wall - time
             self._steady = self._offset if self._steady is None else self._steady
         else:
-            most = max(0, time - self._last) // MAX_SLEW
-            step = max(-most, min(most, error))
+            most = (time - self._last) // MAX_SLEW if time > self._last else 0
+            step = error if -most <= error <= most else most if error > 0 else -most
             self._offset += step
             self._steady += step
         self._last = time
@@ -195,7 +199,8 @@ class FrameInterval:
 
     def add(self, dts: int) -> None:
         step = 0 if self._last is None else dts - self._last
-        self._wary = max(0, self._wary - 1)
+        if self._wary:
+            self._wary -= 1
         if len(self._steps) > 2 and 2 * step > 3 * self.value:
             self._wary = WARY_FRAMES
         if 0 < step < self._most:

@@ -230,13 +230,14 @@ class DerivedTracks:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._known: dict[tuple[int, Codec], DerivedTrack] = {}
+        self.known: dict[tuple[int, Codec], DerivedTrack] = {}
+        """By the id of what they are made of, and their codec."""
 
     def __iter__(self) -> Iterator[DerivedTrack]:
-        return iter(tuple(self._known.values()))
+        return iter(tuple(self.known.values()))
 
     def __bool__(self) -> bool:
-        return bool(self._known)
+        return bool(self.known)
 
     async def chosen(self, tracks: Iterable[Track], takes: Callable[[Track], bool]) -> tuple[Track, ...]:
         """See `Stream.tracks_for`."""
@@ -255,7 +256,7 @@ class DerivedTracks:
         """The first that some plugin makes of `source`, and that a reader takes."""
         for derivation in self._stream.host.derivations(self._stream, source):
             key = source.id, derivation.codec
-            derived = self._known.get(key)
+            derived = self.known.get(key)
             if derived is None:
                 track = Track(
                     self._stream.new_id(),
@@ -267,7 +268,7 @@ class DerivedTracks:
                 )
                 derived = DerivedTrack(self._stream, source, track, derivation)
             if takes(derived.track):
-                self._known[key] = derived
+                self.known[key] = derived
                 if await derived.ready():
                     return derived.track
         return None
@@ -279,10 +280,10 @@ class DerivedTracks:
 
     def put(self, event: Event) -> None:
         """One event of the stream; where a source is gone, so is what was made of it."""
-        for key, derived in tuple(self._known.items()):
+        for key, derived in tuple(self.known.items()):
             derived.put(event)
             if isinstance(event, TrackRemoved) and event.track.id == derived.source.id:
-                del self._known[key]
+                del self.known[key]
                 derived.stop()
                 self._stream.send_derived(TrackRemoved(derived.track), derived)
 

@@ -39,8 +39,9 @@ class GopCache:
         """The longest that two key frames of a video track were apart since `clear`, by its id, in ns."""
         self._bytes = 0
 
-    def add(self, frame: Frame) -> None:
-        """Keep `frame`, and let go of what no reader needs any more."""
+    def add(self, frame: Frame) -> int:
+        """Keep `frame`, and let go of what no reader needs any more. Returns the frame's bytes."""
+        size = frame.size
         frames, keys = self._frames, self._keys
         is_video = frame.track.codec.kind is Kind.VIDEO
         is_key = frame.key and is_video
@@ -55,29 +56,27 @@ class GopCache:
             keys[id] = self._first + len(frames)
         elif frame.track.id not in keys if is_video else not keys:
             if frame.track.codec.kind is Kind.AUDIO and not keys:
-                self._hear(frame)
-            return
+                self._hear(frame, size)
+            return size
         frames.append(frame)
-        self._bytes += frame.size
+        self._bytes += size
         if is_key:
             oldest = min(keys.values())
             group = [self._drop() for _ in range(oldest - self._first)]
             if group:
                 self._keep(group)
-        if not self._fits(frame):
+        bounds = self._bounds
+        if (
+            len(frames) > bounds.frames
+            or self._bytes > bounds.bytes
+            or frame.dts - frames[0].dts > bounds.seconds * NS
+        ):
             # A group of pictures larger than the bounds: nothing is kept until the next key frame, which may be this.
             alone = len(frames) == 1
             self.clear()
             if is_key and not alone:
                 self.add(frame)
-
-    def _fits(self, newest: Frame) -> bool:
-        frames, bounds = self._frames, self._bounds
-        return (
-            len(frames) <= bounds.frames
-            and self._bytes <= bounds.bytes
-            and newest.dts - frames[0].dts <= bounds.seconds * NS
-        )
+        return size
 
     def _drop(self) -> Frame:
         frame = self._frames.popleft()
@@ -93,7 +92,7 @@ class GopCache:
         enough = EARLIER * self._segments.length(max(self.key_intervals.values(), default=0))
         self._trim(self._frames[-1].dts - enough)
 
-    def _hear(self, frame: Frame) -> None:
+    def _hear(self, frame: Frame, size: int) -> None:
         """Sound without pictures: readers begin with what comes next, and segments with any of its frames."""
         earlier = self._earlier
         anew = not earlier or not 0 <= frame.dts - earlier[-1][0].dts < SOUND
@@ -101,7 +100,7 @@ class GopCache:
             earlier.append([])
         earlier[-1].append(frame)
         self._earlier_count += 1
-        self._earlier_bytes += frame.size
+        self._earlier_bytes += size
         full = self._earlier_bytes > self._segments.replay or self._earlier_count > self._bounds.frames
         if anew or full:
             # A group more, since segments are a frame longer than they should be.

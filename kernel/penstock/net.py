@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,20 @@ UDP_BUFFER = 2 << 20
 """SO_RCVBUF and SO_SNDBUF of a shared UDP socket."""
 
 
-def slices(data: bytes) -> Sequence[bytes]:
-    """`data` in parts to parse one at a time, with a `Connection.turn` after each."""
-    if len(data) <= SLICE_BYTES:
-        return (data,)
-    return [data[at : at + SLICE_BYTES] for at in range(0, len(data), SLICE_BYTES)]
+def slices(data: bytes, awaited: Callable[[], int] | None = None) -> Iterable[bytes]:
+    """`data` in parts to parse one at a time, with a `Connection.turn` after each.
+
+    `awaited` tells how many bytes are surely of one message, asked before each part: these are not cut.
+    """
+    return (data,) if len(data) <= SLICE_BYTES else _slices(data, awaited)
+
+
+def _slices(data: bytes, awaited: Callable[[], int] | None) -> Iterator[bytes]:
+    at = 0
+    while at < len(data):
+        size = SLICE_BYTES if awaited is None else max(SLICE_BYTES, awaited())
+        yield data[at : at + size]
+        at += size
 
 
 def format_address(address: Any) -> str:
@@ -99,7 +108,8 @@ class Connection:
             data = bytes(self._held[:most])
             del self._held[:most]
             return data
-        await self.turn()
+        if time.monotonic_ns() - self._since > TURN_NS:
+            await self.turn()
         try:
             if self.drained:
                 self.drained = False

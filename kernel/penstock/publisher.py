@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol, Self
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import anyio
 import structlog
@@ -216,10 +216,20 @@ class Publisher:
         if track.config is None or not units:
             self.dropped += 1
             return
-        kind = entry.kind
+        kind, last = entry.kind, entry.last
         # Placed first, so that decoding times are made on the stream's clock, which has no jumps.
-        offset = self._place(entry, pts if dts is None else dts, arrival)
-        entry.placed = offset + (pts if dts is None else dts)
+        source = pts if dts is None else dts
+        offset = self._offset
+        if (
+            offset is None
+            or last is None
+            or offset != entry.offset
+            or entry.jump != self._jump
+            or not entry.placed <= last
+            or not 0 <= source + offset - entry.placed <= JUMP_NS
+        ):
+            offset = self._place(entry, source, arrival)
+        entry.placed = offset + source
         pts += offset
         if dts is not None:
             dts += offset
@@ -232,7 +242,6 @@ class Publisher:
             if samples:
                 pts = dts = entry.grid.snap(pts, samples)
                 duration = duration or samples * NS // track.clock_rate
-        last = entry.last
         if last is None:
             last = self._floor
             self._begins()
@@ -298,13 +307,13 @@ class Publisher:
         self._offset = stream.start_offset(time, arrival)
         return self._offset
 
-    async def flush(self, *, rest: bool = False, idle: bool = False) -> bool:
+    def flush(self, *, rest: bool = False, idle: bool = False) -> Coroutine[Any, Any, bool]:
         """Let the readers have what is due. With `rest` the caller's socket may wait while a window gathers:
         the task then sleeps here instead of waking for each frame. Returns whether it slept.
 
         With `idle` it may also sleep where there are no readers: not for carriers whose times are placed by when frames came.
         """
-        return await self.stream.flush(rest=rest, idle=idle)
+        return self.stream.flush(rest=rest, idle=idle)
 
     def __enter__(self) -> Self:
         return self

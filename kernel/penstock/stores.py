@@ -24,19 +24,20 @@ class SegmentStores:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._known: dict[Hashable, SegmentStore] = {}
+        self.known: dict[Hashable, SegmentStore] = {}
+        """By their formats' keys."""
         self._numbers: dict[Hashable, int] = {}
         """From which a store that is made anew has to count: names do not come again."""
 
     def __iter__(self) -> Iterator[SegmentStore]:
-        return iter(tuple(self._known.values()))
+        return iter(tuple(self.known.values()))
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self.known)
 
     def find(self, format: SegmentFormat) -> SegmentStore | None:
         """That of `format`'s key, which is kept for longer by that; None where there is none."""
-        store = self._known.get(format.key)
+        store = self.known.get(format.key)
         if store is not None:
             store.touch()
         return store
@@ -64,12 +65,12 @@ class SegmentStores:
         )
         if stream.ended:
             store.end(stream.end_reason)
-        self._known[format.key] = store
+        self.known[format.key] = store
         return store
 
     def put(self, event: Event, derived: Track | None = None) -> None:
         """One event of the stream, or of a `derived` track for those that have it."""
-        for key, store in tuple(self._known.items()):
+        for key, store in tuple(self.known.items()):
             try:
                 if derived is None or store.has(derived):
                     store.push(event)
@@ -81,29 +82,29 @@ class SegmentStores:
 
     def interrupt(self) -> None:
         """The publisher left, and may come again: what there is of its last segment is all of that."""
-        for store in self._known.values():
+        for store in self.known.values():
             store.interrupt()
 
     @property
     def patience(self) -> int:
         """For how many ns frames may lie unread that are read by nobody but made into segments (ADR 0036)."""
-        if any(store.format.parts and store.hurried for store in self._known.values()):
+        if any(store.format.parts and store.hurried for store in self.known.values()):
             return 0
         return min(REST_NS, self._stream.options.segments.part // 2)
 
     def drop_idle(self, now: float) -> bool:
         """Let go of what nobody has asked for in a while, at `now` in monotonic seconds; whether there was such."""
-        idle = [key for key, store in self._known.items() if store.is_idle(now)]
+        idle = [key for key, store in self.known.items() if store.is_idle(now)]
         for key in idle:
             self._drop(key, "nobody asks for it")
         return bool(idle)
 
     def _drop(self, key: Hashable, reason: str) -> None:
-        store = self._known.pop(key)
+        store = self.known.pop(key)
         self._numbers[key] = store.number
         store.end(reason)
 
     def end(self, reason: str) -> None:
         """The stream is over: what is there may still be asked for."""
-        for store in self._known.values():
+        for store in self.known.values():
             store.end(reason)

@@ -32,7 +32,7 @@ from penstock.media import (
 )
 from penstock.muxer import Muxer
 from penstock.path import StreamPath
-from penstock.poller import Nap, sleep_until
+from penstock.poller import Nap
 from penstock.publisher import Publisher
 from penstock.queue import FrameQueue
 from penstock.registry import Registry
@@ -349,23 +349,22 @@ class Stream:
         """One frame for all readers: muxed once for each feed; nothing is sent before `flush`."""
         self.has_frames = True
         self.frames_in += 1
-        self.bytes_in += frame.size
         if frame.dts > self.last_time:
             self.last_time = frame.dts
         if frame.arrival != self._last_arrival:
             # Once for all that one read brought.
             self._last_arrival = frame.arrival
             self.clock.arrival(frame.dts, time.time_ns() - time.monotonic_ns() + frame.arrival)
-        self._cache.add(frame)
+        self.bytes_in += self._cache.add(frame)
         self._send(frame)
 
     def _send(self, event: Event) -> None:
         self.send(event, self._feeds.values())
         for queue in self._queues:
             queue.put(event)
-        if self.stores:
+        if self.stores.known:
             self.stores.put(event)
-        if self.derived:
+        if self.derived.known:
             self.derived.put(event)
 
     def send_derived(self, event: Event, derived: DerivedTrack) -> None:
@@ -413,7 +412,7 @@ class Stream:
         if rest:
             moment = feeds[0].rest_until if len(feeds) == 1 else min(feed.rest_until for feed in feeds)
             if moment > now:
-                await sleep_until(moment)
+                await self.nap.until(moment)
                 self.rested = True
                 return True
         self.rested = False

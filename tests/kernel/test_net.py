@@ -241,9 +241,15 @@ async def test_a_fast_peer_does_not_keep_the_others_from_their_turn() -> None:
 @pytest.mark.parametrize("size", [0, 1, net.SLICE_BYTES, net.SLICE_BYTES + 1, 10 * net.SLICE_BYTES])
 def test_slices_are_all_of_it_and_one_where_it_is_short(size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
-    parts = net.slices(data[:size])
+    parts = list(net.slices(data[:size]))
     assert b"".join(parts) == data[:size]
-    assert max(map(len, parts)) <= net.SLICE_BYTES
+    assert max(map(len, parts), default=0) <= net.SLICE_BYTES
+
+
+def test_what_is_surely_of_one_message_is_not_cut() -> None:
+    data, awaited = bytes(10 * net.SLICE_BYTES), iter([1, 3 * net.SLICE_BYTES, 0, 100 * net.SLICE_BYTES])
+    parts = [len(part) // net.SLICE_BYTES for part in net.slices(data, lambda: next(awaited))]
+    assert parts == [1, 3, 1, 5]
 
 
 async def test_sending_waits_for_a_slow_peer_and_not_for_one_that_stopped() -> None:

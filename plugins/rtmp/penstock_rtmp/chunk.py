@@ -82,6 +82,11 @@ class ChunkReader:
         """Bytes held: those not looked at and those of unfinished messages."""
         return len(self._buffer) - self._position + self._partial_bytes
 
+    @property
+    def awaited(self) -> int:
+        """Bytes without which no chunk is whole."""
+        return self._need - len(self._buffer) + self._position
+
     def receive_data(self, data: bytes) -> None:
         """Add what the peer sent; call `next_message` until it gives None before adding more."""
         if self._position:
@@ -178,7 +183,13 @@ class ChunkReader:
         stream.field = field
         stream.extended = extended
         self._streams[csid] = stream
-        return self._begin(stream, at + header, part)
+        at += header
+        if part < length or stream.partial is not None:
+            return self._begin(stream, at, part)
+        # As `_begin` does it where the message is whole, which most are.
+        self._position = end = at + part
+        self._need = 1
+        return Message(stream.type, stream.stream_id, stream.timestamp, bytes(memoryview(buffer)[at:end]))
 
     def _short(self, stream: _ChunkStream, at: int, basic: int, have: int) -> Message | None:
         """A chunk of type 3: it goes on with a message, or begins one like the last."""
@@ -273,11 +284,11 @@ def encode_message(
     size = len(payload)
     extra = b"" if timestamp < EXTENDED else _U32.pack(timestamp)
     field = EXTENDED if extra else timestamp
-    header = (
-        _basic(0, csid)
-        + (field << 32 | size << 8 | type).to_bytes(7, "big")
-        + stream_id.to_bytes(4, "little")
-    )
+    if csid < 64:
+        header = (csid << 56 | field << 32 | size << 8 | type).to_bytes(8, "big")
+    else:
+        header = _basic(0, csid) + (field << 32 | size << 8 | type).to_bytes(7, "big")
+    header += stream_id.to_bytes(4, "little")
     if size <= chunk_size:
         return header + extra + payload
     separator = _basic(3, csid) + extra

@@ -44,7 +44,7 @@ CAPS = MULTITRACK | MODEX | NANO_OFFSET
 class ServerConnection(Link[ServerEvent]):
     """A client's connection. See `Link` for how bytes come and go; answers are given by the methods below."""
 
-    __slots__ = ("_asked", "_complaints", "_connect", "_names", "_transaction", "enhanced", "streams")
+    __slots__ = ("_complaints", "_connect", "_names", "_transaction", "enhanced", "streams")
 
     def __init__(self, random: bytes, time_ms: int) -> None:
         """`random` has at least `handshake.RANDOM_SIZE` bytes."""
@@ -55,14 +55,12 @@ class ServerConnection(Link[ServerEvent]):
         """Whether the client announced Enhanced RTMP."""
         self._names: dict[int, str] = {}
         self._transaction = 1.0
-        self._asked = False
         self._complaints = 0
         self._connect: Any = 0
 
     @property
     def deciding(self) -> bool:
         if self._asked:
-            # Only a command can ask for an answer, so that media need not look for one.
             self._asked = self.state is ConnectionState.CONNECTING or any(
                 s is StreamState.PUBLISH_ASKED or s is StreamState.PLAY_ASKED for s in self.streams.values()
             )

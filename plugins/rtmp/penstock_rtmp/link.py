@@ -50,6 +50,7 @@ class Link(Generic[E]):
 
     __slots__ = (
         "_acknowledged",
+        "_asked",
         "_early",
         "_events",
         "_handshake",
@@ -68,6 +69,8 @@ class Link(Generic[E]):
     def __init__(self, handshake: ServerHandshake | ClientHandshake) -> None:
         self._handshake: ServerHandshake | ClientHandshake | None = handshake
         self._early = b""
+        self._asked = False
+        """Whether a command has come since nothing waited for an answer: nothing else can ask for one."""
         self._events: list[E | Message | Metadata | Script] = []
         self._out = handshake.data_to_send()
         self._reader = ChunkReader()
@@ -112,7 +115,7 @@ class Link(Generic[E]):
         try:
             if self._handshake is not None and self._early:
                 self._shake(self._handshake)
-            while self._handshake is None and not self._events and not self.deciding:
+            while self._handshake is None and not self._events and not (self._asked and self.deciding):
                 message = self._reader.next_message()
                 if message is None:
                     break
@@ -136,6 +139,10 @@ class Link(Generic[E]):
     def deciding(self) -> bool:
         """Whether an event waits for the session's answer; until then nothing is looked at."""
         return False
+
+    def awaited(self) -> int:
+        """Bytes that are surely of the chunk that is to come whole next: they may be given at once."""
+        return self._reader.awaited
 
     @property
     def pending(self) -> int:

@@ -105,13 +105,13 @@ class RtmpSession:
             data = await connection.receive(most)
             if not data:
                 return
-            for part in slices(data):
+            for part in slices(data, rtmp.awaited):
                 rtmp.receive_data(part)
                 while (event := rtmp.next_event()) is not None:
-                    if type(event) is Message:
-                        self._media(event)
-                    else:
+                    if type(event) is not Message:
                         await self._handle(event)
+                    elif (publishing := self._publishing.get(event.stream_id)) is not None:
+                        publishing.ingest.media(event.type, event.timestamp, event.payload)
                 if part is not data:
                     await connection.turn()
             self._send()
@@ -131,11 +131,6 @@ class RtmpSession:
         data = self._rtmp.data_to_send()
         if data:
             self._connection.sink.control(data)
-
-    def _media(self, event: Message) -> None:
-        publishing = self._publishing.get(event.stream_id)
-        if publishing is not None:
-            publishing.ingest.media(event.type, event.timestamp, event.payload)
 
     async def _handle(self, event: ServerEvent) -> None:
         match event:

@@ -22,4 +22,4 @@ class AacInfo:
         return 0
 
     def samples(self, units: tuple[bytes, ...], config: CodecConfig) -> int | None:
-        return AacConfig.of(config).frame_samples
+        return (config if isinstance(config, AacConfig) else AacConfig.of(config)).frame_samples

@@ -15,7 +15,7 @@ from penstock.server import Server
 from penstock_formats.amf import amf0
 from penstock_formats.flv.binding import FLV, FlvBinding
 from penstock_formats.flv.clock import TagClock
-from penstock_formats.flv.packet import AudioPacket, PacketType, TagType, VideoPacket
+from penstock_formats.flv.packet import KEY_FRAME, AudioPacket, PacketType, TagType, VideoPacket
 from penstock_formats.flv.script import SCRIPT, ScriptConfig
 from penstock_formats.flv.tag import parse_audio, parse_video
 
@@ -29,6 +29,8 @@ MAX_BAD_FRAMES = 100
 class _Input:
     codec: Codec
     binding: FlvBinding
+    name: int | str
+    """What its tags call the codec."""
     track: Track | None = None
     config: CodecConfig | None = None
     foretold: bool = False
@@ -78,7 +80,8 @@ class Ingest:
             or not isinstance(rate, int | float)
         ):
             return
-        found = self._codecs.get((Kind.AUDIO, int(number))) if isinstance(number, int | float) else None
+        name = int(number) if isinstance(number, int | float) else ""
+        found = self._codecs.get((Kind.AUDIO, name))
         if found is None:
             return
         try:
@@ -87,7 +90,7 @@ class Ingest:
             # What cannot be may still be said wrongly: the first frame tells.
             return
         if implied is not None:
-            entry = self._inputs[Kind.AUDIO, 0] = _Input(*found, foretold=True)
+            entry = self._inputs[Kind.AUDIO, 0] = _Input(*found, name, foretold=True)
             self._configure(entry, implied)
 
     def script(self, timestamp: int, name: str, values: Iterable[Any]) -> None:
@@ -102,7 +105,8 @@ class Ingest:
         time = self._clock.unwrap(timestamp) * MS_NS
         if type == TagType.VIDEO:
             for video in parse_video(body):
-                self._packet(Kind.VIDEO, video, time, video.composition_time * MS_NS, video.key)
+                key = video.frame_type == KEY_FRAME
+                self._packet(Kind.VIDEO, video, time, video.composition_time * MS_NS, key)
         else:
             for audio in parse_audio(body):
                 self._packet(Kind.AUDIO, audio, time, 0, True)
@@ -112,9 +116,11 @@ class Ingest:
     ) -> None:
         if packet.type not in (PacketType.SEQUENCE_START, PacketType.CODED_FRAMES):
             return
-        entry = self._input(kind, packet)
-        if entry is None:
-            return
+        entry = self._inputs.get((kind, packet.track_id))
+        if entry is None or entry.name != packet.codec:
+            entry = self._input(kind, packet)
+            if entry is None:
+                return
         if packet.type is PacketType.SEQUENCE_START:
             if not packet.data:
                 # FFmpeg sends an empty one first where its input (MPEG-TS) has no config up front.
@@ -162,7 +168,8 @@ class Ingest:
         if entry is None or entry.codec is not found[0]:
             if len(self._inputs) >= MAX_TRACKS:
                 raise ProtocolViolation(f"more than {MAX_TRACKS} tracks")
-            entry = self._inputs[kind, packet.track_id] = _Input(*found)
+            entry = self._inputs[kind, packet.track_id] = _Input(*found, packet.codec)
+        entry.name = packet.codec
         return entry
 
     def _configure(self, entry: _Input, config: CodecConfig) -> None:

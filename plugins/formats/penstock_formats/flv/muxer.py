@@ -20,6 +20,8 @@ from penstock_formats.flv.packet import AAC, PacketType, TagType
 from penstock_formats.flv.script import SCRIPT, ScriptConfig
 
 MS = 1000
+MAX_TAGS = 64
+"""Headers of pictures that are kept: with a steady rate there are some ten."""
 
 
 def surely_takes(registry: Registry, fourccs: frozenset[str] | None, track: Track) -> bool:
@@ -48,6 +50,8 @@ class _Slot:
     tag: bytes = b""
     """What is before each sound frame, once known."""
     flags: dict[str, Any] = field(factory=dict[str, Any])
+    tags: dict[tuple[bool, int], bytes] = field(factory=dict[tuple[bool, int], bytes])
+    """What is before each picture, by whether it is key and its composition time: there are few."""
     in_band: bool = False
     """Whether the config has changed, since when key frames have it as well: VLC does not look at a second header."""
 
@@ -141,9 +145,7 @@ class FlvMuxer:
             return legacy
         return fourcc if taken else None
 
-    def mux(self, event: Event) -> Sequence[Unit]:
-        if isinstance(event, Frame):
-            return self._frame(event)
+    def _note(self, event: Event) -> Sequence[Unit]:
         self._fixed.note(event)
         if isinstance(event, TrackAdded):
             self._add(event.track)
@@ -157,8 +159,10 @@ class FlvMuxer:
                 return (Unit(event.track, (message,), self._time),)
         return ()
 
-    def _frame(self, frame: Frame) -> Sequence[Unit]:
-        track = frame.track
+    def mux(self, event: Event) -> Sequence[Unit]:
+        if not isinstance(event, Frame):
+            return self._note(event)
+        frame, track = event, event.track
         self._time = dts = frame.dts
         time = to_ticks(dts, MS)
         slot = self._slots.get(track.id) or self._slot(track)
@@ -168,13 +172,9 @@ class FlvMuxer:
             return ()
         changed = self._changed(slot, track, dts) if slot.config is not track.config else None
         if slot.kind is Kind.VIDEO:
-            tag = video_header(
-                slot.codec,
-                PacketType.CODED_FRAMES,
-                key=frame.key,
-                composition_time=to_ticks(frame.pts, MS) - time if slot.binding.has_composition_time else 0,
-                track_id=slot.number,
-            )
+            later = frame.pts != dts and slot.binding.has_composition_time
+            kind = frame.key, to_ticks(frame.pts, MS) - time if later else 0
+            tag = slot.tags.get(kind) or self._tag(slot, *kind)
             in_band = slot.in_band and (frame.key or changed is not None)
             message = self.wrap(TagType.VIDEO, time, tag + slot.binding.encode(frame, in_band))
             unit = Unit(track, (message,), dts, key=frame.key and not slot.number, video=True)
@@ -186,6 +186,18 @@ class FlvMuxer:
             message = self.wrap(TagType.AUDIO, time, slot.tag + slot.binding.encode(frame))
             unit = Unit(track, (message,), dts)
         return (unit,) if changed is None else (changed, unit)
+
+    def _tag(self, slot: _Slot, key: bool, composition_time: int) -> bytes:
+        if len(slot.tags) >= MAX_TAGS:
+            slot.tags.clear()
+        tag = slot.tags[key, composition_time] = video_header(
+            slot.codec,
+            PacketType.CODED_FRAMES,
+            key=key,
+            composition_time=composition_time,
+            track_id=slot.number,
+        )
+        return tag
 
     def _changed(self, slot: _Slot, track: Track, time: int) -> Unit | None:
         """What tells of a config that is another than the one before, or that no preamble had."""

@@ -28,7 +28,7 @@ class TagType(enum.IntEnum):
     SCRIPT = 18
 
 
-class PacketType(enum.Enum):
+class PacketType(enum.StrEnum):
     """What a packet is; the numbers on the wire differ between sound, picture and legacy tags."""
 
     SEQUENCE_START = "sequence start"

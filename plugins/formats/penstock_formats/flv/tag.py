@@ -74,7 +74,7 @@ def parse_video(body: bytes) -> list[VideoPacket]:
     if body[1] > 2:
         raise ProtocolViolation(f"AVC packet type {body[1]} is unknown", "FLV E.4.3.1")
     kind = _LEGACY_TYPES[body[1]]
-    offset = _signed24(body, 2) if kind is PacketType.CODED_FRAMES else 0
+    offset = int.from_bytes(body[2:5], "big", signed=True) if kind is PacketType.CODED_FRAMES else 0
     return [VideoPacket(codec, kind, body[5:], frame_type, offset)]
 
 
