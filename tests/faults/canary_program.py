@@ -275,12 +275,18 @@ class Rtsp:
             self._out.write(self.rtsp.data_to_send())
 
 
+ROOM = 1 << 20
+"""Bytes that a player's socket holds, as many ask for."""
+
+
 def udp_pair() -> tuple[socket.socket, socket.socket]:
     """Sockets at an even port and the next one."""
     while True:
         first, second = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         first.setblocking(False)
         second.setblocking(False)
+        # Where it is not scheduled for a while, the kernel need not drop anything.
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
         try:
             first.bind(("127.0.0.1", 0))
             port = first.getsockname()[1]
