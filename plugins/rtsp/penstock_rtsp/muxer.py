@@ -13,7 +13,19 @@ from penstock.clock import StreamClock
 from penstock.errors import ProtocolViolation
 from penstock.feed import Cursor
 from penstock.fixed_tracks import FixedTracks
-from penstock.media import NS, Epoch, Event, Frame, Kind, Track, TrackAdded, to_ns, to_ticks
+from penstock.media import (
+    NS,
+    Epoch,
+    Event,
+    Frame,
+    Kind,
+    Track,
+    TrackAdded,
+    TrackChanged,
+    TrackRemoved,
+    to_ns,
+    to_ticks,
+)
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.rtcp import (
@@ -24,7 +36,7 @@ from penstock_formats.rtcp import (
     encode_rtcp,
     ns_to_ntp,
 )
-from penstock_formats.rtp import RTP, Packetizer, RtpBinding, RtpFormat, SampledPacketizer
+from penstock_formats.rtp import RTP, RtpFormat, SampledPacketizer
 from penstock_rtsp.rtp_info import RtpInfo
 from penstock_rtsp.url import track_url
 
@@ -42,21 +54,61 @@ _FRAMED = struct.Struct("!BBHBBHII")
 
 @define
 class _Sender:
-    """What is kept of one track: its format, numbers and counts."""
+    """What is kept of one track: its format, numbers and counts. What each frame needs is looked up once, for all."""
 
     track: Track
-    binding: RtpBinding
-    format: RtpFormat
-    packetizer: Packetizer
+    rate: int
+    packetize: Callable[[Frame], list[bytes]]
+    ticks: Callable[[bytes], int] | None
     payload_type: int
+    last_payload_type: int
+    """Of a frame's last packet: with the marker, where the codec's format has it there."""
+    video: bool
     ssrc: int
     sequence: int
     offset: int
     channel: int
+    leads: bool = False
+    """Whether readers join at its key frames: at those of another picture it would begin in the middle."""
     packets: int = 0
     octets: int = 0
     reported: int | None = None
-    ticks: Callable[[bytes], int] | None = None
+
+
+def _datagrams(sender: _Sender, payloads: list[bytes], time: int) -> tuple[bytes, ...]:
+    """The packets of a frame, one behind the other in the track's numbering."""
+    pack, kind, sequence, ssrc = _HEADER.pack, sender.payload_type, sender.sequence, sender.ssrc
+    left = len(payloads)
+    sender.packets += left
+    packets: list[bytes] = []
+    for payload in payloads:
+        left -= 1
+        if not left:
+            kind = sender.last_payload_type
+        packets.append(pack(0x80, kind, sequence, time, ssrc) + payload)
+        sender.octets += len(payload)
+        sequence = sequence + 1 & 0xFFFF
+    sender.sequence = sequence
+    return tuple(packets)
+
+
+def _interleaved(sender: _Sender, payloads: list[bytes], time: int) -> tuple[bytes, ...]:
+    """As `_datagrams`, each in its frame of the channel (RFC 2326 10.12): one piece of the byte stream."""
+    pack, kind, sequence, ssrc = _FRAMED.pack, sender.payload_type, sender.sequence, sender.ssrc
+    channel = sender.channel
+    left = len(payloads)
+    sender.packets += left
+    pieces: list[bytes] = []
+    for payload in payloads:
+        left -= 1
+        if not left:
+            kind = sender.last_payload_type
+        size = len(payload)
+        pieces += (pack(36, channel, 12 + size, 0x80, kind, sequence, time, ssrc), payload)
+        sender.octets += size
+        sequence = sequence + 1 & 0xFFFF
+    sender.sequence = sequence
+    return (b"".join(pieces),)
 
 
 def formats(
@@ -134,19 +186,21 @@ class RtpMuxer:
             packetizer = binding.packetizer(track, MAX_PAYLOAD)
             self._senders[track.id] = _Sender(
                 track,
-                binding,
-                fmt,
-                packetizer,
+                fmt.clock_rate,
+                packetizer.packetize,
+                packetizer.ticks if isinstance(packetizer, SampledPacketizer) else None,
                 payload_type,
+                payload_type | 0x80 if binding.marks_last else payload_type,
+                track.kind is Kind.VIDEO,
                 random.getrandbits(32),
                 random.getrandbits(16),
                 random.getrandbits(32),
                 channels[track.id] if channels is not None else -1,
-                ticks=packetizer.ticks if isinstance(packetizer, SampledPacketizer) else None,
             )
+        self._packets = _datagrams if channels is None else _interleaved
         self._fixed = FixedTracks(sender.track for sender in self._senders.values())
-        # Readers join at its key frames: at those of another picture it would begin in the middle.
-        self._leader = next((i for i, s in self._senders.items() if s.track.kind is Kind.VIDEO), -1)
+        if (leader := next((s for s in self._senders.values() if s.video), None)) is not None:
+            leader.leads = True
 
     @property
     def key(self) -> Hashable:
@@ -159,86 +213,55 @@ class RtpMuxer:
         return None
 
     def mux(self, event: Event) -> Sequence[Unit]:
-        if isinstance(event, Epoch):
-            self.report_soon()
-            return ()
-        if isinstance(event, TrackAdded) and event.track.kind is not Kind.DATA:
-            self.left_out[event.track.id] = LATE
         if not isinstance(event, Frame):
-            self._fixed.note(event)
+            self._note(event)
             return ()
-        sender = self._senders.get(event.track.id)
+        track, dts = event.track, event.dts
+        sender = self._senders.get(track.id)
         if sender is None:
             return ()
-        payloads = sender.packetizer.packetize(event)
+        payloads = sender.packetize(event)
         if not payloads:
             return ()
-        time = to_ticks(event.pts, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
-        packets = (
-            self._packets(sender, payloads, time)
-            if len(payloads) == 1
-            else self._parts(sender, payloads, time)
-        )
-        video = event.track.kind is Kind.VIDEO
-        unit = Unit(
-            event.track, packets, event.dts, key=event.key and event.track.id == self._leader, video=video
-        )
-        if sender.reported is None or event.dts - sender.reported >= REPORT_NS:
+        # As `to_ticks`, in line: a wake-up's few frames find the caches cold, and each function is read anew.
+        time = (event.pts * sender.rate + NS // 2) // NS + sender.offset & 0xFFFFFFFF
+        if sender.ticks is None or len(payloads) == 1:
+            packets = self._packets(sender, payloads, time)
+        else:
+            packets = self._samples(sender, sender.ticks, payloads, time)
+        unit = Unit(track, packets, dts, event.key and sender.leads, sender.video)
+        if sender.reported is None or dts - sender.reported >= REPORT_NS:
             # After its first packet, at whose time: a report that is older than all packets is dropped by clients.
-            sender.reported = event.dts
-            return (unit, Unit(event.track, (self._report(sender, event.pts),), event.dts, channel=1))
+            sender.reported = dts
+            return (unit, Unit(track, (self._report(sender, event.pts),), dts, channel=1))
         return (unit,)
+
+    def _note(self, event: TrackAdded | TrackChanged | TrackRemoved | Epoch) -> None:
+        if isinstance(event, Epoch):
+            self.report_soon()
+            return
+        if isinstance(event, TrackAdded) and event.track.kind is not Kind.DATA:
+            self.left_out[event.track.id] = LATE
+        self._fixed.note(event)
 
     def report_soon(self) -> None:
         """Send a sender report with each track's next packet: the times have changed, or somebody does not know them."""
         for sender in self._senders.values():
             sender.reported = None
 
-    def _parts(self, sender: _Sender, payloads: list[bytes], time: int) -> tuple[bytes, ...]:
+    def _samples(
+        self, sender: _Sender, ticks: Callable[[bytes], int], payloads: list[bytes], time: int
+    ) -> tuple[bytes, ...]:
         """Fragments of one coded frame have its time; parts of a frame of samples each have their own (RFC 3551 4.1)."""
-        ticks = sender.ticks
-        if ticks is None:
-            return self._packets(sender, payloads, time)
         found: list[bytes] = []
         for payload in payloads:
             found += self._packets(sender, [payload], time & 0xFFFFFFFF)
             time += ticks(payload)
         return tuple(found) if sender.channel < 0 else (b"".join(found),)
 
-    def _packets(self, sender: _Sender, payloads: list[bytes], time: int) -> tuple[bytes, ...]:
-        sequence, ssrc, kind = sender.sequence, sender.ssrc, sender.payload_type
-        last = len(payloads) - 1
-        sender.sequence = (sequence + last + 1) & 0xFFFF
-        sender.packets += last + 1
-        sender.octets += sum(map(len, payloads))
-        marked = kind | 0x80 if sender.binding.marks_last else kind
-        if sender.channel < 0:
-            pack = _HEADER.pack
-            return tuple(
-                pack(0x80, marked if i == last else kind, (sequence + i) & 0xFFFF, time, ssrc) + payload
-                for i, payload in enumerate(payloads)
-            )
-        framed, channel = _FRAMED.pack, sender.channel
-        parts: list[bytes] = []
-        for i, payload in enumerate(payloads):
-            parts.append(
-                framed(
-                    36,
-                    channel,
-                    12 + len(payload),
-                    0x80,
-                    marked if i == last else kind,
-                    (sequence + i) & 0xFFFF,
-                    time,
-                    ssrc,
-                )
-            )
-            parts.append(payload)
-        return (b"".join(parts),)
-
     def _report(self, sender: _Sender, time: int) -> bytes:
         ntp = ns_to_ntp(self._clock.steady(time))
-        rtp_time = to_ticks(time, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF
+        rtp_time = to_ticks(time, sender.rate) + sender.offset & 0xFFFFFFFF
         report = SenderReport(
             sender.ssrc, ntp, rtp_time, sender.packets & 0xFFFFFFFF, sender.octets & 0xFFFFFFFF
         )
@@ -269,7 +292,7 @@ class RtpMuxer:
         """The pts of a unit, which is above its dts where frames are reordered."""
         at = 8 if sender.channel >= 0 else 4
         rtp_time = int.from_bytes(unit.payloads[0][at : at + 4], "big")
-        rate = sender.format.clock_rate
+        rate = sender.rate
         return unit.time + to_ns((rtp_time - sender.offset - to_ticks(unit.time, rate)) & 0xFFFFFFFF, rate)
 
     def rtp_info(self, cursor: Cursor, base: str, track_ids: Iterable[int]) -> list[RtpInfo]:
@@ -284,7 +307,7 @@ class RtpMuxer:
         return [
             RtpInfo(
                 track_url(base, sender.track.id),
-                rtp_time=to_ticks(start, sender.format.clock_rate) + sender.offset & 0xFFFFFFFF,
+                rtp_time=to_ticks(start, sender.rate) + sender.offset & 0xFFFFFFFF,
             )
             for sender in senders
         ]

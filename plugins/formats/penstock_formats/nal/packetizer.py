@@ -27,12 +27,12 @@ class NalPacketizer(Generic[C]):
             raise ValueError(f"RTP payloads of {max_payload} bytes are too small")
         self._form = form
         self._limit = max_payload
-        self._is_slice = form.codec.is_slice
+        self._slices = form.codec.slices
         self._config = config
 
     def packetize(self, frame: Frame) -> list[bytes]:
         """See `Packetizer.packetize`."""
-        limit = self._limit
+        limit, slices = self._limit, self._slices
         out: list[bytes] = []
         leading: list[bytes] = []
         config = frame.track.config
@@ -41,7 +41,7 @@ class NalPacketizer(Generic[C]):
             self._config = config
             leading += self._form.codec.config.of(config).sets
         for nal in frame.units:
-            if not self._is_slice(nal):
+            if nal[0] not in slices:
                 leading.append(nal)
                 continue
             if leading:
@@ -79,13 +79,12 @@ class NalPacketizer(Generic[C]):
             self._fragment(group[0], out)
 
     def _fragment(self, nal: bytes, out: list[bytes]) -> None:
-        first, middle, last = self._form.fragment_headers(nal)
-        step = self._limit - len(first)
+        header, middle, last = self._form.fragment_headers(nal)
+        step = self._limit - len(header)
         start = self._form.header_size
-        end = start + step
-        out.append(first + nal[start:end])
         final = len(nal) - step
-        while end < final:
-            out.append(middle + nal[end : end + step])
-            end += step
-        out.append(last + nal[end:])
+        while start < final:
+            out.append(header + nal[start : start + step])
+            start += step
+            header = middle
+        out.append(last + nal[start:])
