@@ -58,6 +58,8 @@ class MessageReader:
         """The next whole message or frame, None where more bytes are needed; raises `ProtocolViolation`."""
         if self._violation is not None:
             raise self._violation
+        if not self._buffer:
+            return None
         if self._start is None and self._buffer.startswith(b"$"):
             return self._read_frame()
         try:
@@ -72,8 +74,6 @@ class MessageReader:
     def _read(self) -> Message | None:
         buffer = self._buffer
         if self._start is None:
-            if not buffer:
-                return None
             if buffer[0] in _LINE_ENDS:
                 # RFC 2326 4.1: empty lines before a message are ignored.
                 self._skip_line_ends()
@@ -93,12 +93,15 @@ class MessageReader:
 
     def _read_frame(self) -> InterleavedFrame | None:
         buffer = self._buffer
-        if len(buffer) < 4:
+        size = len(buffer)
+        if size < 4:
             return None
         end = 4 + (buffer[2] << 8 | buffer[3])
-        if len(buffer) < end:
+        if size < end:
             return None
-        frame = InterleavedFrame(buffer[1], bytes(buffer[4:end]))
+        fields = buffer[1], bytes(buffer[4:end])
+        # As by `InterleavedFrame(*fields)`, which is a function in Python by itself.
+        frame = tuple.__new__(InterleavedFrame, fields)  # pyright: ignore[reportUnknownMemberType]
         del buffer[:end]
         self._offset += end
         return frame

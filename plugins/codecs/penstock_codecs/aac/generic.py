@@ -69,9 +69,14 @@ class GenericFormat:
 
     @property
     def plain(self) -> bool:
-        """Whether a header is a size and an index in two bytes: AAC-hbr as everybody sends it."""
+        """Whether each header is a size and an index in two bytes: AAC-hbr as everybody sends it."""
         extras = self._flag_bits + self.auxiliary_size_length
-        return self.size_length > 0 and self.size_length + self.index_length == 16 and not extras
+        return (
+            self.size_length > 0
+            and self.size_length + self.index_length == 16
+            and self.index_delta_length == self.index_length
+            and not extras
+        )
 
     @property
     def _flag_bits(self) -> int:
@@ -111,6 +116,7 @@ class GenericDepacketizer:
 
     def __init__(self, fmt: GenericFormat, clock_rate: int, frame_length: int, core_rate: int) -> None:
         self._fmt = fmt
+        self._has_headers = fmt.has_headers
         self._plain = fmt.plain
         self._shift = fmt.index_length
         self._step = (frame_length * clock_rate, core_rate)
@@ -128,13 +134,23 @@ class GenericDepacketizer:
                 return self._fragment(payload[at:], sizes[0], timestamp, marker)
             if self._pending:
                 raise ProtocolViolation("an access unit begins inside a fragmented one", "RFC 3640 3.2.3")
-            units = _cut(payload, at, sizes)
+            units = self._cut(payload, at, sizes, timestamp)
         except ProtocolViolation:
             self._drop(torn=True)
             raise
         self._torn = False
+        return units
+
+    def _cut(self, payload: bytes, at: int, sizes: list[int], timestamp: int) -> list[AccessUnit]:
         ticks, rate = self._step
-        return [AccessUnit(timestamp + n * ticks // rate, (unit,)) for n, unit in enumerate(units)]
+        units: list[AccessUnit] = []
+        for size in sizes:
+            unit = payload[at : at + size]
+            if not size or len(unit) < size:
+                raise ProtocolViolation(f"an access unit of {size} bytes, {len(unit)} of them there", CLAUSE)
+            units.append(AccessUnit(timestamp + len(units) * ticks // rate, (unit,)))
+            at += size
+        return units
 
     def flush(self) -> list[AccessUnit]:
         self._drop(torn=True)
@@ -147,16 +163,16 @@ class GenericDepacketizer:
     def _headers(self, payload: bytes) -> tuple[list[int], int]:
         """Sizes of the access units, and where they begin."""
         fmt = self._fmt
-        if not fmt.has_headers:
+        if not self._has_headers:
             return self._without_headers(payload, 0)
         if len(payload) < 3:
             raise ProtocolViolation("an AAC packet without AU headers", CLAUSE)
-        length = int.from_bytes(payload[:2], "big")
+        length = payload[0] << 8 | payload[1]
         at = 2 + (length + 7) // 8
         if not length or at > len(payload):
             raise ProtocolViolation(f"AU headers of {length} bits", "RFC 3640 3.2.1")
-        if self._plain and length == 16:
-            return [int.from_bytes(payload[2:4], "big") >> self._shift], at
+        if self._plain and not length % 16:
+            return self._plain_sizes(payload, at), at
         sizes = self._read_headers(BitReader(payload[2:at], CLAUSE), length)
         if fmt.auxiliary_size_length:
             bits = BitReader(payload[at:], "RFC 3640 3.2.2")
@@ -165,6 +181,17 @@ class GenericDepacketizer:
         if not fmt.size_length:
             return self._without_headers(payload, at)
         return sizes, at
+
+    def _plain_sizes(self, payload: bytes, end: int) -> list[int]:
+        """As `_read_headers`, of headers of two bytes each."""
+        shift = self._shift
+        sizes: list[int] = []
+        for at in range(2, end, 2):
+            header = payload[at] << 8 | payload[at + 1]
+            if sizes and header & (1 << shift) - 1:
+                raise _interleaved()
+            sizes.append(header >> shift)
+        return sizes
 
     def _without_headers(self, payload: bytes, at: int) -> tuple[list[int], int]:
         left = len(payload) - at
@@ -183,7 +210,7 @@ class GenericDepacketizer:
                 # RFC 3640 3.2.1.1: zero without interleaving, but some encoders count packets in it.
                 bits.skip(fmt.index_length)
             elif bits.u(fmt.index_delta_length):
-                raise ProtocolViolation("interleaved access units are not supported", "RFC 3640 3.2.3.2")
+                raise _interleaved()
             if fmt.cts_delta_length and bits.flag():
                 bits.skip(fmt.cts_delta_length)
             if fmt.dts_delta_length and bits.flag():
@@ -211,12 +238,5 @@ class GenericDepacketizer:
         )
 
 
-def _cut(payload: bytes, at: int, sizes: list[int]) -> list[bytes]:
-    units: list[bytes] = []
-    for size in sizes:
-        unit = payload[at : at + size]
-        if not size or len(unit) < size:
-            raise ProtocolViolation(f"an access unit of {size} bytes, {len(unit)} of them there", CLAUSE)
-        units.append(unit)
-        at += size
-    return units
+def _interleaved() -> ProtocolViolation:
+    return ProtocolViolation("interleaved access units are not supported", "RFC 3640 3.2.3.2")

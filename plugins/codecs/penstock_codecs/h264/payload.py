@@ -24,7 +24,9 @@ def parse_payload(payload: bytes) -> Fragment | list[bytes]:
         if flags & START and flags & END:
             raise ProtocolViolation("an FU-A is both first and last", "RFC 6184 5.8")
         header = bytes((payload[0] & 0xE0 | flags & 31,))
-        return Fragment(flags & START != 0, flags & END != 0, header, payload[2:])
+        fields = flags & START != 0, flags & END != 0, header, payload[2:]
+        # As by `Fragment(*fields)`, which is a function in Python by itself.
+        return tuple.__new__(Fragment, fields)  # pyright: ignore[reportUnknownMemberType]
     if 1 <= kind < STAP_A:
         return [payload]
     if kind == STAP_A:

@@ -19,6 +19,10 @@ MAX_FRAGMENTS = 1 << 15
 C = TypeVar("C", bound=NalConfig)
 
 
+def _too_large() -> ProtocolViolation:
+    return ProtocolViolation(f"an access unit of more than {MAX_ACCESS_UNIT} bytes", "RFC 6184 5.1")
+
+
 class NalDepacketizer(Generic[C]):
     """RTP payloads to access units, which end at a marker or, as some cameras set none, at a new timestamp.
 
@@ -29,7 +33,7 @@ class NalDepacketizer(Generic[C]):
 
     def __init__(self, form: NalFormat[C], config: C | None) -> None:
         self._parse = form.parse
-        self._is_slice = form.codec.is_slice
+        self._slices = form.codec.slices
         self._begins = form.codec.begins
         self._normalize = form.codec.normalize
         self._config = config
@@ -51,12 +55,18 @@ class NalDepacketizer(Generic[C]):
                 self._drop()
                 self._skipping = not fresh
             elif fresh:
-                done = self.flush()
+                if self._nals or self._parts:
+                    done = self.flush()
                 self._skipping = False
             if fresh:
                 self._ended = False
             if not self._skipping:
-                self._take(self._parse(payload), lost)
+                content = self._parse(payload)
+                if not lost and isinstance(content, Fragment) and not content.start:
+                    # Most are amid a unit, and nothing begins or ends with them.
+                    self._take_fragment(content)
+                else:
+                    self._take(content, lost)
         except ProtocolViolation:
             self._drop()
             self._skipping = not marker
@@ -90,7 +100,7 @@ class NalDepacketizer(Generic[C]):
         if lost and not (first and self._begins(first)):
             self._skipping = True
             return
-        if self._ended and first and self._is_slice(first):
+        if self._ended and first and first[0] in self._slices:
             self._ended = False
             if not self._begins(first):
                 self._markers = False
@@ -101,7 +111,9 @@ class NalDepacketizer(Generic[C]):
             return
         if self._parts:
             raise ProtocolViolation("a fragmented NAL unit was not finished", "RFC 6184 5.8")
-        self._count(sum(map(len, content)))
+        self._size += sum(map(len, content))
+        if self._size > MAX_ACCESS_UNIT:
+            raise _too_large()
         self._nals += content
         if len(self._nals) > MAX_NALS:
             raise ProtocolViolation(f"more than {MAX_NALS} NAL units in one access unit", "H.265 A.4.1")
@@ -116,20 +128,18 @@ class NalDepacketizer(Generic[C]):
             raise ProtocolViolation("a fragment without a start", "RFC 6184 5.8")
         elif parts[0] != part.header:
             raise ProtocolViolation("a fragmented NAL unit changes its type", "RFC 6184 5.8")
-        self._count(len(part.body))
+        body = part.body
+        self._size += len(body)
+        if self._size > MAX_ACCESS_UNIT:
+            raise _too_large()
         if len(parts) > MAX_FRAGMENTS:
             raise ProtocolViolation(f"more than {MAX_FRAGMENTS} fragments of one NAL unit", "RFC 6184 5.8")
-        parts.append(part.body)
+        parts.append(body)
         if part.end:
             self._nals.append(b"".join(parts))
             parts.clear()
             if len(self._nals) > MAX_NALS:
                 raise ProtocolViolation(f"more than {MAX_NALS} NAL units in one access unit", "H.265 A.4.1")
-
-    def _count(self, size: int) -> None:
-        self._size += size
-        if self._size > MAX_ACCESS_UNIT:
-            raise ProtocolViolation(f"an access unit of more than {MAX_ACCESS_UNIT} bytes", "RFC 6184 5.1")
 
     def _complete(self) -> list[AccessUnit]:
         """The pending unit; without a picture nothing, and it stays pending."""

@@ -147,7 +147,10 @@ class Alignment:
     @property
     def complete(self) -> bool:
         """Every track has its place: arrivals need not be watched any more."""
-        return all(c.shift is not None for c in self.clocks)
+        for clock in self.clocks:  # noqa: SIM110 - asked for each frame, and a generator is resumed for each clock
+            if clock.shift is None:
+                return False
+        return True
 
     def place(self) -> None:
         """Give each track that has begun its place, by reports where there are any."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
@@ -35,9 +35,8 @@ class RtpFormat:
         return int(text)
 
 
-@frozen
-class AccessUnit:
-    """What a depacketizer puts together: one frame in the codec's normal form.
+class AccessUnit(NamedTuple):
+    """What a depacketizer puts together: one frame in the codec's normal form. A tuple, because many are made.
 
     `timestamp` is in unwrapped RTP ticks. `config` is given where it changed: it is in force from this unit on.
     """

@@ -134,7 +134,9 @@ class TrackIngest:
                 self._ticks = None
                 self.clock.restart()
             self._source = packet.ssrc
-        ticks = packet.timestamp if self._ticks is None else unwrap_timestamp(packet.timestamp, self._ticks)
+        ticks = packet.timestamp
+        if self._ticks is not None and ticks != self._ticks:
+            ticks = unwrap_timestamp(ticks, self._ticks)
         self._ticks = ticks
         if self._pending_report is not None:
             report, self._pending_report = self._pending_report, None

@@ -44,7 +44,9 @@ class RtpPacket(NamedTuple):
             raise ProtocolViolation("RTP packet shorter than its header", _CLAUSE)
         first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
         if first == 0x80:
-            return cls(second & 0x7F, second > 0x7F, sequence, timestamp, ssrc, data[12:])
+            fields = second & 0x7F, second > 0x7F, sequence, timestamp, ssrc, data[12:], (), None
+            # As by `cls(*fields)`, which is a function in Python by itself.
+            return tuple.__new__(cls, fields)  # pyright: ignore[reportUnknownMemberType]
         if first >> 6 != 2:
             raise ProtocolViolation("RTP version is not 2", _CLAUSE)
         count = first & 0x0F

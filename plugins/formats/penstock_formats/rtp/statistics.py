@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from penstock.media import NS
 from penstock_formats.rtcp import ReportBlock, SenderReport
-from penstock_formats.rtp.packet import unwrap_sequence
 
 MAX_DROPOUT = 3000
 """RFC 3550 A.1: a larger step is a new numbering."""
@@ -31,11 +30,12 @@ class ReceiverStatistics:
         if self._transit is None:
             self._first = self._highest = sequence
         else:
-            number = unwrap_sequence(sequence, self._highest)
-            if abs(number - self._highest) > MAX_DROPOUT:
+            # As by `unwrap_sequence`.
+            step = ((sequence - self._highest + 0x8000) & 0xFFFF) - 0x8000
+            if abs(step) > MAX_DROPOUT:
                 self._restart(sequence)
-            elif number > self._highest:
-                self._highest = number
+            elif step > 0:
+                self._highest += step
         self.received += 1
         transit = now * self._clock_rate // NS - timestamp
         if self._transit is not None:
