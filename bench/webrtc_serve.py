@@ -27,13 +27,14 @@ from penstock_formats.flv.ingest import Ingest
 from penstock_rtmp.connection import ServerConnection
 from penstock_rtmp.session import RtmpSession
 from penstock_webrtc.route import UdpRoute
-from penstock_webrtc.sealing import Sealer
+from penstock_webrtc.sealing import Source
 from penstock_webrtc.session import Peer
 from penstock_webrtc.shared import Shared
 from penstock_webrtc.udp import Port
 
 FLOOR: tuple[tuple[type[Any], str, str], ...] = (
-    (Sealer, "seal", "encryption"),
+    (Source, "frames", "encryption"),
+    (Source, "seal", "encryption"),
     (UdpRoute, "send", "sending"),
 )
 PARTS: tuple[tuple[type[Any], str, str], ...] = (

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -103,15 +104,36 @@ def send_run(sock: socket.socket, run: Run, address: Address) -> int:
         return 0
 
 
+Span = tuple[int, int, Sequence[tuple[int, int, bytes]]]
+"""From and to before which datagram, and what says how large they are, where they are some."""
+
+
+@lru_cache(maxsize=256)
+def _spans(sizes: tuple[int, ...]) -> Sequence[Span]:
+    """What goes out in one call. Remembered, as packets of many receivers are of the same sizes."""
+    return tuple((n, end, _segments(sizes[n]) if end > n + 1 else ()) for n, end in spans(sizes))
+
+
 def send_all(sock: socket.socket, datagrams: Sequence[bytes], address: Address) -> None:
     """Send datagrams to one address in as few calls as can be."""
-    if not datagrams:
-        return
-    if len(datagrams) == 1 and len(datagrams[0]) <= MAX_DATAGRAM:
-        send_run(sock, (datagrams[0], len(datagrams[0])), address)
-        return
-    for run in runs(datagrams):
-        send_run(sock, run, address)
+    for first, end, segments in _spans(tuple(map(len, datagrams))):
+        try:
+            if not segments:
+                sock.sendto(datagrams[first], address)
+            elif _gso:
+                sock.sendmsg((b"".join(datagrams[first:end]),), segments, 0, address)
+            else:
+                _one_by_one(sock, datagrams[first:end], address)
+        except OSError as e:
+            # Where the socket is full, or the peer out of reach, the others are lost one by one as well.
+            if segments and e.errno in _GSO_REFUSED:
+                _one_by_one(sock, datagrams[first:end], address)
+
+
+def _one_by_one(sock: socket.socket, datagrams: Sequence[bytes], address: Address) -> None:
+    for datagram in datagrams:
+        with suppress(OSError):
+            sock.sendto(datagram, address)
 
 
 if sys.platform == "linux":

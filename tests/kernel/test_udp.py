@@ -6,6 +6,7 @@ import ctypes
 import errno
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from penstock import udp
 from penstock.log import LimitedLog
-from penstock.udp import MAX_DATAGRAM, MAX_RUN_BYTES, MAX_SEGMENTS, Fanout, runs, send_run
+from penstock.udp import MAX_DATAGRAM, MAX_RUN_BYTES, MAX_SEGMENTS, Fanout, runs, send_all, send_run
 
 
 @given(
@@ -100,6 +101,42 @@ def test_one_address(sender: socket.socket, receivers: Receivers) -> None:
     for run in runs(PAYLOADS):
         assert send_run(sender, run, receivers[0].getsockname()) == len(run[0])
     assert received(receivers[0]) == PAYLOADS
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("gso", [True, False])
+def test_many_to_one_address(
+    sender: socket.socket,
+    receivers: Receivers,
+    gso: bool,
+    refused: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether or not the system, and this path, can segment."""
+    monkeypatch.setattr(udp, "_gso", gso)
+    if refused:
+        # So many segments are too many.
+        def segments(_size: int) -> object:
+            return ((udp.SOL_UDP, udp.UDP_SEGMENT, b"\1\0"),)
+
+        monkeypatch.setattr(udp, "_segments", segments)
+    udp._spans.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    for _ in range(2):
+        send_all(sender, PAYLOADS, receivers[0].getsockname())
+        assert received(receivers[0]) == PAYLOADS
+    udp._spans.cache_clear()  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_full_socket_and_nothing_to_send_are_no_error(receivers: Receivers) -> None:
+    class Full:
+        def sendmsg(self, *_: object) -> int:
+            raise BlockingIOError
+
+        sendto = sendmsg
+
+    full: Any = Full()
+    send_all(full, PAYLOADS, receivers[0].getsockname())
+    send_all(full, (), receivers[0].getsockname())
 
 
 def test_where_the_system_cannot_segment(

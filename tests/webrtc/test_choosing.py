@@ -18,9 +18,10 @@ from penstock_formats.transport_cc import MAX_STATUSES, Arrivals, TransportFeedb
 from penstock_webrtc.choosing import Choosing
 from penstock_webrtc.estimator import Estimator
 from penstock_webrtc.layers import ALIVE_NS, Layers
-from penstock_webrtc.muxer import MAX_PAYLOAD, PayloadUnit
+from penstock_webrtc.muxer import MAX_PAYLOAD
 from penstock_webrtc.numbering import MAX_SENT, Arrival, Numbering, flow
 from penstock_webrtc.probe import LAST_NS, PROBE_NS, Prober
+from penstock_webrtc.units import PayloadUnit
 from tests.webrtc.test_srtp import pair
 
 MS = NS // 1000

@@ -59,3 +59,28 @@ def test_an_extension_stands_between_header_and_payload(profile: str) -> None:
     opened = [RtpPacket.parse(receiver.unprotect(packet) or b"") for packet in found]
     assert [(p.sequence, p.marker, p.payload) for p in opened] == [(65_535, False, b"one"), (0, True, b"two")]
     assert [p.extension and extension_elements(p.extension) for p in opened] == [[(3, b"\0\7")]] * 2
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_frames_are_sealed_as_one_by_one(profile: str) -> None:
+    (sender, receiver), (other, _) = pair(profile), pair(profile)
+    rows = [(5, 0xFFFFFF00, [b"one", b"two"]), (7, 0x100, [b"three"])]
+    found = sender.source(SSRC).frames((96, 224), rows, 65_529, 0x1FF)
+    opened = [RtpPacket.parse(receiver.unprotect(packet) or b"") for packet in found]
+    assert [(p.sequence, p.timestamp, p.marker, p.payload) for p in opened] == [
+        (65_534, 0xFF, False, b"one"),
+        (65_535, 0xFF, True, b"two"),
+        (0, 0x2FF, True, b"three"),
+    ]
+    assert found[:2] == other.seal(SSRC, (96, 224), 0xFF, [b"one", b"two"], 65_534)
+    assert found[2:] == other.seal(SSRC, (96, 224), 0x2FF, [b"three"], 65_536)
+    for above in (65_529, 65_528, 0):
+        with pytest.raises(ValueError, match="sealed before"):
+            sender.source(SSRC).frames((96, 224), rows, above, 0)
+    with pytest.raises(ValueError, match="sealed before"):
+        sender.seal(SSRC, (96, 224), 0, [b"other"], 65_536)
+    if sender.repeats:
+        assert [
+            sender.source(SSRC).again(kind, 0xFF, *one)
+            for kind, one in zip((96, 224), ((b"one", 65_534), (b"two", 65_535)), strict=True)
+        ] == found[:2]

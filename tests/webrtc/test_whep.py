@@ -12,6 +12,8 @@ from attrs import evolve
 
 from penstock import NS, Publisher, Track
 from penstock_codecs.aac import AAC, AacConfig
+from penstock_codecs.g711 import PCMA as PCMA_CODEC
+from penstock_codecs.g711 import G711Config
 from penstock_codecs.h265.config import H265, H265Config
 from penstock_codecs.opus import OPUS, OpusConfig
 from penstock_codecs.vp8.header import VP8 as VP8_CODEC
@@ -30,6 +32,7 @@ from penstock_formats.rtp.packet import extension_elements
 from penstock_webrtc.ice import Credentials
 from penstock_webrtc.playout import EXTENSION
 from penstock_webrtc.retransmission import History
+from penstock_webrtc.shared import CALM_SECONDS
 from penstock_webrtc.stun import Attribute, Kind
 from penstock_webrtc.transport import Transport
 from tests.webrtc.client import Client, Rig, rig
@@ -37,6 +40,7 @@ from tests.webrtc.client import Client, Rig, rig
 pytestmark = pytest.mark.anyio
 PICTURE = (VP8_CODEC, 90_000, Vp8Config(16, 16))
 SOUND = (OPUS, 48_000, OpusConfig.simple(2))
+PCMA = (PCMA_CODEC, 8000, G711Config())
 KEY = b"\x10\x00\x00\x9d\x01\x2a\x10\x00\x10\x00" + bytes(range(256)) * 12
 """A key frame of 16 by 16, of three packets; only its first bytes are looked at."""
 INTER = b"\x11" + bytes(900)
@@ -144,6 +148,34 @@ async def test_what_is_lost_is_sent_again_once(served: Rig, rtx: bool) -> None:
     else:
         # Never other bytes under the same number: with GCM that gives the key away.
         assert client.raw[len(raw) :] == [raw[1]]
+
+
+@pytest.mark.parametrize("profile", ["SRTP_AEAD_AES_128_GCM", "SRTP_AES128_CM_SHA1_80"])
+@pytest.mark.parametrize("coding", ["opus/48000/2", "PCMA/8000"])
+async def test_sound_without_rtx_is_sent_again_as_it_was(served: Rig, coding: str, profile: str) -> None:
+    """That with samples in more than one packet as well, each of which has a time of its own."""
+    opus = coding.startswith("opus")
+    publisher, (picture, sound) = await served.publish("live/one", PICTURE, SOUND if opus else PCMA)
+    client = Client(("VP8/90000", coding))
+    client.identity.context.set_tlsext_use_srtp(profile.encode())
+    await playing(served, client)
+    await write(publisher, picture, KEY, 0)
+    await client.until(lambda: client.of(96))
+    # Until it is known to take everything at once.
+    await anyio.sleep(2 * CALM_SECONDS)
+    for number in range(1, 6):
+        await write(publisher, picture, INTER, number / 25)
+        await write(publisher, sound, bytes([number]) * (50 if opus else 3000), number / 25)
+    each = 1 if opus else 3
+    await client.until(lambda: len(client.of(98)) == 5 * each)
+    numbers = [packet.sequence for packet in client.of(98)]
+    assert numbers == list(range(numbers[0], numbers[0] + 5 * each))
+    raw = {int.from_bytes(data[2:4], "big"): data for data in client.raw if data[1] & 127 == 98}
+    lost, before = numbers[each : 4 * each], len(client.raw)
+    client.send_rtcp(ReceiverReport(1), Nack.of(1, client.of(98)[0].ssrc, lost))
+    await client.until(lambda: len(client.raw) == before + len(lost))
+    # RFC 7714 9.1: never other bytes under the same number.
+    assert client.raw[before:] == [raw[number] for number in lost]
 
 
 async def test_what_it_begins_with_is_sent_again_however_long_ago_it_was_published(served: Rig) -> None:

@@ -10,9 +10,9 @@ from penstock.media import NS
 from penstock_formats.transport_cc import TransportFeedback
 from penstock_webrtc.estimator import LONG_NS, SAFE, Estimator
 from penstock_webrtc.layers import Layer
-from penstock_webrtc.muxer import PayloadUnit
 from penstock_webrtc.numbering import Numbering
 from penstock_webrtc.probe import STEP, Prober
+from penstock_webrtc.units import PayloadUnit
 
 ROOM = 1.15
 """What must be free above a layer's rate before the viewer gets it: rates go up and down."""

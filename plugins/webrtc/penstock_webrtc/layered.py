@@ -14,9 +14,9 @@ from penstock.stream import Stream
 from penstock_formats.transport_cc import TransportFeedback
 from penstock_webrtc.choosing import Choosing
 from penstock_webrtc.layers import Layer, Layers
-from penstock_webrtc.muxer import PayloadUnit
 from penstock_webrtc.pacer import Pacer
 from penstock_webrtc.sender import Sender
+from penstock_webrtc.units import PayloadUnit
 
 FEEDBACK_NS = 20_000_000
 """Feedback is read so often at most, as each makes us go through all packets of late; libwebrtc sends it each 50 ms or more."""

@@ -9,13 +9,14 @@ from attrs import define, field
 
 from penstock.errors import Closed
 from penstock.fixed_tracks import FixedTracks
-from penstock.media import NS, Epoch, Event, Frame, Kind, Track, TrackAdded, to_ticks
+from penstock.media import NS, Epoch, Event, Frame, Kind, Track, TrackAdded
 from penstock.registry import Registry
 from penstock.ring import Unit
 from penstock_formats.rtp import RTP, Packetizer, SampledPacketizer
 from penstock_webrtc.layers import Layers
 from penstock_webrtc.rate import Rate
 from penstock_webrtc.retransmission import HISTORY_FRAMES
+from penstock_webrtc.units import Batches, PayloadUnit
 
 MAX_PAYLOAD = 1160
 """Bytes of an RTP payload: with all headers, the tag and what a retransmission adds 1250 over IPv6, which every path takes."""
@@ -25,41 +26,6 @@ GROUP_NS = 10 * NS
 STEP_NS = 2 * NS
 """A second picture behind the one before it within so long is reordering; a single one is a source whose clock was set."""
 LATE = "the peer was told of the tracks that there were when it came"
-
-
-class PayloadUnit(Unit):
-    """One frame as RTP payloads. `pts` is in ns, `rtp_time` that by the track's clock, before a sender's own offset; `ticks` are
-    the RTP times of the payloads after the first one's.
-
-    `begins` says that its own track may begin here, `key` that readers of the feed may. `number` is how many payloads the track
-    had before, and `end` and `octets` are how many, and how many bytes, with these.
-    """
-
-    __slots__ = ("_clock_rate", "begins", "end", "number", "octets", "pts", "rtp_time", "ticks")
-
-    def __init__(
-        self,
-        frame: Frame,
-        payloads: tuple[bytes, ...],
-        ticks: tuple[int, ...],
-        clock_rate: int,
-        *,
-        key: bool,
-        after: PayloadUnit | None,
-    ) -> None:
-        super().__init__(frame.track, payloads, frame.dts, key=key, video=frame.track.kind is Kind.VIDEO)
-        self.pts = frame.pts
-        self.begins = frame.key
-        self.ticks = ticks
-        self.number: int = after.end if after is not None else 0
-        self.end: int = self.number + len(payloads)
-        self.octets: int = self.size + (after.octets if after is not None else 0)
-        self._clock_rate = clock_rate
-        self.rtp_time = to_ticks(frame.pts, clock_rate)
-
-    def ticks_of(self, pts: int) -> int:
-        """The RTP time of the frame where it is shown at `pts`, before a sender's own offset."""
-        return self.rtp_time if pts == self.pts else to_ticks(pts, self._clock_rate)
 
 
 @define
@@ -96,6 +62,7 @@ class PayloadMuxer:
         self.layers = Layers(registry, layers)
         self.rate = Rate()
         """Of all pictures."""
+        self.batches = Batches()
         self._registry = registry
         self.left_out: dict[int, str] = {}
         """Tracks that came too late, and why their readers do not get them."""

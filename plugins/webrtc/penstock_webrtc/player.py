@@ -34,7 +34,7 @@ from penstock_webrtc.answer import Attributes, Section, sources
 from penstock_webrtc.choosing import Choosing
 from penstock_webrtc.config import WebrtcConfig
 from penstock_webrtc.layered import Layered
-from penstock_webrtc.muxer import PayloadMuxer, PayloadUnit
+from penstock_webrtc.muxer import PayloadMuxer
 from penstock_webrtc.negotiation import Played, layers_of
 from penstock_webrtc.numbering import Numbering
 from penstock_webrtc.pacer import Pacer
@@ -42,6 +42,7 @@ from penstock_webrtc.playout import EXTENSION, Playout
 from penstock_webrtc.route import Route, RouteSink
 from penstock_webrtc.sender import Sender
 from penstock_webrtc.srtp import Srtp
+from penstock_webrtc.units import Batches, PayloadUnit
 
 PACED_NS = 30 * NS
 """So long after it was sent something again large pictures are spread out for a viewer."""
@@ -107,6 +108,7 @@ class Player:
     """What one peer plays of a stream."""
 
     __slots__ = (
+        "_batches",
         "_by_ssrc",
         "_config",
         "_layered",
@@ -144,6 +146,7 @@ class Player:
         self._sink: RouteSink | None = None
         self._srtp: Srtp | None = None
         self._pacer: Pacer | None = None
+        self._batches = Batches()
         self._repeated = 0
         self._repeated_at = -PACED_NS
         bits = random.getrandbits
@@ -196,10 +199,12 @@ class Player:
             layered.layers = feed.muxer.layers if isinstance(feed.muxer, PayloadMuxer) else None
             layered.ring = feed.ring
             self._senders.update({track.id: layered.sender for track in layered.tracks})
-        for track_id, sender in self._senders.items():
+        for sender in self._senders.values():
             sender.live = stream.last_time
-            if isinstance(feed.muxer, PayloadMuxer):
-                sender.share(feed.muxer.kept(track_id))
+        if isinstance(feed.muxer, PayloadMuxer):
+            self._batches = feed.muxer.batches
+            for track_id, sender in self._senders.items():
+                sender.share(feed.muxer.kept(track_id), srtp)
         self._sink = sink = RouteSink(route, self._stamp, self._server.spawn)
         if self._config.pacing and isinstance(feed.muxer, PayloadMuxer):
             # Nothing is known of its link yet, and what it begins with is much.
@@ -255,9 +260,11 @@ class Player:
     def tick(self, now: int) -> Publisher | None:
         """See which layer is to be sent, and whether more would get through. Reports go with the frames."""
         layered, srtp, sink = self._layered, self._srtp, self._sink
-        if layered is not None and srtp is not None and sink is not None and (octets := layered.tick(now)):
+        if srtp is None or sink is None:
+            return None
+        if layered is not None and (octets := layered.tick(now)):
             sink.send(layered.sender.padding(srtp, octets))
-        if sink is not None:
+        if layered is not None or sink.pacer is not None:
             self._spread(sink, now)
         return None
 
@@ -319,15 +326,29 @@ class Player:
 
     def _stamp(self, units: Sequence[Unit]) -> Sequence[bytes]:
         """The packets of this peer."""
-        srtp, senders, layered = self._srtp, self._senders, self._layered
+        srtp, senders, sink = self._srtp, self._senders, self._sink
+        if srtp is None or sink is None:
+            return ()
+        if self._layered is not None or sink.pacer is not None:
+            return self._stamp_each(srtp, units)
         found: list[bytes] = []
-        if srtp is None:
-            return found
-        for unit in units if layered is None else layered.passed(units):
-            sender = senders.get(unit.of)  # type: ignore[arg-type] # of None there is none
+        for frames in self._batches.of(units):
+            sender = senders.get(frames.track)
+            if sender is not None:
+                found += sender.stamp(srtp, frames)
+                last = frames.last
+                if last.time >= sender.report_at and last.pts >= sender.live:
+                    found.append(srtp.protect_rtcp(sender.report(self._stream, last)))
+        return found
+
+    def _stamp_each(self, srtp: Srtp, units: Sequence[Unit]) -> Sequence[bytes]:
+        """The same, one by one: what others do not get as well, or not in the same pieces."""
+        found: list[bytes] = []
+        for unit in units if self._layered is None else self._layered.passed(units):
+            sender = self._senders.get(unit.of)  # type: ignore[arg-type] # of None there is none
             if sender is None or not isinstance(unit, PayloadUnit):
                 continue
-            found += sender.stamp(srtp, unit)
+            found += sender.stamp_one(srtp, unit)
             if unit.time >= sender.report_at and unit.pts >= sender.live:
                 found.append(srtp.protect_rtcp(sender.report(self._stream, unit)))
         return found

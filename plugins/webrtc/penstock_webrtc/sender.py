@@ -13,12 +13,13 @@ from penstock_formats.rtcp import Nack, SenderReport, SourceDescription, encode_
 from penstock_formats.rtp.packet import unwrap_sequence
 from penstock_webrtc.answer import CNAME
 from penstock_webrtc.choosing import Choosing
-from penstock_webrtc.muxer import PayloadUnit
 from penstock_webrtc.negotiation import Played
 from penstock_webrtc.playout import Playout
 from penstock_webrtc.repair import build_repair
 from penstock_webrtc.retransmission import History, Place, Sent
+from penstock_webrtc.sealing import Source
 from penstock_webrtc.srtp import Srtp
+from penstock_webrtc.units import Frames, PayloadUnit
 
 REPORT_NS = NS
 """Between two sender reports: browsers put sound and picture in step by them, and do not with what is older than some seconds."""
@@ -50,6 +51,10 @@ class Sender:
     """The time of a frame from which on a report is due."""
     _kept: Sequence[PayloadUnit] | None = None
     """What is kept for all readers of the track, where `history` is not this one's own."""
+    _source: Source | None = None
+    """By which most packets are sealed, where what is kept is kept for all."""
+    _delays: Playout | None = None
+    """`playout`, while it has something to say."""
     _last: PayloadUnit | None = None
     """What went out last. All that is counted is counted from it, so that nothing is written for each frame and peer that is not
     everybody's."""
@@ -85,17 +90,34 @@ class Sender:
         """The bytes of that."""
         return self._more + (self._last.octets if self._last is not None else 0)
 
-    def share(self, kept: Sequence[PayloadUnit]) -> None:
-        """Send again from `kept`, what is kept of the track for all readers, where every one of them gets all of it and RTX."""
-        if self._repair is not None and self.choosing is None:
-            self._kept, self.history.place = kept, self._place
+    def share(self, kept: Sequence[PayloadUnit], srtp: Srtp) -> None:
+        """Send again from `kept`, what is kept of the track for all readers, where every one of them gets all of it: as RTX, or
+        (RFC 7714 9.1: never the same number with other bytes) where the same packet can be made again.
+        """
+        if self.choosing is None and (self._repair is not None or (self.playout is None and srtp.repeats)):
+            self._kept, self.history.place, self._source = kept, self._place, srtp.source(self.ssrc)
 
-    def stamp(self, srtp: Srtp, unit: PayloadUnit) -> Sequence[bytes]:
-        """The packets of a frame: header and encryption are this peer's, the payloads are everybody's."""
+    def stamp(self, srtp: Srtp, frames: Frames) -> Sequence[bytes]:
+        """The packets of frames: headers and encryption are this peer's, the payloads are everybody's."""
+        source, last = self._source, self._last
+        if (
+            source is not None
+            and last is not None
+            and last.end == frames.number
+            and frames.plain
+            and frames.pts >= self.live
+            and self._delays is None
+        ):
+            self._last = frames.last
+            return source.frames(self._kinds, frames.rows, self._above, self.offset)
+        return [packet for unit in frames.units for packet in self.stamp_one(srtp, unit)]
+
+    def stamp_one(self, srtp: Srtp, unit: PayloadUnit) -> Sequence[bytes]:
+        """The packets of one frame, whatever there is to be done for it."""
         payloads, last, pts = unit.payloads, self._last, unit.pts
         if pts < self.live and not unit.video:
             return ()
-        if last is None or last.end != unit.number or self._kept is None:
+        if last is None or last.end != unit.number or self.choosing is not None:
             self._leap(unit)
         number = unit.number + self._above
         if pts < self.live or self.choosing is not None:
@@ -108,7 +130,9 @@ class Sender:
                 at = timestamp + later & 0xFFFFFFFF
                 packets += srtp.seal(self.ssrc, self._kinds, at, payloads[n : n + 1], number + n)
         else:
-            extension = self.playout.extension(unit.time) if self.playout is not None else b""
+            extension = self._delays.extension(unit.time) if self._delays is not None else b""
+            if not extension:
+                self._delays = None
             if self.choosing is None:
                 packets = srtp.seal(self.ssrc, self._kinds, timestamp, payloads, number, extension)
             else:
@@ -116,7 +140,7 @@ class Sender:
                 packets = seal(srtp, self.ssrc, self._kinds, timestamp, payloads, number, extension)
         self._last = unit
         if self._kept is None:
-            # RFC 7714 9.1: never the same number with other bytes, so that without RTX only what was sent can be sent again.
+            # As in `share`: what cannot be made again is kept as it was sent.
             kept = packets if self._repair is None else payloads
             self.history.append((number, timestamp, kept, unit.ticks))
         return packets
@@ -183,14 +207,18 @@ class Sender:
             newest = self._timestamp(last) if self._kept is not None else self.history.newest
             ticks = (newest - timestamp) & 0xFFFFFFFF
             playout.repeated(ticks * NS // self.played.format.clock_rate + FRAME_NS, last.time)
+            self._delays = playout
 
     def _again(self, srtp: Srtp, sent: Sent, index: int) -> bytes:
         first, timestamp, payloads, ticks = sent
-        if self._repair is None:
-            return payloads[index]
         if index and ticks:
             timestamp = timestamp + ticks[index - 1] & 0xFFFFFFFF
         kind, last = self._kinds
+        if self._repair is None:
+            if self._source is None:
+                return payloads[index]
+            was = last if ticks or index == len(payloads) - 1 else kind
+            return self._source.again(was, timestamp, payloads[index], first + index)
         again = self._repair | _MARKER if last != kind and index == len(payloads) - 1 else self._repair
         number, self.repair_sequence = self.repair_sequence, self.repair_sequence + 1
         payload = build_repair(first + index, payloads[index])

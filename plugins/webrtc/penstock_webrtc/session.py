@@ -87,6 +87,7 @@ class Peer:
         self._repeat_at = 0
         self._repeats = 0
         self._bad = 0
+        self._over = False
         self._ended = anyio.Event()
         self._error: Exception | None = None
         port.name(told.credentials.ufrag, self)
@@ -114,8 +115,8 @@ class Peer:
 
     def end(self, error: Exception) -> None:
         """It is over; `error` is raised in its own task."""
-        if not self._ended.is_set():
-            self._error = error
+        if not self._over:
+            self._over, self._error = True, error
             self._ended.set()
 
     def restart(self, local: Credentials, remote: Credentials) -> None:
@@ -131,16 +132,20 @@ class Peer:
         self._port.name(local.ufrag, self)
 
     # -- what the port brings ------------------------------------------------
+    # One peer's error ends the peer: it must not end the port of all, and is raised again in the session's own task.
 
     def again(self, data: bytes, key: Hashable, now: int) -> bool:
         """Answer a check that came by the route of that key, if it is one that says nothing new."""
         selected = self.ice.selected
-        if selected is None or selected.key != key or self._ended.is_set():
+        if selected is None or selected.key != key or self._over:
             return False
         answer = self.ice.again(data, now / _NS)
         if answer is None:
             return False
-        self._guard(lambda: selected.send([answer]))
+        try:
+            selected.send([answer])
+        except Exception as error:  # noqa: BLE001
+            self.end(error)
         return True
 
     def check(self, message: StunMessage, data: bytes, route: Route, now: int) -> None:
@@ -158,21 +163,20 @@ class Peer:
             self.media_side.moved(self.ice.selected)
 
     def media(self, data: bytes, key: Hashable, now: int) -> Publisher | None:
-        found: list[Publisher | None] = [None]
-
-        def work() -> None:
-            found[0] = self._media(data, key, now)
-
-        self._guard(work)
-        return found[0]
+        if not self._over:
+            try:
+                return self._media(data, key, now)
+            except Exception as error:  # noqa: BLE001
+                self.end(error)
+        return None
 
     def _guard(self, work: Callable[[], None]) -> None:
-        """One peer's error must not end the port of all."""
-        if self._ended.is_set():
+        """What is done seldom."""
+        if self._over:
             return
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - raised again in the session's own task
+        except Exception as error:  # noqa: BLE001
             self.end(error)
 
     def _check(self, message: StunMessage, data: bytes, route: Route, now: int) -> None:
@@ -261,13 +265,12 @@ class Peer:
 
     def tick(self, now: int) -> Publisher | None:
         """Look at the time. Returns the publisher that has something to flush."""
-        found: list[Publisher | None] = [None]
-
-        def work() -> None:
-            found[0] = self._tick(now)
-
-        self._guard(work)
-        return found[0]
+        if not self._over:
+            try:
+                return self._tick(now)
+            except Exception as error:  # noqa: BLE001
+                self.end(error)
+        return None
 
     def _tick(self, now: int) -> Publisher | None:
         if self._srtp is None:
@@ -297,6 +300,7 @@ class Peer:
                 self.ice.selected.send(self._flight)
 
     def _close(self) -> None:
+        self._over = True
         self._ended.set()
         self.media_side.close(self.session.reason)
         if self._dtls is not None and self.ice.selected is not None:

@@ -104,8 +104,9 @@ class Shared:
     def _look_after(self, *, everybody: bool) -> dict[Publisher, None]:
         """Tell the time to all peers or to those who are busy; who has something to flush."""
         touched: dict[Publisher, None] = {}
+        now = time.monotonic_ns()
         for peer in tuple(self.peers.values()):
-            if (everybody or peer.busy) and (publisher := peer.tick(time.monotonic_ns())) is not None:
+            if (everybody or peer.busy) and (publisher := peer.tick(now)) is not None:
                 touched[publisher] = None
         return touched
 

@@ -30,7 +30,7 @@ _PROFILES: dict[str, int] = {
 class Srtp:
     """Encrypts what goes to one peer, and opens what comes from it; what is not the peer's, or came before, is None."""
 
-    __slots__ = ("_inward", "_sources", "protect", "protect_rtcp", "seal")
+    __slots__ = ("_inward", "_sources", "protect", "protect_rtcp", "repeats", "seal", "source")
 
     def __init__(self, keys: SrtpKeys) -> None:
         profile = _PROFILES[keys.profile]
@@ -43,7 +43,8 @@ class Srtp:
         self.protect: Callable[[bytes], bytes] = sending.protect
         """A whole RTP packet, encrypted; not for sources whose packets `seal` has."""
         gcm = "GCM" in keys.profile
-        self.seal = (Sealer.gcm(keys.local) if gcm else Sealer.whole(sending.protect)).seal
+        sealer = Sealer.gcm(keys.local) if gcm else Sealer.whole(sending.protect)
+        self.seal, self.source, self.repeats = sealer.seal, sealer.source, sealer.repeats
         self.protect_rtcp: Callable[[bytes], bytes] = sending.protect_rtcp
 
     def unprotect(self, data: bytes) -> bytes | None:
