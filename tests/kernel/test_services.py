@@ -324,7 +324,6 @@ def test_endpoints_are_checked_where_they_are_made(values: Any) -> None:
             make("auth", hangs),
             "plugin auth is required and did not start: its service auth0 did not start within",
         ),
-        (make("auth", raises(RuntimeError("x"))), ""),
         (
             make("auth", services=answers(lambda: 5)),
             "plugin auth is required and did not start: its hook services",
@@ -336,19 +335,28 @@ def test_endpoints_are_checked_where_they_are_made(values: Any) -> None:
     ],
 )
 async def test_a_required_plugin_that_fails_stops_the_start(plugin: Plugin, reason: str) -> None:
-    """In one sentence, and with nothing left running; one that dies later is an ordinary failure."""
+    """In one sentence, and with nothing left running."""
     server = server_of(make("a", good), plugin, auth={"required": True})
-    if not reason:
-        async with server:
-            await until(lambda: record(server, "auth").status == "failed")
-            assert record(server, "a").status == "loaded"
-        return
     with pytest.raises(UserError) as raised:
         async with server:
             pytest.fail("it started")
     assert str(raised.value).startswith(reason)
     assert "\n" not in str(raised.value)
     assert server.endpoints == []
+
+
+async def test_a_required_plugin_that_dies_later_is_an_ordinary_failure() -> None:
+    begun = anyio.Event()
+
+    async def dies(started: Started) -> None:
+        started([HERE])
+        await begun.wait()
+        raise RuntimeError("x")
+
+    async with server_of(make("a", good), make("auth", dies), auth={"required": True}) as server:
+        begun.set()
+        await until(lambda: record(server, "auth").status == "failed")
+        assert record(server, "a").status == "loaded"
 
 
 async def test_required_and_a_port_in_use() -> None:
