@@ -76,7 +76,7 @@ class Stream:
         self._tracks: dict[int, Track] = {}
         self._next_id = 1
         self.nap = Nap()
-        """The ingest's, while nobody reads frames: who comes to ends it."""
+        """The ingest's, while a window gathers or nobody reads frames: who comes to read ends it."""
         self._cache = GopCache(options.bounds, options.segments, host.serves_segments)
         self._feeds: dict[object, Feed] = {}
         self._queues: set[FrameQueue] = set()

@@ -84,12 +84,6 @@ class NalCodec(Generic[C]):
     merge: Callable[[C | None, Iterable[bytes]], C | None]
     parse_record: Callable[[bytes], C]
     build_record: BuildRecord[C]
-    slices: frozenset[int] = field(init=False)
-    """The first bytes of slices: `is_slice` of each NAL unit without a call for it."""
-
-    def __attrs_post_init__(self) -> None:
-        first_bytes = [first for first in range(256) if self.is_slice(bytes((first,)))]
-        object.__setattr__(self, "slices", frozenset(first_bytes))
 
     def normalize(
         self, nals: Iterable[bytes], previous: C | None

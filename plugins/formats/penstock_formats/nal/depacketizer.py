@@ -33,7 +33,7 @@ class NalDepacketizer(Generic[C]):
 
     def __init__(self, form: NalFormat[C], config: C | None) -> None:
         self._parse = form.parse
-        self._slices = form.codec.slices
+        self._is_slice = form.codec.is_slice
         self._begins = form.codec.begins
         self._normalize = form.codec.normalize
         self._config = config
@@ -100,7 +100,7 @@ class NalDepacketizer(Generic[C]):
         if lost and not (first and self._begins(first)):
             self._skipping = True
             return
-        if self._ended and first and first[0] in self._slices:
+        if self._ended and first and self._is_slice(first):
             self._ended = False
             if not self._begins(first):
                 self._markers = False

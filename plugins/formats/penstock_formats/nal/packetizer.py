@@ -27,12 +27,12 @@ class NalPacketizer(Generic[C]):
             raise ValueError(f"RTP payloads of {max_payload} bytes are too small")
         self._form = form
         self._limit = max_payload
-        self._slices = form.codec.slices
+        self._is_slice = form.codec.is_slice
         self._config = config
 
     def packetize(self, frame: Frame) -> list[bytes]:
         """See `Packetizer.packetize`."""
-        limit, slices = self._limit, self._slices
+        limit = self._limit
         out: list[bytes] = []
         leading: list[bytes] = []
         config = frame.track.config
@@ -41,7 +41,7 @@ class NalPacketizer(Generic[C]):
             self._config = config
             leading += self._form.codec.config.of(config).sets
         for nal in frame.units:
-            if nal[0] not in slices:
+            if not self._is_slice(nal):
                 leading.append(nal)
                 continue
             if leading:
