@@ -79,9 +79,11 @@ async def test_what_a_handler_raises(error: BaseException, status: int, logs: li
         assert (await ask(server, "GET /fine")).status == 200
 
 
-async def test_wrong_credentials_are_refused_for_good() -> None:
+async def test_wrong_credentials_are_asked_for_again_and_a_reason_is_told() -> None:
     async def handle(request: Request) -> None:
         given = request.credentials
+        if given.user == "banned":
+            raise Denied("not you", explained=True)
         if not (given.verify(password="right") or given.query.get("token") == "right"):
             raise Denied("not you", anonymous=given.anonymous)
         await request.respond(200, given.user.encode())
@@ -91,9 +93,15 @@ async def test_wrong_credentials_are_refused_for_good() -> None:
         assert (await ask(server, "GET /a?variant=ts")).status == 401
         assert (await ask(server, "GET /a?token=right")).status == 200
         assert (await ask(server, "GET /a", "Authorization: Basic bWU6cmlnaHQ=")).body == b"me"
-        assert (await ask(server, "GET /a", "Authorization: Basic bWU6d3Jvbmc=")).status == 403
+        wrong = await ask(server, "GET /a", "Authorization: Basic bWU6d3Jvbmc=")
+        assert wrong.status == 401
+        assert wrong.headers["www-authenticate"].startswith("basic realm=")
+        banned = await ask(server, "GET /a", "Authorization: Basic YmFubmVkOng=")
+        assert (banned.status, banned.body) == (403, b"not you\n")
         assert (await ask(server, "GET /a", "Authorization: Bearer right")).status == 200
-        assert (await ask(server, "GET /a", "Authorization: Bearer wrong")).status == 403
+        wrong = await ask(server, "GET /a", "Authorization: Bearer wrong")
+        assert wrong.status == 401
+        assert wrong.headers["www-authenticate"].startswith("bearer realm=")
         assert (await ask(server, "GET /a", "Authorization: Basic ????")).status == 400
 
 

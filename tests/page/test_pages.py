@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from base64 import b64encode
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -70,6 +71,16 @@ class Door(Plugin):
         if action == "publish" or not path.startswith("secret"):
             return None
         return credentials.query.get("token") == "word" or "the word is missing"
+
+
+class Lock(Plugin):
+    """Every path is for who knows the word, and nobody is told why not."""
+
+    name = "lock"
+
+    @hookimpl
+    async def authorize(self, action: str, path: str, credentials: Credentials) -> bool | None:
+        return None if action == "publish" else credentials.verify(password="word")
 
 
 async def test_the_front_page_lists_what_is_live() -> None:
@@ -148,6 +159,15 @@ async def test_a_visitor_sees_what_he_may_read() -> None:
         refused = await here.get("/secret/one?token=wrong")
         assert "You may not watch this stream" in refused.text
         assert "the word is missing" in refused.text
+
+
+async def test_a_wrong_password_is_asked_for_again() -> None:
+    """A browser goes on saying what was not answered by 401."""
+    async with site(None, Lock()) as here:
+        await here.publish("live/one")
+        for password, status in (("wrong", 401), ("word", 200)):
+            given = "Basic " + b64encode(f"me:{password}".encode()).decode()
+            assert (await here.get("/live/one", authorization=given)).status_code == status
 
 
 async def test_the_list_can_be_switched_off() -> None:

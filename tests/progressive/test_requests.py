@@ -214,7 +214,7 @@ async def test_a_stranger_is_told_to_say_who_he_is() -> None:
             path = "one" if method == "GET" else "two"
             assert (await ask(server, f"{method} /closed/{path}.flv", body=b"x")).status == 401
             wrong = "Authorization: Bearer guess"
-            assert (await ask(server, f"{method} /closed/{path}.flv", wrong, body=b"x")).status == 403
+            assert (await ask(server, f"{method} /closed/{path}.flv", wrong, body=b"x")).status == 401
         assert (await ask(server, "HEAD /closed/one.flv", "Authorization: Bearer word")).status == 200
 
 

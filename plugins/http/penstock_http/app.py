@@ -33,6 +33,8 @@ MAX_PATH = 2048
 """Bytes of a URL's path: a stream's has 255, and what comes after it is short."""
 
 REALM = 'Basic realm="penstock", charset="UTF-8"'
+WRONG_TOKEN = 'Bearer realm="penstock", error="invalid_token"'
+"""What a wrong token is answered by (RFC 6750 3.1): a browser that is asked for Basic would ask for a name and a password."""
 
 _ALWAYS: RawHeaders = [(b"x-content-type-options", b"nosniff")]
 """What a response is said to be is what it is: a stream's name in a text is no script."""
@@ -247,9 +249,13 @@ class HttpApp:
             case Refused() | Full():
                 status = 403
             case Denied():
-                status = 403 if request.has_authorization or request.websocket else 401
+                # Who has said who it is and is refused with a reason reads that. Anybody else is asked, again if need be:
+                # browsers go on saying what was not answered by 401.
+                given = request.headers.get("authorization", "")
+                status = 403 if request.websocket or (given and error.explained) else 401
                 if status == 401:
-                    headers.append(("www-authenticate", REALM))
+                    bearer = given.lower().startswith("bearer ")
+                    headers.append(("www-authenticate", WRONG_TOKEN if bearer else REALM))
             case NotFound():
                 status = 404
             case StreamError():

@@ -117,10 +117,6 @@ class AsgiRequest:
     def credentials(self) -> Credentials:
         return credentials_of(self.headers, self.query)
 
-    @property
-    def has_authorization(self) -> bool:
-        return "authorization" in self.headers
-
     def session(self, protocol: str) -> Session:
         if self.opened is None:
             self.opened = self.server.open_session(protocol, self.address)

@@ -86,7 +86,7 @@ class Views:
         try:
             path = await self._authorized(request, asks=True)
         except Denied as e:
-            if e.anonymous:
+            if e.anonymous or ("authorization" in request.headers and not e.explained):
                 raise
             await self._html(request, 403, "message", heading="You may not watch this stream", reason=str(e))
             return
