@@ -237,6 +237,21 @@ async def test_the_end_is_a_presentation_with_a_duration() -> None:
 
 
 @pytest.mark.anyio
+async def test_while_the_publisher_is_away_the_last_segment_ends_no_earlier_than_the_next_second() -> None:
+    """FFmpeg, which looks for the next one by whole seconds, took a short last one hundreds of times meanwhile."""
+    async with live() as (server, stream):
+        before = await watching(server, stream, 3)
+        stream.close()
+        mpd = await description(server)
+        assert mpd["type"] == "dynamic"
+        for kind in ("video", "audio"):
+            rate = int(mpd.template(kind).attrib["timescale"])
+            (*told, (last, duration)), was = mpd.times(kind), before.times(kind)
+            assert [*told, (last, 0)] == [*was[:-1], (was[-1][0], 0)]
+            assert (last + duration) // rate == last // rate + 1, kind
+
+
+@pytest.mark.anyio
 async def test_a_segment_ends_where_the_next_one_starts_although_that_is_not_told_of_yet() -> None:
     """VLC takes what starts within the last entry for a part of that, and leaves it out."""
     agent = "User-Agent: VLC/3.0.24 LibVLC/3.0.24"

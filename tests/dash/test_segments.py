@@ -130,6 +130,28 @@ async def test_the_next_segment_is_waited_for_although_its_time_was_a_guess() ->
         assert bodies[0] == bodies[1] == (await get(server, mpd.media(time + duration))).body
 
 
+async def test_what_is_behind_the_last_segment_is_refused_while_the_publisher_is_away() -> None:
+    """What comes then is in another period: FFmpeg, given it for the time that it guessed, took it again from the description."""
+    async with live() as (server, stream):
+        await watching(server, stream, 2)
+        stream.close()
+        mpd = await description(server)
+        statuses: list[int] = []
+
+        async def ask_for_what_follows() -> None:
+            statuses.append((await get(server, mpd.media(sum(mpd.times()[-1])))).status)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask_for_what_follows)
+            await anyio.sleep(0.05)
+            # It is not asked again at once.
+            assert not statuses
+            stream.audio.clear()
+            await stream.publish()
+            stream.write(60)
+        assert statuses == [404]
+
+
 async def test_what_is_not_there_is_404() -> None:
     async with live() as (server, stream):
         mpd = await watching(server, stream, 2)

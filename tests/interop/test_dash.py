@@ -75,3 +75,12 @@ def test_gstreamer_joins_a_stream_that_has_been_there_for_longer_than_a_segment(
             running.endpoints, argv, source, clip, players, "live/late", folder, same_dts=True, join_after=2.2
         )
     _assert_crossed(outcomes, 1)
+
+
+def test_ffmpeg_takes_a_short_last_segment_once_while_the_publisher_is_away(work: Path, folder: Path) -> None:
+    """Sound alone of 6 s is three segments and a frame."""
+    players = [player(name) for name in ("ffmpeg 5.1 dash", "ffmpeg new dash")]
+    require("ffmpeg-new", *(need for one in players for need in one.needs))
+    pairs = [(clients.publisher("ffmpeg new rtmp"), players)]
+    with penstock(work / "away", "server.reconnect_grace=4") as running, running.explained():
+        _assert_crossed(cross_all(running.endpoints, pairs, CLIPS["audio-only"], folder), 2)

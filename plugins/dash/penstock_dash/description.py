@@ -179,9 +179,10 @@ class Description:
                 end = following.time
             else:
                 end = segment.time + (segment.duration if segment.complete else expected(rendition))
-                if rendition.store.ended and following is None:
-                    # FFmpeg never takes a presentation for ended, and would play the last segment for ever where that
-                    # ends within the second in which it begins. The presentation's duration is told besides.
+                if segment.complete and following is None:
+                    # The stream ended, or the publisher is away. FFmpeg never takes a presentation for ended, and would play the
+                    # last segment again and again where that ends within the second in which it begins. How long the
+                    # presentation is, is told besides.
                     end = max(end, (segment.time // NS + 1) * NS)
             start = to_ticks(segment.time, rate)
             timeline.append((start, max(1, to_ticks(end, rate) - start)))

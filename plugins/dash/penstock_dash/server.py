@@ -45,7 +45,7 @@ from penstock_http.api import (
 
 MPD_TYPE = "application/dash+xml"
 PAUSE = 1.0
-"""Seconds after which is said that nothing follows the end."""
+"""Seconds after which is said that nothing follows the last segment."""
 KEEP = "max-age=3600, immutable"
 """Of segments: their names never mean anything else."""
 FORMAT = CmafFormat()
@@ -199,7 +199,7 @@ class DashRoutes:
         """
         number = _number(rendition, ticks, _period(request))
         if number is None:
-            if rendition.ended and _agent(request) != "VLC/":
+            if rendition.open is None and _agent(request) != "VLC/":
                 # FFmpeg does not know that a presentation can end, and asks again at once.
                 await anyio.sleep(PAUSE)
             raise NotFound("there is no such segment, or not any more, or not yet")
@@ -299,7 +299,8 @@ def _number(rendition: Rendition, ticks: int, period: int | None) -> int | None:
         if time <= segment.time + slack:
             return segment.number
     last = segments[-1]
-    too_late = rendition.ended or time > last.time + 2 * rendition.store.target
+    # With the next publisher comes another period, which is to be read of first: FFmpeg would take its first segment twice.
+    too_late = rendition.open is None or time > last.time + 2 * rendition.store.target
     return None if too_late else last.number + 1
 
 
