@@ -47,7 +47,14 @@ class Watcher {
     this.colour = 0;
     this.quality = this.video.getVideoPlaybackQuality();
     this.sound = this.video.webkitAudioDecodedByteCount ?? 0;
+    this.played = this.length();
     this.events.length = 0;
+  }
+
+  // Seconds of the stream that were played so far: more than have gone by where a player makes up for its delay.
+  length() {
+    const { played } = this.video;
+    return Array.from({ length: played.length }, (_, n) => played.end(n) - played.start(n)).reduce((sum, one) => sum + one, 0);
   }
 
   frame(told) {
@@ -139,6 +146,7 @@ class Watcher {
       colour: this.colour,
       dropped: quality.droppedVideoFrames - this.quality.droppedVideoFrames,
       decoded: quality.totalVideoFrames - this.quality.totalVideoFrames,
+      played: this.length() - this.played,
       sound: (video.webkitAudioDecodedByteCount ?? 0) - this.sound,
       frequency: this.heard(),
       delay: delays.length ? delays[Math.floor(delays.length / 2)] : null,
