@@ -335,3 +335,59 @@ def test_a_numbering_that_changes_while_it_waits_waits_no_longer_for_that() -> N
     video.clock.restart()
     video.send(1, begin=NS // 10)
     assert not alignment.waits(START + WAIT_NS)
+
+
+@pytest.mark.parametrize("behind", [0, 1000])
+def test_reports_that_run_away_from_the_wall_clock_are_no_reports(behind: int) -> None:
+    """webrtcbin's (GStreamer 1.22) add how long it has run to the time of the last packet, which may be any of a burst."""
+    alignment, video, audio = _pair()
+
+    def report(now: int, held: int = 0) -> None:
+        for track in (video, audio):
+            last = now // track.interval * track.interval - (held if track is video else 0)
+            track.clock.reported(WALL + now, track.ticks(last + now))
+
+    video.send(18)
+    audio.send(34)
+    report(719 * MS, behind * MS)
+    alignment.place()
+    assert alignment.correct() == 0
+    before = video.common(0), audio.common(0)
+    wrong = _apart(video, audio)
+    assert 20 * MS < abs(wrong - behind * MS) < 25 * MS
+    assert alignment.watches
+    video.send(25, begin=720 * MS)
+    report(1219 * MS)
+    assert abs(alignment.correct() - wrong) < MS // 10
+    assert _apart(video, audio) < MS // 10
+    assert not alignment.watches
+    # Nothing moves any more, and another track is put where it arrives.
+    report(5119 * MS)
+    assert alignment.correct() == 0
+    other = Sender(alignment.add(AUDIO), 99, 1024 * NS // 48_000)
+    other.report(6 * NS, wall=WALL + 3 * NS)
+    other.send(10)
+    alignment.place()
+    assert _apart(audio, other) < MS // 10
+    moved = sorted((video.common(0) - before[0], audio.common(0) - before[1]))
+    assert moved[0] == 0
+    assert abs(moved[1] - wrong) < MS // 10
+
+
+def test_arrivals_are_watched_until_reports_are_confirmed() -> None:
+    alignment, video, audio = _pair()
+    assert alignment.watches
+    for track in (video, audio):
+        track.report(0)
+        track.send(5)
+    alignment.place()
+    assert alignment.watches
+    for track in (video, audio):
+        track.report(NS)
+        alignment.correct()
+    assert not alignment.watches
+    alignment, video, audio = _pair()
+    for track in (video, audio):
+        track.send(5)
+    alignment.place()
+    assert not alignment.watches

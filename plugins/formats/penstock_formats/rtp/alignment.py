@@ -18,6 +18,8 @@ STEP_NS = 15_000_000
 """An error below this is left alone: a step in mid-stream is worse than what nobody notices."""
 FAR_NS = 5 * NS
 """Reports that put tracks further apart than they arrive are not believed: no sender interleaves that coarsely."""
+ASTRAY_NS = NS // 5
+"""By how much RTP time may run ahead of the wall clock between the first and the last report: the first may have been late."""
 ARRIVALS = 64
 """Frames of which the least delayed tells how a track arrives: 1.3 to 2.6 s."""
 REPORTS_NS = 10 * NS
@@ -93,6 +95,18 @@ class TrackClock:
         return min(self._reports, key=lambda told: told[0] - to_ns(told[1], self.rate), default=None)
 
     @property
+    def astray(self) -> bool:
+        """Whether the reports contradict each other: RTP time runs at half the wall clock's speed too much at least.
+
+        Those of webrtcbin (GStreamer 1.22) run at twice its speed: to the time of the packet sent last they add how long the
+        pipeline has run, and not how long ago that packet was.
+        """
+        if len(self._reports) < 2:
+            return False
+        (at, ticks), (last_at, last_ticks) = self._reports[0], self._reports[-1]
+        return to_ns(last_ticks - ticks, self.rate) - (last_at - at) > max(ASTRAY_NS, (last_at - at) // 2)
+
+    @property
     def confirmed(self) -> bool:
         """Whether another report says what the least late one does."""
         offsets = sorted(at - to_ns(ticks, self.rate) for at, ticks in self._reports)
@@ -130,6 +144,8 @@ class Alignment:
         self.clocks: list[TrackClock] = []
         self._origin: int | None = None
         self._settled = False
+        self._astray = False
+        self._watches = False
         self._doubt: int | None = None
 
     def add(self, rate: int) -> TrackClock:
@@ -145,8 +161,13 @@ class Alignment:
         )
 
     @property
+    def watches(self) -> bool:
+        """Whether arrivals are watched: a track has no place yet, or one by reports that nothing has confirmed."""
+        return self._watches or not self.complete
+
+    @property
     def complete(self) -> bool:
-        """Every track has its place: arrivals need not be watched any more."""
+        """Every track has its place."""
         for clock in self.clocks:  # noqa: SIM110 - asked for each frame, and a generator is resumed for each clock
             if clock.shift is None:
                 return False
@@ -169,11 +190,13 @@ class Alignment:
             if clock is leader:
                 continue
             by_arrival = to_ns(leader.shift, leader.rate) + clock.delay - leader.delay
-            exact = clock.exact(self._origin) if self._origin is not None else None
+            origin = None if self._astray else self._origin
+            exact = None if origin is None else clock.exact(origin)
             if exact is None or abs(to_ns(exact, clock.rate) - by_arrival) > FAR_NS:
                 exact = to_ticks(by_arrival, clock.rate)
                 self._settled = False
             clock.shift = exact
+        self._watches = not self._settled and any(c.report is not None for c in self.clocks)
 
     def _take_origin(self, leader: TrackClock) -> None:
         """The leader stays where it is: what follows from that is where the others belong."""
@@ -189,6 +212,8 @@ class Alignment:
         clocks = [c for c in self.clocks if c.shift is not None]
         if len(clocks) < 2 or any(c.report is None for c in clocks):
             return 0
+        if all(c.astray for c in clocks):
+            return self._correct_by_arrival(clocks)
         if self._origin is None:
             self._take_origin(clocks[0])
         origin = self._origin
@@ -201,13 +226,29 @@ class Alignment:
         error = max(errors.values()) - least
         if not self._settled:
             sure = self._settled = all(c.confirmed for c in clocks)
+            self._watches = not sure
         else:
             sure = self._doubt is not None and abs(error - self._doubt) < STEP_NS
         self._doubt = error
         if origin is None or not sure or not STEP_NS < error < FAR_NS:
             return 0
         self._origin = origin + least
-        for clock, away in errors.items():
-            if clock.shift is not None:
-                clock.shift += to_ticks(away - least, clock.rate)
-        return error
+        return _move(errors)
+
+    def _correct_by_arrival(self, clocks: list[TrackClock]) -> int:
+        """The same where reports are of no use, once: by the first of them the tracks were placed."""
+        if self._astray:
+            return 0
+        self._astray, self._watches = True, False
+        late = {c: c.delay - to_ns(c.shift, c.rate) for c in clocks if c.shift is not None}
+        error = max(late.values()) - min(late.values())
+        return _move(late) if STEP_NS < error < FAR_NS else 0
+
+
+def _move(errors: dict[TrackClock, int]) -> int:
+    """Move each track forwards by how much more it is behind than the one that is least; returns the most of that."""
+    least = min(errors.values())
+    for clock, away in errors.items():
+        if clock.shift is not None:
+            clock.shift += to_ticks(away - least, clock.rate)
+    return max(errors.values()) - least

@@ -230,7 +230,7 @@ class Ingest:
     def take(self, track: TrackIngest, unit: AccessUnit, now: int) -> None:
         """A frame, in the order of its track."""
         placed = track.clock.shift is not None
-        if not placed or not self._alignment.complete:
+        if not placed or self._alignment.watches:
             track.arrived(unit, now)
         if placed:
             track.write(unit, now)
