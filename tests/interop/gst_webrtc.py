@@ -95,11 +95,13 @@ class Publisher(Peer):
             pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, self.passed)
 
     def passed(self, _pad, info):
-        if info.get_event().type == Gst.EventType.EOS:
-            self.left -= 1
-            if not self.left:
-                GLib.timeout_add(AFTER_MS, self.loop.quit)
-        return Gst.PadProbeReturn.OK
+        if info.get_event().type != Gst.EventType.EOS:
+            return Gst.PadProbeReturn.OK
+        self.left -= 1
+        if not self.left:
+            GLib.timeout_add(AFTER_MS, self.loop.quit)
+        # It sends nothing more of the other track once one has ended, which were one to three packets of sound.
+        return Gst.PadProbeReturn.DROP
 
 
 class Player(Peer):
