@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 MAX_WAITING = 512
 """Frames of the source that wait for a maker: one that is slower than its source misses some."""
-START_SECONDS = 2.0
-"""How long a reader waits for what is made of the GOP cache; a maker that takes longer is too slow for it."""
+START_SECONDS = 4.0
+"""How long a reader waits for what is made of the GOP cache; a maker that takes longer is too slow for it. Pictures of ten
+seconds, as x264 has them by itself, take one or two to be decoded, and more on a busy machine.
+"""
 LINGER_SECONDS = 5.0
 """How long a maker goes on after its last reader: players come back, and peers shake hands before they read."""
 RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -74,6 +76,7 @@ class DerivedTrack:
         self._derivation = derivation
         self._queue: FrameQueue | None = None
         self._scope: anyio.CancelScope | None = None
+        self._has_read = False
         self._caught_up = anyio.Event()
         self._asked = 0.0
         self._failures = 0
@@ -89,8 +92,10 @@ class DerivedTrack:
         queue, found = self._queue, list[Event]()
         if queue is None:
             return found
-        if not len(queue):
+        # Who is too slow is never without work, and is read all the same: what it misses is left out.
+        if self._has_read or not len(queue):
             self._caught_up.set()
+        self._has_read = True
         while not found or len(queue):
             event = await queue.get()
             if event is None:
@@ -199,6 +204,7 @@ class DerivedTrack:
             cached: Iterable[Frame] = (f for f in self._stream.replayed if f.track.id == self.source.id)
             while True:
                 self._queue = queue = FrameQueue(MAX_WAITING, cached)
+                self._has_read = False
                 self.failed = await self._make()
                 self.missed += queue.skipped
                 self._queue, cached = None, ()
@@ -272,6 +278,10 @@ class DerivedTracks:
                 if await derived.ready():
                     return derived.track
         return None
+
+    def pending(self, takes: Callable[[Track], bool]) -> bool:
+        """Whether something is being made that a reader takes: who was not given it may ask again soon."""
+        return any(derived.running and not derived.failed and takes(derived.track) for derived in self)
 
     def of(self, tracks: Iterable[Track]) -> tuple[DerivedTrack, ...]:
         """Those among a reader's tracks."""

@@ -166,6 +166,10 @@ class Stream:
         """
         return await self.derived.chosen(self.tracks, takes)
 
+    def derivable(self, track: Track) -> tuple[Codec, ...]:
+        """The codecs that plugins make of that track for readers that need them."""
+        return tuple(derivation.codec for derivation in self.host.derivations(self, track))
+
     def feed(self, muxer: Muxer, max_backlog: float | None = None, tracks: Iterable[Track] = ()) -> Feed:
         """The feed of `muxer`'s key, born by replaying the GOP cache where there is none.
 

@@ -290,6 +290,41 @@ async def test_one_that_is_too_slow_misses_frames_and_holds_up_nobody(
         stage.stream.end("over")
 
 
+async def test_one_that_is_never_without_work_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is a little too slow: what it makes is there, and moves less smoothly."""
+    monkeypatch.setattr(module, "START_SECONDS", 1.0)
+    stages: list[Stage] = []
+
+    async def busy(track: DerivedTrack) -> None:
+        while events := await track.read():
+            await anyio.sleep(0.002)
+            stages[0].write(1)
+            for event in events:
+                if isinstance(event, Frame):
+                    track.write((event.units[0].upper(),), pts=event.pts)
+
+    async with staged(Maker(busy)) as stage:
+        stages.append(stage)
+        stage.write(3)
+        assert not stage.stream.derived.pending(lambda track: True)
+        tracks = await stage.stream.tracks_for(lambda track: track.codec is not AUDIO)
+        assert [track.codec.name for track in tracks] == ["test-video", "test-loud"]
+        (derived,) = stage.stream.derived
+        assert derived.frames[0].units == (b"S0",)
+        assert stage.stream.derived.pending(lambda track: track is derived.track)
+        assert not stage.stream.derived.pending(lambda track: False)
+        derived.stop()
+        assert not stage.stream.derived.pending(lambda track: True)
+
+
+async def test_what_can_be_made_is_told_without_making_it() -> None:
+    maker = Maker()
+    async with staged(maker) as stage:
+        assert stage.stream.derivable(stage.audio) == (LOUD,)
+        assert stage.stream.derivable(stage.video) == ()
+        assert maker.runs == 0
+
+
 async def test_times_only_go_up_and_it_goes_with_its_source() -> None:
     async def stutter(track: DerivedTrack) -> None:
         while events := await track.read():

@@ -73,7 +73,7 @@ class Rig:
 
 @asynccontextmanager
 async def rig(**changes: dict[str, object]) -> AsyncGenerator[Rig]:
-    config = {name: {**table, **changes.get(name, {})} for name, table in CONFIG.items()}
+    config = {name: {**CONFIG.get(name, {}), **changes.get(name, {})} for name in (*CONFIG, *changes)}
     async with Server(config, plugins=PluginSet.discover()) as server:
         ports = {e.what: e.port for e in server.endpoints}
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports['http']}") as http:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from penstock import Session
+from penstock import DerivedTrack, Session
+from penstock_codecs.h265.config import H265, H265Config
 from penstock_webrtc.shared import MAX_PENDING_EACH, shared_of
 from tests.webrtc.client import Client, rig
+from tests.webrtc.test_whep import PPS, SPS, VPS
 
 pytestmark = pytest.mark.anyio
 
@@ -47,3 +49,30 @@ async def test_there_are_so_many_of_a_network_as_of_an_address() -> None:
         assert other is not None
         held[0]()  # type: ignore[misc]
         assert shared.wait("2001:db8::1") is not None
+
+
+async def test_who_comes_before_the_pictures_are_transcoded_is_told_to_ask_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And not that they are to be transcoded, which the config says already."""
+    started = DerivedTrack.start
+
+    async def late(track: DerivedTrack) -> bool:
+        started(track)
+        return False
+
+    hevc = H265, 90_000, H265Config((VPS,), (SPS,), (PPS,))
+    async with rig(transcode={"video": ["live/*"]}) as served:
+        await served.publish("live/one", hevc)
+        await served.publish("other/one", hevc)
+        offer = Client(("H264/90000",)).offer()
+        with monkeypatch.context() as patched:
+            patched.setattr(DerivedTrack, "ready", late)
+            response = await served.post("/live/one/whep", offer)
+            assert response.status_code == 503
+            assert response.headers["retry-after"] == "1"
+            assert "are being transcoded" in response.text
+            refused = await served.post("/live/one/whep", Client(("VP8/90000",)).offer())
+            assert refused.status_code == 422, "nothing is made that it takes"
+        assert (await served.post("/live/one/whep", offer)).status_code == 201
+        assert (await served.post("/other/one/whep", offer)).status_code == 422

@@ -63,6 +63,10 @@ class Crowded(PenstockError):
     """There are too many peers of that address, or at all, that have not connected yet."""
 
 
+class NotYet(PenstockError):
+    """What the peer can have is being made of what there is, and was not there in time."""
+
+
 class Views:
     """The handlers of one server."""
 
@@ -185,6 +189,8 @@ class Views:
                 await request.respond(422, f"{e}\n".encode())
             elif isinstance(e, Crowded):
                 await _refuse(request)
+            elif isinstance(e, NotYet):
+                await request.respond(503, f"{e}\n".encode(), headers=[("retry-after", RETRY_SECONDS)])
             elif isinstance(e, NotFound) and what == "whep":
                 # WHEP, Session Management: it may come yet.
                 await request.respond(409, f"{e}\n".encode(), headers=[("retry-after", RETRY_SECONDS)])
@@ -226,7 +232,11 @@ class Views:
         reordered = {track.id for track in pictures if await is_reordered(stream, track)}
         tracks = await stream.tracks_for(lambda track: track.id not in reordered and known(track))
         played, left_out = choose_played(self._server.registry, offer, tracks)
-        if any(chosen.track.id in reordered for chosen in played):
+        shown = [chosen.track for chosen in played if chosen.track.kind is Kind.VIDEO]
+        refused = not shown or any(track.id in reordered for track in shown)
+        if refused and stream.derived.pending(lambda t: t.kind is Kind.VIDEO and known(t)):
+            raise NotYet(f"{path}: its pictures are being transcoded, and are not there yet: ask again")
+        if any(track.id in reordered for track in shown):
             raise Unacceptable(f"{path}: {REORDERED}; {REMEDY}")
         missing = {track.kind: left_out[track.id] for track in tracks if track.id in left_out}
         asked = {media.kind for media in offer.media if media.receives}
