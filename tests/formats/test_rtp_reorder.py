@@ -53,6 +53,21 @@ def test_a_lost_packet_is_waited_for_and_then_told() -> None:
     assert buffer.duplicate == 2
 
 
+def test_after_a_silence_nothing_is_waited_for() -> None:
+    buffer = ReorderBuffer()
+    assert buffer.skip_to(packet(1)) == [], "it is the first"
+    push(buffer, 1, 3)
+    assert numbers(buffer.skip_to(packet(5000))) == [(3, True)]
+    assert push(buffer, 5000, 5001) == [(5000, True), (5001, False)]
+    assert buffer.lost == 1 + 4996
+    assert push(buffer, 4999) == []
+    assert buffer.late == 1
+    assert buffer.skip_to(packet(5002)) == []
+    assert push(buffer, 5002) == [(5002, False)], "nothing is missing"
+    assert buffer.skip_to(packet(9, ssrc=2)) == buffer.skip_to(packet(4000)) == []
+    assert push(buffer, 5003) == [(5003, False)]
+
+
 def test_each_gap_has_its_own_time() -> None:
     buffer = ReorderBuffer()
     push(buffer, 1, 3, now=0)

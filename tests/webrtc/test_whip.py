@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import anyio
 import pytest
 from attrs import define
 
@@ -20,6 +21,7 @@ from penstock_formats.rtcp import (
 )
 from penstock_formats.rtp.packet import Extension, RtpPacket
 from penstock_formats.transport_cc import TransportFeedback
+from penstock_webrtc import recorder
 from penstock_webrtc.repair import build_repair
 from tests.webrtc.client import Client, Rig, rig
 from tests.webrtc.test_whep import INTER, KEY, playing
@@ -183,6 +185,38 @@ async def test_what_stays_away_is_given_up_and_a_key_frame_asked_for(served: Rig
     encoder.send(*encoder.frame(INTER, 0.08))
     await client.until(lambda: any(isinstance(r, PictureLoss) for r in client.reports))
     assert any(isinstance(r, Nack) for r in client.reports)
+
+
+async def test_after_an_outage_a_key_frame_is_asked_for_at_once_and_nothing_else(
+    served: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What browsers still have of an outage they send without being asked, as padding: it is older than what comes then."""
+    monkeypatch.setattr(recorder, "SILENCE_NS", NS // 5)
+    monkeypatch.setattr(recorder, "DELAY_NS", 60 * NS)
+    client = publisher()
+    await publishing(served, client)
+    encoder = Encoder.of(client)
+    encoder.send(*encoder.frame(KEY, 0), encoder.tone(b"\xfc\x01", 0))
+    encoder.report(0)
+    frames = (await stream_of(served)).read()
+    await anyio.sleep(0.3)
+    (old,) = encoder.picture.packetize(Frame(None, 0, 0, (b"\x11old",)))  # type: ignore[arg-type]
+    lost = encoder.sequence
+    encoder.sequence += 400
+    encoder.send(encoder.packet(97, 7, 3600, REPAIR, build_repair((lost + 350) & 0xFFFF, old)))
+    encoder.send(*encoder.frame(INTER, 0.4))
+    encoder.send(encoder.packet(97, 8, 3600, REPAIR, build_repair((lost + 399) & 0xFFFF, old)))
+    encoder.send(*encoder.frame(b"\x11new", 0.44))
+    await client.until(lambda: any(isinstance(r, PictureLoss) for r in client.reports))
+    encoder.send(*encoder.frame(b"\x11end", 0.52))
+    found: list[bytes] = []
+    async for event in frames:
+        if isinstance(event, Frame) and event.track.kind == "video":
+            found.append(event.units[0])
+            if found[-1] == b"\x11end":
+                break
+    assert b"\x11old" not in found
+    assert not [r for r in client.reports if isinstance(r, Nack)]
 
 
 async def test_the_sender_hears_how_it_goes(served: Rig) -> None:

@@ -36,6 +36,10 @@ from penstock_webrtc.srtp import MAX_SOURCES, Srtp
 
 DELAY_NS = 300_000_000
 """How long a missing packet is waited for: it is asked for until then."""
+SILENCE_NS = 2 * NS
+"""After so long without a packet of a track nothing is asked for that is missing, but a key frame at once: of an outage senders
+still have the last second, which begins with no key frame, and players would take it for what the delay is from then on.
+"""
 FEEDBACK_NS = 50_000_000
 """Between two feedbacks about arrivals: what libwebrtc aims for at usual rates."""
 REPORT_NS = NS
@@ -54,6 +58,11 @@ class _Receiver:
     track: TrackIngest
     missing: Missing = field(factory=Missing)
     lost: int = 0
+    heard: int = 0
+    """When its last packet came, but for repetitions."""
+
+    def silent(self, now: int) -> bool:
+        return now - self.heard > SILENCE_NS
 
 
 class Recorder:
@@ -132,9 +141,17 @@ class Recorder:
             self._bad += 1
             return None
         if packet.payload_type == receiver.recorded.format.payload_type:
+            if receiver.silent(now):
+                receiver.missing = Missing()
+                receiver.track.resumed(packet, now)
+            receiver.heard = now
             receiver.missing.received(packet.sequence, now)
             receiver.track.received(packet, now)
-        elif (found := parse_repair(packet.payload)) is not None and receiver.track.statistics is not None:
+        elif (
+            receiver.track.statistics is not None
+            and not receiver.silent(now)
+            and (found := parse_repair(packet.payload)) is not None
+        ):
             sequence, payload = found
             self._repaired += 1
             receiver.missing.received(sequence, now)

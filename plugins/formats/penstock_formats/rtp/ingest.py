@@ -112,6 +112,12 @@ class TrackIngest:
             self._next = (packet.sequence + 1) & 0xFFFF
             self._ordered(packet, lost, now)
 
+    def resumed(self, packet: RtpPacket, now: int) -> None:
+        """That packet is the first after a silence: what was sent meanwhile does not come any more."""
+        if self._reorder is not None:
+            for before, lost in self._reorder.skip_to(packet):
+                self._ordered(before, lost, now)
+
     def handle_timeout(self, now: int) -> None:
         """Give up on packets that were waited for too long."""
         if self._reorder is not None:

@@ -65,6 +65,15 @@ class ReorderBuffer:
             self._gap = False
         return out + self.push(packet, now)
 
+    def skip_to(self, packet: RtpPacket) -> Ordered:
+        """What is missing before that packet is waited for no more; what was held back."""
+        out = self.flush()
+        step = ((packet.sequence - self._next + 0x8000) & 0xFFFF) - 0x8000
+        if packet.ssrc == self._ssrc and step > 0:
+            self._give_up(self._next, self._next + step)
+            self._next += step
+        return out
+
     def next_timeout(self) -> int | None:
         """When `handle_timeout` is due; None while nothing is held back."""
         return self._deadline
