@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -15,7 +15,7 @@ from tests.interop.server import Penstock, penstock
 from tests.page.test_pages import HOSTILE
 
 from .chromium import chromium
-from .play import GOPS, origin
+from .play import GOPS, TRANSCODED, origin
 from .publisher import SEED, SOUND, publishing
 from .wall import watch_script
 
@@ -138,6 +138,33 @@ def test_pictures_that_webrtc_shows_in_the_wrong_order_are_played_by_hls(
         expect(page.locator("#note")).to_contain_text(
             "WebRTC did not work: live/seed: its pictures are reordered"
         )
+
+
+HEVC = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "bframes=3:log-level=error", "-g", "25")
+
+
+def test_what_the_server_makes_anew_is_played_by_webrtc(page: Page, server: Penstock, work: Path) -> None:
+    """H.265, which this browser has neither in WebRTC nor elsewhere; where nothing is made of it, that is said at once."""
+    for path in (f"{TRANSCODED}/hevc", "live/hevc"):
+        with publishing(server.endpoints.url("rtmp", path), work, *HEVC):
+            page.goto(f"{origin(server)}/{path}")
+            if path.startswith(TRANSCODED):
+                plays(page, "WebRTC")
+            else:
+                expect(page.locator("#veil-text")).to_contain_text(
+                    "Browser’s own HLS: it cannot play H.265", timeout=LIMIT / 2
+                )
+
+
+def test_webrtc_goes_on_where_the_server_has_ended_it(page: Page, live: str) -> None:
+    """As it does where another codec is published: the page asks again at once, and takes that way for no broken one."""
+    with page.expect_response("**/whep") as answered:
+        page.goto(live)
+    plays(page, "WebRTC")
+    with page.expect_response("**/whep", timeout=4000):
+        assert page.request.delete(urljoin(live, answered.value.headers["location"])).ok
+    plays(page, "WebRTC")
+    expect(page.locator("#note")).to_be_empty()
 
 
 def test_what_fails_is_said_and_the_next_way_plays(page: Page, live: str) -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from base64 import b64encode
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -13,7 +14,7 @@ from urllib.parse import quote, urljoin
 import httpx2
 import pytest
 
-from penstock import Credentials, Plugin, hookimpl
+from penstock import Credentials, Derivation, DerivedTrack, Plugin, StreamPath, Track, hookimpl
 from penstock.config import Config
 from penstock.errors import UserError
 from penstock.plugins import PluginSet
@@ -110,6 +111,32 @@ async def test_json_tells_what_the_list_shows() -> None:
         assert abs(one["now"] - told["now"]) < 60_000
         publisher.close("over")
         assert (await here.get("/index/streams/live/two")).json()["stream"] is None
+
+
+class Maker(Plugin):
+    """Makes what browsers have of pictures, where the path says so."""
+
+    name = "maker"
+
+    @hookimpl
+    def derive(self, track: Track, path: StreamPath) -> Iterable[Derivation]:
+        async def never(made: DerivedTrack) -> None:
+            raise NotImplementedError
+
+        if track.config is None or not path.startswith("made/"):
+            return ()
+        return [Derivation(track.codec, track.clock_rate, track.config, never)]
+
+
+async def test_pages_are_told_which_pictures_are_made_anew() -> None:
+    """Where they are, the page asks for them by WebRTC, whatever codec was published. Of sound it asks anyway."""
+    async with site(None, Maker()) as here:
+        told: dict[str, Any] = {}
+        for path in ("made/one", "live/one"):
+            await here.publish(path)
+        for stream in (await here.get("/index/streams")).json()["streams"]:
+            told[stream["path"]] = [track.get("made") for track in stream["tracks"]]
+        assert told == {"made/one": [["h264"], None], "live/one": [None, None]}
 
 
 async def test_readers_over_every_protocol_are_counted() -> None:

@@ -6,7 +6,18 @@ import time
 from collections import Counter
 from weakref import WeakKeyDictionary
 
-from penstock import INFO, NS, AudioInfo, ProtocolViolation, Server, Stream, StreamPath, Track, VideoInfo
+from penstock import (
+    INFO,
+    NS,
+    AudioInfo,
+    Kind,
+    ProtocolViolation,
+    Server,
+    Stream,
+    StreamPath,
+    Track,
+    VideoInfo,
+)
 from penstock_page import text
 
 Json = dict[str, object]
@@ -43,7 +54,7 @@ class Summaries:
         publisher = stream.publisher
         return {
             "path": stream.path,
-            "tracks": [self._track(track) for track in stream.tracks],
+            "tracks": [self._track(stream, track) for track in stream.tracks],
             "readers": readers,
             "bit_rate": self._rates.of(stream, now),
             "uptime": round(now - publisher.since, 1) if publisher is not None else 0.0,
@@ -51,7 +62,7 @@ class Summaries:
             "origin": stream.clock.wall(0) / 1e6 if stream.has_frames else None,
         }
 
-    def _track(self, track: Track) -> Json:
+    def _track(self, stream: Stream, track: Track) -> Json:
         told: Json = {
             "kind": str(track.kind),
             "codec": track.codec.name,
@@ -59,6 +70,8 @@ class Summaries:
         }
         if track.language is not None:
             told["language"] = track.language
+        if track.kind is Kind.VIDEO and (made := stream.derivable(track)):
+            told["made"] = [codec.name for codec in made]
         info = self._server.registry.get(track.codec, INFO)
         if info is None or track.config is None:
             return told

@@ -27,11 +27,14 @@ export function playedAsFlv(tracks) {
 
 /** Why `mode` cannot play `tracks`, or "". */
 export function obstacle(mode, tracks) {
+  const shown = tracks.filter((track) => track.kind !== "data");
   if (mode.engine === native) {
     const video = document.createElement("video");
-    return video.canPlayType("application/vnd.apple.mpegurl") ? "" : "this browser does not play HLS by itself";
+    if (!video.canPlayType("application/vnd.apple.mpegurl")) return "this browser does not play HLS by itself";
+    // It says nothing, and shows nothing: what its Media Source Extensions cannot decode, it cannot here.
+    const dark = shown.filter((track) => track.kind === "video" && !decodes(track));
+    return dark.length ? `it cannot play ${dark.map((track) => track.name).join(" and ")}` : "";
   }
-  const shown = tracks.filter((track) => track.kind !== "data");
   if (mode.engine === whep) {
     if (!supported) return "this browser has no WebRTC";
     const odd = shown.filter((track) => !plays(track));

@@ -7,10 +7,10 @@ const capabilities = (kind) => window.RTCRtpReceiver?.getCapabilities?.(kind)?.c
 /** Whether this browser has WebRTC. */
 export const supported = "RTCPeerConnection" in window && capabilities("video").length > 0;
 
-/** Whether it plays `track` by WebRTC. Sound of another codec is made anew by a server that can. */
+/** Whether it plays `track` by WebRTC. Sound of another codec is made anew by a server that can, pictures where `made` says so. */
 export function plays(track) {
-  const name = `${track.kind}/${track.codec}`;
-  return track.kind !== "video" || capabilities("video").some((codec) => codec.mimeType.toLowerCase() === name);
+  const names = [track.codec, ...(track.made ?? [])].map((codec) => `video/${codec}`);
+  return track.kind !== "video" || capabilities("video").some((codec) => names.includes(codec.mimeType.toLowerCase()));
 }
 
 export async function whep(video, url, report, { kinds }) {
@@ -39,13 +39,17 @@ export async function whep(video, url, report, { kinds }) {
     const headers = { "Content-Type": "application/sdp" };
     const response = await fetch(url, { method: "POST", headers, body: offer });
     const answer = await response.text();
-    if (!response.ok) throw new Error(response.status === 422 ? answer.trim() : `the server answers ${response.status}`);
+    const explained = response.status === 422 || response.status === 503;
+    if (!response.ok) throw new Error(explained ? answer.trim() : `the server answers ${response.status}`);
     resource = new URL(response.headers.get("Location"), response.url).href;
     window.addEventListener("pagehide", leave);
     await pc.setRemoteDescription({ type: "answer", sdp: answer });
     const missing = pc.getTransceivers().find((each) => each.currentDirection !== "recvonly");
     if (missing) throw new Error(`it would have no ${missing.receiver.track.kind}`);
     report.wanted();
+    // The server says goodbye by DTLS, and the connection's own state does not tell: another codec was published, say.
+    const [{ transport }] = pc.getReceivers();
+    transport?.addEventListener("statechange", () => transport.state === "closed" && report.ended());
   } catch (error) {
     stop();
     throw error;
