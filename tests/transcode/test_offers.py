@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import anyio
@@ -13,6 +14,7 @@ import penstock
 from penstock import Event, Frame, Track, Unit
 from penstock_formats.flv.muxer import surely_takes
 from penstock_transcode import picture
+from penstock_transcode.picture import CodedPicture, Pictures
 from tests.transcode.test_picture import known, published
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
@@ -79,6 +81,45 @@ async def test_pictures_are_made_while_they_are_read(monkeypatch: pytest.MonkeyP
         (line,) = [entry for entry in logs if entry["log_level"] == "warning"]
         assert line["event"] == "pictures are not transcoded as fast as they come: some are left out"
         assert line["path"] == "live/one"
+
+
+async def test_what_comes_while_the_first_pictures_are_decoded_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor does the log say of every first reader that the machine is too slow."""
+    transcode, waits = Pictures.transcode, [0.3]
+
+    def slow(pictures: Pictures, events: Sequence[Event], more: bool) -> list[CodedPicture]:
+        if waits:
+            time.sleep(waits.pop())
+        return transcode(pictures, events, more)
+
+    monkeypatch.setattr(picture, "LATE_NS", 100_000_000)
+    monkeypatch.setattr(Pictures, "transcode", slow)
+    config = {"server": {"drain_timeout": 0.0}, "transcode": {"video": ["live/*"]}}
+    async with penstock.Server({**config, **{name: {"enabled": False} for name in OFF}}) as server:
+        frames = published(server.registry, "h264", 40)
+        publisher = await server.streams.publish(server.sessions.add("out", "here"), "live/one")
+        own = publisher.add_track(known(server.registry, "h264"), 90_000, frames[0].track.config)
+        publisher.tracks_complete()
+
+        async def write(first: int, last: int) -> None:
+            await anyio.sleep(0.1 if first else 0)
+            for f in frames[first:last]:
+                publisher.write(own.id, f.units, pts=f.pts, dts=f.dts, key=f.key)
+
+        await write(0, 4)
+        with capture_logs() as logs:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(write, 4, 40)
+                (made,) = await publisher.stream.tracks_for(lambda track: track.id != own.id)
+            (derived,) = publisher.stream.derived
+            screen = Screen(made.id)
+            publisher.stream.feed(screen, tracks=(made,))
+            await until(screen, 1)
+            await anyio.sleep(0.1)
+        assert derived.missed == 0
+        assert not [entry for entry in logs if entry["log_level"] == "warning"]
 
 
 async def test_rtmp_players_that_announce_nothing_need_what_legacy_flv_has() -> None:

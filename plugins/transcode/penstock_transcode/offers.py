@@ -88,6 +88,7 @@ async def _make_pictures(
     limit = _pictures.setdefault(server, anyio.CapacityLimiter(os.cpu_count() or 1))
     made = Pictures(server.registry, codec, encoding, time.monotonic_ns)
     track.on_key_frame_request = made.request_key_frame
+    behind = True
     while events := await track.read():
         before = made.left_out
         waiting = made.current(events)
@@ -99,6 +100,9 @@ async def _make_pictures(
                     track.configure(coded.config)
                 track.write(coded.units, pts=coded.pts, key=coded.key)
             await track.flush()
+        if behind:
+            behind = False
+            made.caught_up()
         track.missed += made.left_out - before
         if made.left_out and not before:
             structlog.get_logger("penstock").warning(

@@ -155,6 +155,10 @@ class Pictures:
         """The next picture is to be a key frame."""
         self._key_wanted = True
 
+    def caught_up(self) -> None:
+        """All is decoded that was there to begin with: what came meanwhile is late for that, and not for a slow machine."""
+        self._begun = self._clock()
+
     def current(self, events: Sequence[Event]) -> Sequence[Event]:
         """What is worth its time of what waits: where that is late already, all from its last key frame on."""
         last = next((n for n in range(len(events) - 1, 0, -1) if _is_key(events[n])), 0)
