@@ -113,12 +113,12 @@ async def test_what_comes_while_the_first_pictures_are_decoded_is_not_missed(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(write, 4, 40)
                 (made,) = await publisher.stream.tracks_for(lambda track: track.id != own.id)
-            (derived,) = publisher.stream.derived
-            screen = Screen(made.id)
-            publisher.stream.feed(screen, tracks=(made,))
-            await until(screen, 1)
-            await anyio.sleep(0.1)
-        assert derived.missed == 0
+                (derived,) = publisher.stream.derived
+                screen = Screen(made.id)
+                publisher.stream.feed(screen, tracks=(made,))
+                await until(screen, 1)
+                await anyio.sleep(0.1)
+                assert derived.missed == 0
         assert not [entry for entry in logs if entry["log_level"] == "warning"]
 
 
