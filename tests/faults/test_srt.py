@@ -9,6 +9,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
+from math import ceil
 
 import pytest
 
@@ -159,7 +160,7 @@ def test_S5_a_flood_of_callers_with_keys(faults: Rig) -> None:
     with faults.watched(), Source(faults) as source, SrtPeer(faults) as flood:
         source.goes_on()
         own, began, sent = cookie(flood), time.monotonic(), 0
-        while time.monotonic() < began + 1:
+        while (lasted := time.monotonic() - began) < 1 or sent <= 1000:
             for _ in range(20):
                 sent += 1
                 flood.raw(
@@ -171,8 +172,7 @@ def test_S5_a_flood_of_callers_with_keys(faults: Rig) -> None:
         with SrtPeer(faults) as peer:
             assert peer.call("publish:secret/one", "0123456789abcdef") == 0
         refused = sum(answer(data).refusal == RejectReason.BAD_SECRET for data in flood.answers())
-        assert sent > 1000
-        assert 0 < refused <= 2 * EACH
+        assert 0 < refused <= (1 + ceil(lasted)) * EACH
         faults.server.let_log_rest()
         assert any(b"connection put off" in line for line in faults.server.raw_log())
         source.goes_on()

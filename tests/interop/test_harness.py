@@ -204,7 +204,9 @@ def _listen_and_publish(
     finally:
         listening.stop()
     # A listening FFmpeg stops at TEARDOWN and drops what it holds: up to a packet of a dozen AAC frames.
-    report = compare(clip.frames("mp4"), receiver.frames(folder), Rules(tail=12, same_dts=False))
+    # On a busy machine its times move with the sender's reports; where only the packets are looked at that says nothing.
+    times = not isinstance(rewriter, Tap)
+    report = compare(clip.frames("mp4"), receiver.frames(folder), Rules(tail=12, times=times, same_dts=False))
     assert report.ok, f"{report}\n{sender.words()}\n{listening.words()}"
 
 
