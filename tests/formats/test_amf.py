@@ -112,10 +112,10 @@ def test_a5_objects_without_end() -> None:
 
 
 def test_a5_duplicate_keys_in_numbers() -> None:
-    before = time.perf_counter()
+    before = time.process_time()
     with pytest.raises(ProtocolViolation, match="more than"):
         amf0.decode(b"\x03" + b"\0\1a\5" * 1_000_000 + b"\0\0\x09")
-    assert time.perf_counter() - before < 0.25
+    assert time.process_time() - before < 0.25
 
 
 def test_a6_externalizable_objects_are_refused() -> None:

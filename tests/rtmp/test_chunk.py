@@ -103,9 +103,9 @@ def test_r3_tiny_chunks_cost_linear_time(chunk_size: int) -> None:
     other = encode_message(5, 0, 8, 1, b"", 128)
     mixed += b"".join(rest[i : i + step] + other for i in range(0, len(rest), step))
     for data in (message, mixed):
-        before = time.perf_counter()
+        before = time.process_time()
         read(encode_control(1, chunk_size), *(data[i : i + 65_536] for i in range(0, len(data), 65_536)))
-        assert time.perf_counter() - before < 1.5
+        assert time.process_time() - before < 1.5
 
 
 def test_r4_length_beyond_the_limit() -> None:

@@ -245,9 +245,9 @@ def test_r11_acknowledgements() -> None:
 def test_a8_metadata_floods_are_left_out() -> None:
     flood = encode_data(Data(("onMetaData", {"encoder": "x" * 1000}), 1, 0), 128) * 1000
     large = encode_data(Data(("onMetaData", {"encoder": "x" * 100_000}), 1, 0), 128)
-    before = time.perf_counter()
+    before = time.process_time()
     connection, events = connected(CREATE, PUBLISH, large, flood)
-    assert time.perf_counter() - before < 0.5
+    assert time.process_time() - before < 0.5
     assert len(events) == 1 + 32
     assert connection.ignored == 969
 

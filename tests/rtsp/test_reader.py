@@ -79,13 +79,13 @@ def test_any_split_reads_the_same(cuts: list[int]) -> None:
 def test_one_byte_at_a_time_is_linear() -> None:
     reader = MessageReader()
     data = InterleavedFrame(0, bytes(65535)).encode() + Request("OPTIONS", "*", body=bytes(MAX_BODY)).encode()
-    start = time.perf_counter()
+    start = time.process_time()
     got = 0
     for i in range(len(data)):
         reader.receive_data(data[i : i + 1])
         got += reader.next_event() is not None
     assert got == 2
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(
