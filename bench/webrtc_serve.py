@@ -15,10 +15,11 @@ import signal
 import sys
 import time
 import types
-from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
+
+from attrs import define
 
 from penstock import cli
 from penstock.datagram import StampLane
@@ -55,86 +56,108 @@ TRIES, CALLS = 20, 2_000
 """Of what does nothing, by which the cost of counting is known."""
 
 
+@define(eq=False)
+class Part:
+    """Nanoseconds and calls of one part, and how many counted calls began within it."""
+
+    spent: int = 0
+    calls: int = 0
+    within: int = 0
+
+
 class Counters:
-    """Nanoseconds and calls of each part, and how many counted calls began within it."""
+    """What is counted: as little as can be is done for each call, as caches are cold, and what that takes is hardly known."""
 
     def __init__(self) -> None:
-        self.spent: Counter[str] = Counter()
-        self.calls: Counter[str] = Counter()
-        self.within: Counter[str] = Counter()
+        self.parts: dict[str, Part] = {}
         self.own, self.outer = 0.0, 0.0
         """Nanoseconds that a counted call takes by itself: what is put down to it, and to what it runs within."""
-        self._running = [""]
-        self._since = 0
+        self.running = Part()
+        """The innermost of those that run."""
+        self.since = 0
+        """Up to when all is put down."""
 
-    def begin(self, name: str) -> None:
-        now, outer = time.perf_counter_ns(), self._running[-1]
-        self.spent[outer] += now - self._since
-        self.within[outer] += 1
-        self.calls[name] += 1
-        self._running.append(name)
-        self._since = time.perf_counter_ns()
+    def part(self, name: str) -> Part:
+        return self.parts.setdefault(name, Part())
 
-    def end(self) -> None:
-        now = time.perf_counter_ns()
-        self.spent[self._running.pop()] += now - self._since
-        self._since = now
-
-    def calibrate(self) -> None:
+    def calibrate(self, around: Around) -> None:
         """The least of some tries, as others may run."""
 
         def nothing(*_arguments: object) -> None:
             pass
 
-        wrapped, owns, outers = counted(self, "nothing", nothing), list[float](), list[float]()
+        wrapped, part, clock = around(self, "nothing", nothing), self.part("nothing"), time.perf_counter_ns
+        owns, outers = list[float](), list[float]()
         for _ in range(TRIES):
-            self.spent.clear()
-            self.begin("outer")
+            before, began = part.spent, clock()
             for _ in range(CALLS):
                 wrapped(1, 2)
-            self.end()
-            owns.append(self.spent["nothing"] / CALLS)
-            outers.append(self.spent["outer"] / CALLS)
+            took, own = clock() - began, part.spent - before
+            owns.append(own / CALLS)
+            outers.append((took - own) / CALLS)
         self.own, self.outer = min(owns), min(outers)
-        for counter in (self.spent, self.calls, self.within):
-            counter.clear()
+        self.parts.clear()
 
     def tell(self, target: Path) -> None:
         whole = target.with_suffix(".part")
-        found = {name: (self.spent[name], self.calls[name], self.within[name]) for name in self.calls}
+        found = {name: (part.spent, part.calls, part.within) for name, part in self.parts.items()}
         whole.write_text(json.dumps({"parts": found, "own": self.own, "outer": self.outer}))
         os.replace(whole, target)
 
 
-def counted(counters: Counters, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-    """As `work`, with its time under `name`; of a coroutine that of each of its steps."""
+Around = Callable[[Counters, str, Callable[..., Any]], Callable[..., Any]]
+"""What stands around a part of that name."""
 
-    def counting(*arguments: Any, **named: Any) -> Any:
-        counters.begin(name)
+
+def timed(counters: Counters, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    """As `work`, with its time under `name`: where nothing that is counted runs within it."""
+    part, clock = counters.part(name), time.perf_counter_ns
+
+    def timing(*arguments: Any) -> Any:
+        began = clock()
         try:
-            return work(*arguments, **named)
+            return work(*arguments)
         finally:
-            counters.end()
+            part.spent += clock() - began
+            part.calls += 1
+
+    return timing
+
+
+def counted(counters: Counters, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    """The same where others may; of a coroutine the time of each of its steps."""
+    part, clock = counters.part(name), time.perf_counter_ns
+
+    def counting(*arguments: Any) -> Any:
+        outer = counters.running
+        now = clock()
+        outer.spent += now - counters.since
+        counters.running, counters.since = part, clock()
+        try:
+            return work(*arguments)
+        finally:
+            now = clock()
+            part.spent += now - counters.since
+            part.calls += 1
+            outer.within += 1
+            counters.running, counters.since = outer, now
 
     @types.coroutine
-    def stepping(*arguments: Any, **named: Any) -> Generator[Any, Any, Any]:
-        running = work(*arguments, **named)
+    def stepping(*arguments: Any) -> Generator[Any, Any, Any]:
+        running = work(*arguments)
         step, given = running.send, None
         while True:
-            counters.begin(name)
             try:
-                waited_for = step(given)
+                waited_for = counted(counters, name, step)(given)
             except StopIteration as end:
                 return end.value
-            finally:
-                counters.end()
             try:
                 step, given = running.send, (yield waited_for)
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is the coroutine's
                 step, given = running.throw, error
 
-    async def counting_steps(*arguments: Any, **named: Any) -> Any:
-        return await stepping(*arguments, **named)
+    async def counting_steps(*arguments: Any) -> Any:
+        return await stepping(*arguments)
 
     return counting_steps if inspect.iscoroutinefunction(work) else counting
 
@@ -148,9 +171,10 @@ def main() -> int:
     parser.add_argument("settings", nargs="*", metavar="TABLE.KEY=VALUE")
     options = parser.parse_intermixed_args()
     counters = Counters()
-    counters.calibrate()
+    around = counted if options.parts else timed
+    counters.calibrate(around)
     for owner, name, part in (*FLOOR, *PARTS) if options.parts else FLOOR:
-        setattr(owner, name, counted(counters, part, getattr(owner, name)))
+        setattr(owner, name, around(counters, part, getattr(owner, name)))
 
     def tell(_number: int, _frame: types.FrameType | None) -> None:
         counters.tell(options.file)
