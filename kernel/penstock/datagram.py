@@ -329,9 +329,9 @@ class StampLane(PacedLane):
     def __init__(self, feed: Feed, spawn: Spawn) -> None:
         super().__init__(feed, None if feed.window is None else 0, spawn)
         self._gathers = isinstance(feed.muxer, Gathering)
-        self._served: list[tuple[Reader, Callable[[Sequence[Unit]], None]]] = []
-        """Who is served, and what sends to each: the loop over them touches nothing else of theirs, which would be in no
-        cache."""
+        self._served: list[Reader] = []
+        self._emits: list[Callable[[Sequence[Unit]], None]] = []
+        """What sends to each of `_served`: the loop over them touches nothing else of theirs, which would be in no cache."""
 
     def takes(self, sink: ReaderSink) -> bool:
         return isinstance(sink, StampSink)
@@ -356,16 +356,18 @@ class StampLane(PacedLane):
         self.sent += sum(u.size for u in units)
         if self.changed:
             self.changed = False
-            self._served = [(reader, reader.sink.emit) for reader in self.ready]  # type: ignore[attr-defined]
-        for n, (reader, emit) in enumerate(self._served):
+            self._served = list(self.ready)
+            self._emits = [reader.sink.emit for reader in self._served]  # type: ignore[attr-defined]
+        served = self._served
+        for n, emit in enumerate(self._emits):
             if n % BATCH == BATCH - 1:
                 await checkpoint()
-            if self.changed and reader.state != "ready":
+            if self.changed and served[n].state != "ready":
                 continue
             try:
                 emit(units)
             except Exception:  # noqa: BLE001 - a stamp's bug ends its reader, not the others
-                _failed(reader)
+                _failed(served[n])
 
 
 def _failed(reader: Reader) -> None:

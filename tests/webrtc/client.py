@@ -200,6 +200,12 @@ class Client:
         await anyio.sleep(seconds)
         return self.datagram() is None
 
+    async def rest(self, seconds: float = 0.05) -> None:
+        """Take all that comes in so long."""
+        await anyio.sleep(seconds)
+        while self.receive():
+            pass
+
     def datagram(self) -> bytes | None:
         """What has come, None where nothing has."""
         try:

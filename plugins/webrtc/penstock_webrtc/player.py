@@ -44,6 +44,10 @@ from penstock_webrtc.sender import Sender
 from penstock_webrtc.srtp import Srtp
 from penstock_webrtc.units import Batches, PayloadUnit
 
+REPORT_NS = 5 * NS
+"""Between two sender reports (RFC 3550 6.2), as libwebrtc has it for sound."""
+FIRST_REPORTS_NS = NS
+"""The same in the first seconds: browsers put sound and picture in step once they have two of each."""
 PACED_NS = 30 * NS
 """So long after it was sent something again large pictures are spread out for a viewer."""
 FEEDBACK = ("nack", "nack pli", "ccm fir")
@@ -116,9 +120,11 @@ class Player:
         "_reader",
         "_repeated",
         "_repeated_at",
+        "_report_at",
         "_senders",
         "_server",
         "_session",
+        "_settled_at",
         "_sink",
         "_srtp",
         "_stream",
@@ -149,6 +155,8 @@ class Player:
         self._batches = Batches()
         self._repeated = 0
         self._repeated_at = -PACED_NS
+        self._report_at = self._settled_at = 0
+        """From when on the next reports are due, and these come more seldom."""
         bits = random.getrandbits
         # RFC 3711 3.3.1: numbers begin in the lower half, so that a lost first packet does not hide that they wrapped.
         self._senders = {
@@ -199,13 +207,14 @@ class Player:
             layered.layers = feed.muxer.layers if isinstance(feed.muxer, PayloadMuxer) else None
             layered.ring = feed.ring
             self._senders.update({track.id: layered.sender for track in layered.tracks})
-        for sender in self._senders.values():
-            sender.live = stream.last_time
+        for sender in self._by_ssrc.values():
+            sender.connect(srtp, stream.clock, stream.last_time)
         if isinstance(feed.muxer, PayloadMuxer):
             self._batches = feed.muxer.batches
             for track_id, sender in self._senders.items():
-                sender.share(feed.muxer.kept(track_id), srtp)
-        self._sink = sink = RouteSink(route, self._stamp, self._server.spawn)
+                sender.share(feed.muxer.kept(track_id))
+        stamp = self._stamp if layered is None else self._stamp_each
+        self._sink = sink = RouteSink(route, stamp, self._stamp_each, self._server.spawn)
         if self._config.pacing and isinstance(feed.muxer, PayloadMuxer):
             # Nothing is known of its link yet, and what it begins with is much.
             rate = feed.muxer.rate
@@ -258,12 +267,16 @@ class Player:
         return asked
 
     def tick(self, now: int) -> Publisher | None:
-        """See which layer is to be sent, and whether more would get through. Reports go with the frames."""
-        layered, srtp, sink = self._layered, self._srtp, self._sink
-        if srtp is None or sink is None:
+        """Report, and see which layer is to be sent, and whether more would get through."""
+        layered, sink = self._layered, self._sink
+        if sink is None:
             return None
+        if now >= self._report_at:
+            self._settled_at = self._settled_at or now + REPORT_NS
+            self._report_at = now + (REPORT_NS if now >= self._settled_at else FIRST_REPORTS_NS)
+            sink.send([report for sender in self._by_ssrc.values() for report in sender.report()])
         if layered is not None and (octets := layered.tick(now)):
-            sink.send(layered.sender.padding(srtp, octets))
+            sink.send(layered.sender.padding(octets))
         if layered is not None or sink.pacer is not None:
             self._spread(sink, now)
         return None
@@ -326,38 +339,27 @@ class Player:
 
     def _stamp(self, units: Sequence[Unit]) -> Sequence[bytes]:
         """The packets of this peer."""
-        srtp, senders, sink = self._srtp, self._senders, self._sink
-        if srtp is None or sink is None:
-            return ()
-        if self._layered is not None or sink.pacer is not None:
-            return self._stamp_each(srtp, units)
-        found: list[bytes] = []
+        senders, found = self._senders, list[bytes]()
         for frames in self._batches.of(units):
             sender = senders.get(frames.track)
             if sender is not None:
-                found += sender.stamp(srtp, frames)
-                last = frames.last
-                if last.time >= sender.report_at and last.pts >= sender.live:
-                    found.append(srtp.protect_rtcp(sender.report(self._stream, last)))
+                found += sender.stamp(frames)
         return found
 
-    def _stamp_each(self, srtp: Srtp, units: Sequence[Unit]) -> Sequence[bytes]:
+    def _stamp_each(self, units: Sequence[Unit]) -> Sequence[bytes]:
         """The same, one by one: what others do not get as well, or not in the same pieces."""
         found: list[bytes] = []
         for unit in units if self._layered is None else self._layered.passed(units):
             sender = self._senders.get(unit.of)  # type: ignore[arg-type] # of None there is none
-            if sender is None or not isinstance(unit, PayloadUnit):
-                continue
-            found += sender.stamp_one(srtp, unit)
-            if unit.time >= sender.report_at and unit.pts >= sender.live:
-                found.append(srtp.protect_rtcp(sender.report(self._stream, unit)))
+            if sender is not None and isinstance(unit, PayloadUnit):
+                found += sender.stamp_one(unit)
         return found
 
     def _repeat(self, sender: Sender, nack: Nack, now: int) -> None:
         """Send again what the peer has lost, as far as it is there."""
-        if self._srtp is None or self._sink is None:
+        if self._sink is None:
             return
-        found = sender.repeat(self._srtp, nack, now)
+        found = sender.repeat(nack, now)
         self._repeated += len(found)
         if found:
             self._repeated_at, self._sink.pacer = now, self._pacer

@@ -12,6 +12,7 @@ from penstock.errors import ProtocolViolation
 from penstock.media import NS, Kind, Track
 from penstock.path import StreamPath
 from penstock.publisher import Publisher
+from penstock.ring import Unit
 from penstock.server import Server
 from penstock.session import Session
 from penstock_formats.rtcp import (
@@ -48,6 +49,11 @@ MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 RID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
 REPAIRED_RID = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
 """RFC 8852 3: which layer a packet is of, and which one it repeats."""
+
+
+def _nothing(_units: Sequence[Unit]) -> Sequence[bytes]:
+    """Who publishes gets no frames."""
+    return ()
 
 
 @define(eq=False)
@@ -117,7 +123,7 @@ class Recorder:
             publisher.close("what was offered cannot be published")
             raise
         self._srtp, self._ingest = srtp, ingest
-        self._sink = RouteSink(route, lambda units: (), self._server.spawn)
+        self._sink = RouteSink(route, _nothing, _nothing, self._server.spawn)
         self._receivers = [_Receiver(r, t) for r, t in zip(self._recorded, ingest.tracks, strict=True)]
         publisher.on_key_frame_request = self._want_key_frame
 

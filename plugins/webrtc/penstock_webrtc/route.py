@@ -15,6 +15,9 @@ from penstock.udp import send_all
 from penstock_webrtc.ice import Address
 from penstock_webrtc.pacer import Pacer
 
+Stamp = Callable[[Sequence[Unit]], Sequence[bytes]]
+"""Makes a peer's own packets of units."""
+
 
 class Route(Protocol):
     """One way; two are equal where they lead to the same place."""
@@ -74,15 +77,14 @@ class UdpRoute:
 
 
 class RouteSink(StampSink):
-    """A peer's packets, by the route that it has chosen last."""
+    """A peer's packets, by the route that it has chosen last. `stamp` is given the same list as others are, `stamp_each` any."""
 
-    __slots__ = ("pacer", "route")
+    __slots__ = ("pacer", "route", "stamp_each")
 
-    def __init__(
-        self, route: Route, stamp: Callable[[Sequence[Unit]], Sequence[bytes]], spawn: Spawn
-    ) -> None:
+    def __init__(self, route: Route, stamp: Stamp, stamp_each: Stamp, spawn: Spawn) -> None:
         super().__init__(route.sock, route.address, stamp, spawn)
         self.route = route
+        self.stamp_each = stamp_each
         self.pacer: Pacer | None = None
         """By which pictures go, while the peer's link may not take large ones at once."""
 
@@ -92,9 +94,9 @@ class RouteSink(StampSink):
             self.route.send(self.stamp(units))
             return
         if sound := [unit for unit in units if not unit.video]:
-            self.route.send(self.stamp(sound))
+            self.route.send(self.stamp_each(sound))
         if pictures := [unit for unit in units if unit.video]:
-            pacer.put(self.stamp(pictures))
+            pacer.put(self.stamp_each(pictures))
 
     def close(self, reason: str) -> None:
         if self.pacer is not None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
+from penstock.clock import StreamClock
 from penstock.media import NS, to_ticks
-from penstock.stream import Stream
 from penstock_formats.rtcp import Nack, SenderReport, SourceDescription, encode_rtcp, ns_to_ntp
 from penstock_formats.rtp.packet import unwrap_sequence
 from penstock_webrtc.answer import CNAME
@@ -20,9 +20,6 @@ from penstock_webrtc.retransmission import History, Place, Sent
 from penstock_webrtc.sealing import Source
 from penstock_webrtc.srtp import Srtp
 from penstock_webrtc.units import Frames, PayloadUnit
-
-REPORT_NS = NS
-"""Between two sender reports: browsers put sound and picture in step by them, and do not with what is older than some seconds."""
 
 FRAME_NS = NS // 25
 """How long a picture is taken to be on its way to becoming the newest one."""
@@ -42,17 +39,19 @@ class Sender:
     repair_ssrc: int
     first: int
     repair_sequence: int
-    offset: int
+    _offset: int
     playout: Playout | None = None
     choosing: Choosing | None = None
     history: History = field(factory=History)
     live: int = 0
-    report_at: int = 0
-    """The time of a frame from which on a report is due."""
+    _reported: int = 0
+    """How many packets the last report was of."""
     _kept: Sequence[PayloadUnit] | None = None
     """What is kept for all readers of the track, where `history` is not this one's own."""
     _source: Source | None = None
     """By which most packets are sealed, where what is kept is kept for all."""
+    _swift: Source | None = None
+    """The same, while it gets what is live, and there is nothing to be told with it."""
     _delays: Playout | None = None
     """`playout`, while it has something to say."""
     _last: PayloadUnit | None = None
@@ -63,6 +62,8 @@ class Sender:
     _since: int = field(init=False)
     _more: int = 0
     """The bytes that were sent above those of the track."""
+    _srtp: Srtp = field(init=False)
+    _clock: StreamClock = field(init=False)
     _repair: int | None = field(init=False)
     _kinds: tuple[int, int] = field(init=False)
     _description: bytes = field(init=False)
@@ -90,31 +91,31 @@ class Sender:
         """The bytes of that."""
         return self._more + (self._last.octets if self._last is not None else 0)
 
-    def share(self, kept: Sequence[PayloadUnit], srtp: Srtp) -> None:
+    def connect(self, srtp: Srtp, clock: StreamClock, live: int) -> None:
+        """Before anything is sent: `clock` is the stream's."""
+        self._srtp, self._clock, self.live = srtp, clock, live
+
+    def share(self, kept: Sequence[PayloadUnit]) -> None:
         """Send again from `kept`, what is kept of the track for all readers, where every one of them gets all of it: as RTX, or
         (RFC 7714 9.1: never the same number with other bytes) where the same packet can be made again.
         """
-        if self.choosing is None and (self._repair is not None or (self.playout is None and srtp.repeats)):
-            self._kept, self.history.place, self._source = kept, self._place, srtp.source(self.ssrc)
-
-    def stamp(self, srtp: Srtp, frames: Frames) -> Sequence[bytes]:
-        """The packets of frames: headers and encryption are this peer's, the payloads are everybody's."""
-        source, last = self._source, self._last
-        if (
-            source is not None
-            and last is not None
-            and last.end == frames.number
-            and frames.plain
-            and frames.pts >= self.live
-            and self._delays is None
+        if self.choosing is None and (
+            self._repair is not None or (self.playout is None and self._srtp.repeats)
         ):
-            self._last = frames.last
-            return source.frames(self._kinds, frames.rows, self._above, self.offset)
-        return [packet for unit in frames.units for packet in self.stamp_one(srtp, unit)]
+            self._kept, self.history.place = kept, self._place
+            self._source = self._srtp.source(self.ssrc)
 
-    def stamp_one(self, srtp: Srtp, unit: PayloadUnit) -> Sequence[bytes]:
-        """The packets of one frame, whatever there is to be done for it."""
-        payloads, last, pts = unit.payloads, self._last, unit.pts
+    def stamp(self, frames: Frames) -> Sequence[bytes]:
+        """The packets of frames: headers and encryption are this peer's, the payloads are everybody's."""
+        swift, last = self._swift, self._last
+        if swift is not None and last is not None and last.end == frames.number and frames.plain:
+            self._last = frames.last
+            return swift.frames(self._kinds, frames.rows, self._above, self._offset)
+        return [packet for unit in frames.units for packet in self.stamp_one(unit)]
+
+    def stamp_one(self, unit: PayloadUnit) -> Sequence[bytes]:
+        """The packets of one frame, whatever there is to be done for it; the first report goes with the first that is live."""
+        payloads, last, pts, srtp = unit.payloads, self._last, unit.pts, self._srtp
         if pts < self.live and not unit.video:
             return ()
         if last is None or last.end != unit.number or self.choosing is not None:
@@ -123,7 +124,7 @@ class Sender:
         if pts < self.live or self.choosing is not None:
             timestamp = self._timestamp(unit)
         else:
-            timestamp = unit.rtp_time + self.offset & 0xFFFFFFFF
+            timestamp = unit.rtp_time + self._offset & 0xFFFFFFFF
         if unit.ticks:
             packets: list[bytes] = []
             for n, later in enumerate((0, *unit.ticks)):
@@ -139,10 +140,14 @@ class Sender:
                 seal = self.choosing.numbering.seal
                 packets = seal(srtp, self.ssrc, self._kinds, timestamp, payloads, number, extension)
         self._last = unit
+        if self._delays is None and pts >= self.live:
+            self._swift = self._source
         if self._kept is None:
             # As in `share`: what cannot be made again is kept as it was sent.
             kept = packets if self._repair is None else payloads
             self.history.append((number, timestamp, kept, unit.ticks))
+        if not self._reported and pts >= self.live:
+            return [*packets, self._report(unit)]
         return packets
 
     def _timestamp(self, unit: PayloadUnit) -> int:
@@ -151,7 +156,7 @@ class Sender:
             pts = self.live - (self.live - pts) // PRESSED
         if self.choosing is not None:
             pts = self.choosing.shown(pts)
-        return unit.ticks_of(pts) + self.offset & 0xFFFFFFFF
+        return unit.ticks_of(pts) + self._offset & 0xFFFFFFFF
 
     def _leap(self, unit: PayloadUnit) -> None:
         """`unit` does not follow what went out last: its numbers do (RFC 3550 5.1), and what was counted goes on."""
@@ -176,17 +181,19 @@ class Sender:
             unit.ticks,
         ), number - above - unit.number
 
-    def report(self, stream: Stream, unit: PayloadUnit) -> bytes:
-        """A sender report with this frame's times; the next is due at `report_at`."""
-        self.report_at = unit.time + REPORT_NS
-        rtp_time = to_ticks(unit.pts, self.played.format.clock_rate) + self.offset
-        wall = ns_to_ntp(stream.clock.steady(unit.pts))
-        return (
-            encode_rtcp([SenderReport(self.ssrc, wall, rtp_time, self.packets, self.octets)])
-            + self._description
-        )
+    def report(self) -> Sequence[bytes]:
+        """A sender report with the times of what went out last; nothing where none was due before, or nothing went out since."""
+        last = self._last
+        return (self._report(last),) if last is not None and 0 < self._reported < self.packets else ()
 
-    def repeat(self, srtp: Srtp, nack: Nack, now: int) -> list[bytes]:
+    def _report(self, unit: PayloadUnit) -> bytes:
+        self._reported = self.packets
+        rtp_time = to_ticks(unit.pts, self.played.format.clock_rate) + self._offset
+        wall = ns_to_ntp(self._clock.steady(unit.pts))
+        report = SenderReport(self.ssrc, wall, rtp_time, self._reported, self.octets)
+        return self._srtp.protect_rtcp(encode_rtcp([report]) + self._description)
+
+    def repeat(self, nack: Nack, now: int) -> list[bytes]:
         """What the peer has lost, as far as it is there and may be sent again."""
         found: list[bytes] = []
         bound, delay = None, 0
@@ -195,7 +202,7 @@ class Sender:
         for sequence in nack.sequences():
             place = self.history.find(sequence, now, self.octets, bound, delay)
             if place is not None:
-                found.append(self._again(srtp, *place))
+                found.append(self._again(*place))
                 if self.playout is not None:
                     self._shown_later(self.playout, place[0][1])
         return found
@@ -207,9 +214,9 @@ class Sender:
             newest = self._timestamp(last) if self._kept is not None else self.history.newest
             ticks = (newest - timestamp) & 0xFFFFFFFF
             playout.repeated(ticks * NS // self.played.format.clock_rate + FRAME_NS, last.time)
-            self._delays = playout
+            self._delays, self._swift = playout, None
 
-    def _again(self, srtp: Srtp, sent: Sent, index: int) -> bytes:
+    def _again(self, sent: Sent, index: int) -> bytes:
         first, timestamp, payloads, ticks = sent
         if index and ticks:
             timestamp = timestamp + ticks[index - 1] & 0xFFFFFFFF
@@ -224,20 +231,20 @@ class Sender:
         payload = build_repair(first + index, payloads[index])
         kinds = again, again
         if self.choosing is None:
-            (packet,) = srtp.seal(self.repair_ssrc, kinds, timestamp, (payload,), number)
+            (packet,) = self._srtp.seal(self.repair_ssrc, kinds, timestamp, (payload,), number)
         else:
             seal = self.choosing.numbering.seal
-            (packet,) = seal(srtp, self.repair_ssrc, kinds, timestamp, (payload,), number)
+            (packet,) = seal(self._srtp, self.repair_ssrc, kinds, timestamp, (payload,), number)
         return packet
 
-    def padding(self, srtp: Srtp, octets: int) -> list[bytes]:
+    def padding(self, octets: int) -> list[bytes]:
         """Repetitions of what went out last, about so many bytes of them: of use only as a probe."""
         found: list[bytes] = []
         for sent in self.history.latest():
             for index in reversed(range(len(sent[2]))):
                 if octets <= 0:
                     return found
-                packet = self._again(srtp, sent, index)
+                packet = self._again(sent, index)
                 found.append(packet)
                 octets -= len(packet)
         return found
