@@ -13,6 +13,11 @@ MAX_SLEW = 20_000
 MAX_ERROR_NS = 5 * NS
 """A wall clock that is further off than this was set, or the stream stood still; less is a gap in its frames."""
 
+YOUNG_NS = 5 * NS
+"""For so much of a stream a frame that comes early sets its wall clock: none comes before it was made. The first one is often
+late, being large, and FFmpeg 9 begins with half a second at once.
+"""
+
 SNAP_TOLERANCE_NS = 2_000_000
 """How far a sound frame's time may be from its sample grid and still be snapped to it: RTMP's clock is 1 ms."""
 
@@ -137,13 +142,14 @@ class DecodingTimes:
 class StreamClock:
     """Maps the stream's time to wall time (ns since 1970) by the arrival of its frames (ADR 0017).
 
-    Drift is followed at no more than `MAX_SLEW`. `wall` leaps where a clock was set, a publisher stood still for seconds,
-    or another one came; `steady` never does.
+    Drift is followed at no more than `MAX_SLEW`. `wall` leaps where the first frames came late, a clock was set, a publisher
+    stood still for seconds, or another one came; `steady` never does.
     """
 
-    __slots__ = ("_last", "_offset", "_steady")
+    __slots__ = ("_first", "_last", "_offset", "_steady")
 
     def __init__(self) -> None:
+        self._first = 0
         self._offset: int | None = None
         self._steady: int | None = None
         self._last = 0
@@ -152,8 +158,12 @@ class StreamClock:
         """A frame with `time` came in at `wall`."""
         error = wall - time - (self._offset or 0)
         if self._offset is None or self._steady is None or not -MAX_ERROR_NS <= error <= MAX_ERROR_NS:
+            if self._offset is None:
+                self._first = time
             self._offset = wall - time
             self._steady = self._offset if self._steady is None else self._steady
+        elif error < 0 and self._last < time < self._first + YOUNG_NS:
+            self._offset += error
         else:
             most = (time - self._last) // MAX_SLEW if time > self._last else 0
             step = error if -most <= error <= most else most if error > 0 else -most

@@ -190,6 +190,19 @@ def test_wall_time_follows_arrivals_with_the_drift_of_real_clocks() -> None:
     assert abs(clock.wall(end) - (wall + NS + 99_999 * PICTURE * 25_001 // 25_000)) < PICTURE
 
 
+def test_the_first_frames_come_late_or_the_others_before_their_time() -> None:
+    """What FFmpeg 9 sends by `-re`: half a second at once, and then at its pace. None was made after it came."""
+    clock = StreamClock()
+    for n in range(100):
+        clock.arrival(NS + n * PICTURE, 100 * NS + max(0, n * PICTURE - NS // 2))
+    assert clock.wall(NS) == 100 * NS - NS // 2
+    # Sender reports stay on their line.
+    assert abs(clock.steady(NS) - 100 * NS) < 1_000_000
+    # Later on that is drift, or a player of a file that runs fast.
+    clock.arrival(8 * NS, 105 * NS)
+    assert abs(clock.wall(NS) - (100 * NS - NS // 2)) < 1_000_000
+
+
 def test_a_wall_clock_that_was_set_is_believed_at_once() -> None:
     clock = StreamClock()
     clock.arrival(0, NS)
