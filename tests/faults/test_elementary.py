@@ -338,7 +338,9 @@ def test_B4_group_of_pictures_of_a_minute(faults: Rig) -> None:
         rtmp.playing(early, "b4g")
         for number in range(1, 1500):
             peer.send(rtmp.video(rtmp.inter_frame(b"picture-%d." % number, 1000), number * 40))
-        early.until(b"picture-1499.", 10)
+            if number % 100 == 99:
+                # Who does not read for ten seconds of media skips to the next key frame, which does not come.
+                early.until(b"picture-%d." % number, 10)
         rtmp.playing(late, "b4g")
         peer.send(rtmp.video(rtmp.key_frame(b"key-two"), 60_000))
         late.until(b"key-two")
