@@ -14,8 +14,8 @@ MAX_ERROR_NS = 5 * NS
 """A wall clock that is further off than this was set, or the stream stood still; less is a gap in its frames."""
 
 YOUNG_NS = 5 * NS
-"""For so much of a stream a frame that comes early sets its wall clock: none comes before it was made. The first one is often
-late, being large, and FFmpeg 9 begins with half a second at once.
+"""For so long after a wall clock was set a frame that comes early sets it anew: none comes before it was made. The first one is
+often late, being large, FFmpeg 9 begins with half a second at once, and who restreams HLS with some segments.
 """
 
 SNAP_TOLERANCE_NS = 2_000_000
@@ -146,10 +146,10 @@ class StreamClock:
     stood still for seconds, or another one came; `steady` never does.
     """
 
-    __slots__ = ("_first", "_last", "_offset", "_steady")
+    __slots__ = ("_last", "_offset", "_set_at", "_steady")
 
     def __init__(self) -> None:
-        self._first = 0
+        self._set_at = 0
         self._offset: int | None = None
         self._steady: int | None = None
         self._last = 0
@@ -158,11 +158,10 @@ class StreamClock:
         """A frame with `time` came in at `wall`."""
         error = wall - time - (self._offset or 0)
         if self._offset is None or self._steady is None or not -MAX_ERROR_NS <= error <= MAX_ERROR_NS:
-            if self._offset is None:
-                self._first = time
+            self._set_at = wall
             self._offset = wall - time
             self._steady = self._offset if self._steady is None else self._steady
-        elif error < 0 and self._last < time < self._first + YOUNG_NS:
+        elif error < 0 and self._last < time and wall < self._set_at + YOUNG_NS:
             self._offset += error
         else:
             most = (time - self._last) // MAX_SLEW if time > self._last else 0

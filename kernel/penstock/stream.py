@@ -358,7 +358,9 @@ class Stream:
         if frame.arrival != self._last_arrival:
             # Once for all that one read brought.
             self._last_arrival = frame.arrival
-            self.clock.arrival(frame.dts, time.time_ns() - time.monotonic_ns() + frame.arrival)
+            if frame.track.kind is not Kind.DATA:
+                # Subtitles and the like come before they are due.
+                self.clock.arrival(frame.dts, time.time_ns() - time.monotonic_ns() + frame.arrival)
         self.bytes_in += self._cache.add(frame)
         self._send(frame)
 

@@ -203,6 +203,25 @@ def test_the_first_frames_come_late_or_the_others_before_their_time() -> None:
     assert abs(clock.wall(NS) - (100 * NS - NS // 2)) < 1_000_000
 
 
+@pytest.mark.parametrize("seconds", [0.5, 6, 18], ids="{} s".format)
+def test_a_burst_puts_no_date_ahead_however_long_it_is(seconds: float) -> None:
+    """FFmpeg that restreams HLS without -re sends some segments at once, and then at the pace in which others come."""
+    clock, wall = StreamClock(), 100 * NS
+    for n in range(1000):
+        clock.arrival(NS + n * PICTURE, wall + max(0, n * PICTURE - int(seconds * NS)))
+    assert abs(clock.wall(NS) - (wall - int(seconds * NS))) < 1_000_000
+
+
+@pytest.mark.parametrize("seconds", [3, 6, 8, 10], ids="{} s".format)
+def test_what_comes_behind_a_stall_puts_no_date_ahead(seconds: int) -> None:
+    """TCP stands still, and then brings all that was sent meanwhile."""
+    clock, wall, held = StreamClock(), 100 * NS, range(20 * NS, (20 + seconds) * NS)
+    for n in range(1500):
+        sent = n * PICTURE
+        clock.arrival(NS + sent, wall + (held.stop if sent in held else sent))
+    assert abs(clock.wall(NS) - wall) < 1_000_000
+
+
 def test_a_wall_clock_that_was_set_is_believed_at_once() -> None:
     clock = StreamClock()
     clock.arrival(0, NS)

@@ -16,7 +16,7 @@ from penstock.media import NS, Event, Frame, Track
 from penstock.publisher import Publisher
 from penstock.ring import Bounds, Unit
 from penstock.stream import Stream, StreamOptions
-from tests.kernel.stage import AUDIO, VIDEO, Host, Number, ms, publish, session, stream_of
+from tests.kernel.stage import AUDIO, DATA, VIDEO, Host, Number, ms, publish, session, stream_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("logs")]
 
@@ -226,6 +226,16 @@ async def test_wall_time_goes_with_arrivals() -> None:
     assert stream.clock.wall(NS) == 0
     write(publisher, video, 0, 1)
     assert abs(stream.clock.wall(stream.last_time) - time.time_ns()) < NS
+
+
+async def test_data_that_comes_before_it_is_due_moves_no_wall_time() -> None:
+    stream = stream_of()
+    publisher, video, _ = feeding(stream)
+    data = publisher.add_track(DATA, 90_000, Number())
+    write(publisher, video, 0, 1)
+    before = stream.clock.wall(0)
+    publisher.write(data.id, (b"subtitle",), pts=ms(3000))
+    assert stream.clock.wall(0) == before
 
 
 async def test_flush_without_feeds_costs_nothing() -> None:
