@@ -329,6 +329,26 @@ def test_a_new_numbering_is_placed_anew_among_the_others() -> None:
     assert _apart(video, audio) < MS // 10
 
 
+@pytest.mark.parametrize("reported", [False, True])
+@pytest.mark.parametrize("drifted", [-9 * NS, 180 * MS, 9 * NS])
+def test_a_new_numbering_is_placed_by_how_the_others_arrive_by_then(drifted: int, reported: bool) -> None:
+    """A camera's clock is some seconds off after two days, and what it sends comes so much later or earlier."""
+    alignment, video, audio = _pair()
+    for track in (video, audio):
+        track.send(20)
+    alignment.place()
+    alignment.restart(audio.clock)
+    audio.base = 0xABCDEF01
+    later = 172_800 * NS
+    if reported:
+        for track in (video, audio):
+            track.report(later, wall=WALL + drifted)
+    for track in (video, audio):
+        track.send(10, begin=later, late=[drifted])
+    alignment.place()
+    assert _apart(video, audio, later) < MS // 10
+
+
 def test_a_numbering_that_changes_while_it_waits_waits_no_longer_for_that() -> None:
     alignment, video, _ = _pair()
     video.send(1)

@@ -132,6 +132,10 @@ class TrackClock:
             self.shift = self.began = None
         self._reports.clear()
         self._depth = 0
+        self.watch_anew()
+
+    def watch_anew(self) -> None:
+        """How it arrived before says nothing of now."""
         self._waiting.clear()
         self._decoded.clear()
         self._delays.clear()
@@ -152,6 +156,13 @@ class Alignment:
         clock = TrackClock(rate)
         self.clocks.append(clock)
         return clock
+
+    def restart(self, clock: TrackClock) -> None:
+        """A new numbering of one track, which is placed by how the others arrive now: their clock has drifted since they were."""
+        clock.restart()
+        for other in self.clocks:
+            if other.shift is not None:
+                other.watch_anew()
 
     def waits(self, now: int) -> bool:
         """Whether a track that has begun may still get a report that makes its place exact."""

@@ -138,7 +138,7 @@ class TrackIngest:
         if packet.ssrc != self._source:
             if self._source >= 0:
                 self._ticks = None
-                self.clock.restart()
+                self._ingest.restarted(self)
             self._source = packet.ssrc
         ticks = packet.timestamp
         if self._ticks is not None and ticks != self._ticks:
@@ -232,6 +232,10 @@ class Ingest:
     def aligned(self) -> bool:
         """Whether every track has its place, so that no frame waits for one."""
         return self._alignment.complete
+
+    def restarted(self, track: TrackIngest) -> None:
+        """A track has another source."""
+        self._alignment.restart(track.clock)
 
     def take(self, track: TrackIngest, unit: AccessUnit, now: int) -> None:
         """A frame, in the order of its track."""
