@@ -7,7 +7,7 @@ import pytest
 
 from penstock import NS
 from penstock_formats.rtcp import SenderReport, ntp_to_ns
-from penstock_webrtc import player
+from penstock_webrtc import sender
 from tests.webrtc.client import Client, rig
 from tests.webrtc.test_whep import INTER, KEY, PICTURE, SOUND, playing, write
 
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_sender_reports_are_frequent_at_the_beginning_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(player, "FIRST_REPORTS_NS", NS // 10)
-    monkeypatch.setattr(player, "REPORT_NS", NS)
+    monkeypatch.setattr(sender, "FIRST_REPORTS_NS", NS // 10)
+    monkeypatch.setattr(sender, "REPORT_NS", NS)
     async with rig() as served:
         publisher, (picture, sound) = await served.publish("live/one", PICTURE, SOUND)
         client = Client()
@@ -54,3 +54,26 @@ async def test_sender_reports_are_frequent_at_the_beginning_only(monkeypatch: py
         read(6)
         assert len(came) <= count + 2
         assert len({(r.ssrc, r.rtp_time) for _, r in came}) == len(came)
+
+
+async def test_a_track_that_begins_late_is_told_of_as_often_at_its_own_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else its sound would be seconds out of step with pictures that have been there for long."""
+    monkeypatch.setattr(sender, "FIRST_REPORTS_NS", NS // 10)
+    monkeypatch.setattr(sender, "REPORT_NS", NS // 10)
+    async with rig() as served:
+        publisher, (picture, sound) = await served.publish("live/one", PICTURE, SOUND)
+        client = Client()
+        await playing(served, client)
+        for number in range(75):
+            if number == 15:
+                # By now they come seldom, and the next one is not due while this test lasts.
+                monkeypatch.setattr(sender, "REPORT_NS", 60 * NS)
+            await write(publisher, picture, INTER if number else KEY, number / 25)
+            if number >= 40:
+                await write(publisher, sound, b"\xfc\x01", number / 25)
+            await anyio.sleep(0.02)
+        await client.rest()
+        ssrc = client.of(98)[0].ssrc
+        assert sum(isinstance(r, SenderReport) and r.ssrc == ssrc for r in client.reports) >= 2

@@ -44,10 +44,6 @@ from penstock_webrtc.sender import Sender
 from penstock_webrtc.srtp import Srtp
 from penstock_webrtc.units import Batches, PayloadUnit
 
-REPORT_NS = 5 * NS
-"""Between two sender reports (RFC 3550 6.2), as libwebrtc has it for sound."""
-FIRST_REPORTS_NS = NS
-"""The same in the first seconds: browsers put sound and picture in step once they have two of each."""
 PACED_NS = 30 * NS
 """So long after it was sent something again large pictures are spread out for a viewer."""
 FEEDBACK = ("nack", "nack pli", "ccm fir")
@@ -120,11 +116,9 @@ class Player:
         "_reader",
         "_repeated",
         "_repeated_at",
-        "_report_at",
         "_senders",
         "_server",
         "_session",
-        "_settled_at",
         "_sink",
         "_srtp",
         "_stream",
@@ -155,8 +149,6 @@ class Player:
         self._batches = Batches()
         self._repeated = 0
         self._repeated_at = -PACED_NS
-        self._report_at = self._settled_at = 0
-        """From when on the next reports are due, and these come more seldom."""
         bits = random.getrandbits
         # RFC 3711 3.3.1: numbers begin in the lower half, so that a lost first packet does not hide that they wrapped.
         self._senders = {
@@ -271,10 +263,8 @@ class Player:
         layered, sink = self._layered, self._sink
         if sink is None:
             return None
-        if now >= self._report_at:
-            self._settled_at = self._settled_at or now + REPORT_NS
-            self._report_at = now + (REPORT_NS if now >= self._settled_at else FIRST_REPORTS_NS)
-            sink.send([report for sender in self._by_ssrc.values() for report in sender.report()])
+        if reports := [report for sender in self._by_ssrc.values() for report in sender.report(now)]:
+            sink.send(reports)
         if layered is not None and (octets := layered.tick(now)):
             sink.send(layered.sender.padding(octets))
         if layered is not None or sink.pacer is not None:

@@ -21,6 +21,11 @@ from penstock_webrtc.sealing import Source
 from penstock_webrtc.srtp import Srtp
 from penstock_webrtc.units import Frames, PayloadUnit
 
+REPORT_NS = 5 * NS
+"""Between two sender reports (RFC 3550 6.2), as libwebrtc has it for sound."""
+FIRST_REPORTS_NS = NS
+"""The same in a track's first seconds: browsers put sound and picture in step once they have two of each."""
+
 FRAME_NS = NS // 25
 """How long a picture is taken to be on its way to becoming the newest one."""
 
@@ -46,6 +51,9 @@ class Sender:
     live: int = 0
     _reported: int = 0
     """How many packets the last report was of."""
+    _report_at: int = 0
+    _settled_at: int = 0
+    """From when on the next report is due, and they come more seldom."""
     _kept: Sequence[PayloadUnit] | None = None
     """What is kept for all readers of the track, where `history` is not this one's own."""
     _source: Source | None = None
@@ -181,10 +189,16 @@ class Sender:
             unit.ticks,
         ), number - above - unit.number
 
-    def report(self) -> Sequence[bytes]:
-        """A sender report with the times of what went out last; nothing where none was due before, or nothing went out since."""
+    def report(self, now: int) -> Sequence[bytes]:
+        """A sender report with the times of what went out last, if it is due: not before the first, and not where nothing went
+        out since.
+        """
         last = self._last
-        return (self._report(last),) if last is not None and 0 < self._reported < self.packets else ()
+        if now < self._report_at or last is None or not 0 < self._reported < self.packets:
+            return ()
+        self._settled_at = self._settled_at or now + REPORT_NS
+        self._report_at = now + (REPORT_NS if now >= self._settled_at else FIRST_REPORTS_NS)
+        return (self._report(last),)
 
     def _report(self, unit: PayloadUnit) -> bytes:
         self._reported = self.packets
