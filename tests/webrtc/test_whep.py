@@ -178,6 +178,27 @@ async def test_sound_without_rtx_is_sent_again_as_it_was(served: Rig, coding: st
     assert client.raw[before:] == [raw[number] for number in lost]
 
 
+async def test_a_picture_that_goes_back_is_sent_again_as_it_was() -> None:
+    """Behind sound, of which the last was there when the viewer came: one picture is after that, and the next before it."""
+    async with rig(webrtc={"pacing": False}) as served:
+        publisher, (picture, sound) = await served.publish("live/one", PICTURE, SOUND)
+        await write(publisher, picture, KEY, 0)
+        await write(publisher, sound, b"\xfc\x01", 1.0)
+        client = Client(rtx=False)
+        await playing(served, client)
+        await client.until(lambda: len(client.of(96)) == 3)
+        for number, (dts, pts) in enumerate(((0.5, 1.04), (0.54, 0.9)), 4):
+            publisher.write(picture.id, (INTER,), pts=int(pts * NS), dts=int(dts * NS), key=False)
+            await publisher.flush()
+            await client.until(lambda number=number: len(client.of(96)) == number)  # type: ignore[misc]
+        lost, raw = client.of(96)[-1], client.raw[-1]
+        client.raw.clear()
+        client.send_rtcp(ReceiverReport(1), Nack.of(1, lost.ssrc, [lost.sequence]))
+        await client.until(lambda: client.raw)
+        # RFC 7714 9.1: never other bytes under the same number.
+        assert client.raw == [raw]
+
+
 async def test_what_it_begins_with_is_sent_again_however_long_ago_it_was_published(served: Rig) -> None:
     """A key frame of 8 s ago, in a group of more frames than are kept of the last ones; but not of more than 10 s ago."""
     publisher, (picture,) = await served.publish("live/one", PICTURE)

@@ -65,6 +65,9 @@ class Sender:
     _last: PayloadUnit | None = None
     """What went out last. All that is counted is counted from it, so that nothing is written for each frame and peer that is not
     everybody's."""
+    _begun: int | None = None
+    """The number of the first payload of what is kept for all that was live. A later one that is to be shown before `live`
+    is not pressed together any more: sent again it has to be the same."""
     _above: int = field(init=False)
     """What sequence numbers are above the numbers of payloads, since the packet `_since`."""
     _since: int = field(init=False)
@@ -148,8 +151,11 @@ class Sender:
                 seal = self.choosing.numbering.seal
                 packets = seal(srtp, self.ssrc, self._kinds, timestamp, payloads, number, extension)
         self._last = unit
-        if self._delays is None and pts >= self.live:
-            self._swift = self._source
+        if pts >= self.live:
+            if self._delays is None:
+                self._swift = self._source
+            if self._begun is None and self._kept is not None:
+                self._begun = unit.number
         if self._kept is None:
             # As in `share`: what cannot be made again is kept as it was sent.
             kept = packets if self._repair is None else payloads
@@ -159,8 +165,8 @@ class Sender:
         return packets
 
     def _timestamp(self, unit: PayloadUnit) -> int:
-        pts = unit.pts
-        if pts < self.live:
+        pts, begun = unit.pts, self._begun
+        if pts < self.live and (begun is None or unit.number < begun):
             pts = self.live - (self.live - pts) // PRESSED
         if self.choosing is not None:
             pts = self.choosing.shown(pts)
