@@ -349,6 +349,19 @@ def test_a_new_numbering_is_placed_by_how_the_others_arrive_by_then(drifted: int
     assert _apart(video, audio, later) < MS // 10
 
 
+def test_how_a_paused_track_arrived_last_counts_where_another_has_a_new_numbering() -> None:
+    alignment, video, audio = _pair()
+    # A first frame is large, and later than others.
+    video.send(10, late=[300 * MS, *[0] * 9])
+    audio.send(20)
+    alignment.place()
+    alignment.restart(audio.clock)
+    audio.base = 0xABCDEF01
+    audio.send(20, begin=5 * NS)
+    alignment.place()
+    assert _apart(video, audio) < MS // 10
+
+
 def test_a_numbering_that_changes_while_it_waits_waits_no_longer_for_that() -> None:
     alignment, video, _ = _pair()
     video.send(1)

@@ -31,7 +31,18 @@ MAX_REPORTS = 64
 class TrackClock:
     """One track's RTP clock. Times are unwrapped ticks of its `rate`, arrivals ns of any steady clock."""
 
-    __slots__ = ("_decoded", "_delays", "_depth", "_reports", "_waiting", "began", "first", "rate", "shift")
+    __slots__ = (
+        "_decoded",
+        "_delays",
+        "_depth",
+        "_reports",
+        "_stale",
+        "_waiting",
+        "began",
+        "first",
+        "rate",
+        "shift",
+    )
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
@@ -41,6 +52,7 @@ class TrackClock:
         """When its first frame came."""
         self.first = 0
         self._depth = 0
+        self._stale = False
         self._waiting: list[int] = []
         self._decoded: deque[int] = deque(maxlen=MAX_REORDER)
         self._delays: deque[int] = deque(maxlen=ARRIVALS)
@@ -54,6 +66,8 @@ class TrackClock:
         """
         if self.began is None:
             self.began, self.first = arrival, ticks
+        if self._stale:
+            self._forget()
         waiting, decoded = self._waiting, self._decoded
         insort(waiting, ticks)
         while decoded and ticks < decoded[-1] and self._depth < MAX_REORDER:
@@ -132,10 +146,14 @@ class TrackClock:
             self.shift = self.began = None
         self._reports.clear()
         self._depth = 0
-        self.watch_anew()
+        self._forget()
 
     def watch_anew(self) -> None:
-        """How it arrived before says nothing of now."""
+        """How it arrived before says nothing any more, once it arrives again."""
+        self._stale = True
+
+    def _forget(self) -> None:
+        self._stale = False
         self._waiting.clear()
         self._decoded.clear()
         self._delays.clear()
