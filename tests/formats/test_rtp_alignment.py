@@ -407,6 +407,21 @@ def test_reports_that_run_away_from_the_wall_clock_are_no_reports(behind: int) -
     assert abs(moved[1] - wrong) < MS // 10
 
 
+def test_a_clock_that_is_set_back_does_not_take_from_reports_what_was_confirmed() -> None:
+    """A camera hears of the time: to its reports of each 5 s that looks as if RTP time had run away."""
+    alignment, video, audio = _pair()
+    video.send(20, late=[150 * MS])
+    audio.send(20)
+    alignment.place()
+    moved: list[int] = []
+    for second in range(0, 60, 5):
+        for track in (video, audio):
+            track.report(second * NS, wall=WALL - (4 * NS if second > 20 else 0))
+            moved.append(alignment.correct())
+    assert [ns for ns in moved if ns] == [pytest.approx(150 * MS, abs=MS // 10)]
+    assert _apart(video, audio) < MS // 10
+
+
 def test_arrivals_are_watched_until_reports_are_confirmed() -> None:
     alignment, video, audio = _pair()
     assert alignment.watches

@@ -24,6 +24,7 @@ let wanted = remembered();
 let run = null; // { mode, engine, since, ended }
 let retryAt = 0;
 let refused = false;
+let doubted = ""; // the way that the server has just ended soon after it had begun
 
 // -- which way -------------------------------------------------------------
 
@@ -144,12 +145,14 @@ async function failed(reason) {
   await ask();
   if (run) return;
   if (!info.stream) return wait();
-  if (!proven) {
-    failures.set(mode.id, reason);
-    const [next] = order();
-    if (next) get("note").textContent = `${mode.label} did not work: ${reason}. Playing by ${next.label} instead.`;
-  }
+  if (!proven) leaveOut(mode, reason);
   play();
+}
+
+function leaveOut(mode, reason) {
+  failures.set(mode.id, reason);
+  const [next] = order();
+  if (next) get("note").textContent = `${mode.label} did not work: ${reason}. Playing by ${next.label} instead.`;
 }
 
 function giveUp() {
@@ -163,11 +166,17 @@ function giveUp() {
 
 async function follow() {
   // A response ends where the next publisher's codecs are others: the stream may be there all the same.
+  const { mode, since, ended } = run;
+  const brief = ended && performance.now() - since < PROVEN_MS;
   stop();
   await ask();
   if (run || refused) return;
-  if (info.stream) play();
-  else wait();
+  const again = brief && doubted === mode.id;
+  doubted = brief && info.stream ? mode.id : "";
+  if (!info.stream) return wait();
+  // Pictures may turn out to be reordered each time, which WebRTC ends at.
+  if (again) leaveOut(mode, "the server ends it again and again");
+  play();
 }
 
 function wait() {

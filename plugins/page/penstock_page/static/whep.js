@@ -39,7 +39,9 @@ export async function whep(video, url, report, { kinds }) {
     const headers = { "Content-Type": "application/sdp" };
     const response = await fetch(url, { method: "POST", headers, body: offer });
     const answer = await response.text();
-    const explained = response.status === 422 || response.status === 503;
+    // A proxy in between answers with a page.
+    const worded = response.headers.get("Content-Type")?.startsWith("text/plain");
+    const explained = worded && (response.status === 422 || response.status === 503);
     if (!response.ok) throw new Error(explained ? answer.trim() : `the server answers ${response.status}`);
     resource = new URL(response.headers.get("Location"), response.url).href;
     window.addEventListener("pagehide", leave);
