@@ -241,7 +241,7 @@ class Alignment:
         clocks = [c for c in self.clocks if c.shift is not None]
         if len(clocks) < 2 or any(c.report is None for c in clocks):
             return 0
-        if all(c.astray for c in clocks):
+        if not self._settled and all(c.astray for c in clocks):
             return self._correct_by_arrival(clocks)
         if self._origin is None:
             self._take_origin(clocks[0])
