@@ -167,6 +167,28 @@ def test_webrtc_goes_on_where_the_server_has_ended_it(page: Page, live: str) -> 
     expect(page.locator("#note")).to_be_empty()
 
 
+def test_what_the_server_ends_again_and_again_is_left_for_the_next_way(page: Page, live: str) -> None:
+    """As it does where pictures turn out to be reordered only then; it would begin and end for ever."""
+    with page.expect_response("**/whep") as answered:
+        page.goto(live)
+    plays(page, "WebRTC")
+    with page.expect_response("**/whep", timeout=4000) as again:
+        assert page.request.delete(urljoin(live, answered.value.headers["location"])).ok
+    plays(page, "WebRTC")
+    assert page.request.delete(urljoin(live, again.value.headers["location"])).ok
+    plays(page, "Low-latency HLS")
+    expect(page.locator("#note")).to_contain_text("WebRTC did not work: the server ends it again and again")
+
+
+def test_a_proxys_page_is_no_reason(page: Page, live: str) -> None:
+    html = "<html><h1>503 Service Temporarily Unavailable</h1></html>"
+    page.route("**/whep", lambda route: route.fulfill(status=503, content_type="text/html", body=html))
+    page.goto(live)
+    expect(page.locator("#note")).to_contain_text(
+        "WebRTC did not work: the server answers 503", timeout=LIMIT
+    )
+
+
 def test_what_fails_is_said_and_the_next_way_plays(page: Page, live: str) -> None:
     def refuse(route: Route) -> None:
         route.fulfill(status=503, body="no")
