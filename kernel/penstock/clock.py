@@ -149,15 +149,16 @@ class StreamClock:
     __slots__ = ("_last", "_offset", "_set_at", "_steady")
 
     def __init__(self) -> None:
-        self._set_at = 0
-        self._offset: int | None = None
+        self._set_at: int | None = None
+        """When `wall` was set last; None before the first frame of a publisher."""
+        self._offset = 0
         self._steady: int | None = None
         self._last = 0
 
     def arrival(self, time: int, wall: int) -> None:
         """A frame with `time` came in at `wall`."""
-        error = wall - time - (self._offset or 0)
-        if self._offset is None or self._steady is None or not -MAX_ERROR_NS <= error <= MAX_ERROR_NS:
+        error = wall - time - self._offset
+        if self._set_at is None or self._steady is None or not -MAX_ERROR_NS <= error <= MAX_ERROR_NS:
             self._set_at = wall
             self._offset = wall - time
             self._steady = self._offset if self._steady is None else self._steady
@@ -171,8 +172,8 @@ class StreamClock:
         self._last = time
 
     def wall(self, time: int) -> int:
-        """Wall time of `time`; 0 before the first frame."""
-        return time + self._offset if self._offset is not None else 0
+        """Wall time of `time`; 0 before the first frame of all."""
+        return time + self._offset if self._steady is not None else 0
 
     def steady(self, time: int) -> int:
         """As `wall`, but on one line through leaps: for sender reports, by which players place what they get.
@@ -182,8 +183,8 @@ class StreamClock:
         return time + self._steady if self._steady is not None else 0
 
     def reset(self) -> None:
-        """A new publisher: its clock says nothing of the old one's. Times go on (ADR 0005), and `steady` with them."""
-        self._offset = None
+        """A new publisher: its first frame sets `wall`. Until then that goes on as times do (ADR 0005), and `steady` always."""
+        self._set_at = None
 
 
 class FrameInterval:

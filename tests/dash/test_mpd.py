@@ -13,6 +13,7 @@ import pytest
 from penstock_codecs.aac import AAC, AacConfig
 from penstock_dash.mpd import NAMESPACE, SegmentTemplate
 from penstock_dash.number import format_date, format_duration, format_rate, format_seconds
+from penstock_formats.isobmff.segments import CmafFormat
 from tests.dash.stage import NS, description, live, watching
 from tests.hls.stage import LARGE, get
 
@@ -249,6 +250,18 @@ async def test_while_the_publisher_is_away_the_last_segment_ends_no_earlier_than
             (*told, (last, duration)), was = mpd.times(kind), before.times(kind)
             assert [*told, (last, 0)] == [*was[:-1], (was[-1][0], 0)]
             assert (last + duration) // rate == last // rate + 1, kind
+
+
+@pytest.mark.anyio
+async def test_who_comes_before_the_next_publisher_has_sent_a_frame_is_told_the_same_zero() -> None:
+    async with live() as (server, stream):
+        stream.write(80)
+        stream.publisher.stream.segments(CmafFormat())
+        zero = stream.publisher.stream.clock.wall(0)
+        stream.close()
+        await stream.publish()
+        mpd = await description(server)
+        assert mpd["availabilityStartTime"] == format_date(zero // 1_000_000 * 1_000_000)
 
 
 @pytest.mark.anyio
