@@ -713,7 +713,13 @@ def test_wall_times_are_the_streams() -> None:
     stream = stream_with()
     store = store_of(stream)
     live = Live(stream)
-    live.write(30)
+    begun = time.monotonic_ns() - ms(40 * 30)
+    for n in range(30):
+        for track in (live.video, live.audio):
+            key, arrival = n % 25 == 0, begun + ms(40 * n)
+            live.publisher.write(
+                track, (b"%d" % n,), pts=ms(40 * n), key=key, duration=ms(40), arrival=arrival
+            )
     for rendition in store.renditions.values():
         for segment in rendition.segments:
             # The clock follows the arrivals, and so moves by a little.
