@@ -14,7 +14,7 @@ from urllib.parse import quote, urljoin
 import httpx2
 import pytest
 
-from penstock import Credentials, Derivation, DerivedTrack, Plugin, StreamPath, Track, hookimpl
+from penstock import NS, Credentials, Derivation, DerivedTrack, Plugin, StreamPath, Track, hookimpl
 from penstock.config import Config
 from penstock.errors import UserError
 from penstock.plugins import PluginSet
@@ -111,6 +111,18 @@ async def test_json_tells_what_the_list_shows() -> None:
         assert abs(one["now"] - told["now"]) < 60_000
         publisher.close("over")
         assert (await here.get("/index/streams/live/two")).json()["stream"] is None
+
+
+async def test_it_tells_how_far_sender_reports_are_ahead_of_the_wall() -> None:
+    """FFmpeg 9 sends half a second at once; the delay that WebRTC has would be half a second too small."""
+    async with site() as here:
+        publisher = await here.publish("live/one")
+        (picture, _) = publisher.stream.tracks
+        for n in range(13):
+            publisher.write(picture.id, (b"\x65",), pts=n * NS // 25, arrival=60 * NS + n)
+        await here.publish("live/two")
+        told = {s["path"]: s["ahead"] for s in (await here.get("/index/streams")).json()["streams"]}
+        assert told == {"live/one": pytest.approx(480, abs=1), "live/two": 0}
 
 
 class Maker(Plugin):

@@ -60,6 +60,8 @@ class Summaries:
             "uptime": round(now - publisher.since, 1) if publisher is not None else 0.0,
             # Where the stream's times stand on the wall, in ms: a player that knows the time of what it shows knows its delay.
             "origin": stream.clock.wall(0) / 1e6 if stream.has_frames else None,
+            # By how much those of sender reports are ahead of that, in ms: they do not leap where these do.
+            "ahead": (stream.clock.steady(0) - stream.clock.wall(0)) / 1e6 if stream.has_frames else 0.0,
         }
 
     def _track(self, stream: Stream, track: Track) -> Json:

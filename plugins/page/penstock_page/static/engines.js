@@ -3,7 +3,7 @@
 // report.fail(reason)   it cannot go on
 // report.ended()        the stream is over
 // report.wanted()       throws where another way was chosen while this one waited: it may not take the <video>
-// engine.delay(now, origin)   ms between the server's getting a frame and our showing it, null where it is not known
+// engine.delay(now, origin, ahead)   ms between the server's getting a frame and our showing it, null where it is not known
 // engine.edge()         the position to jump to for the newest picture
 // engine.stop()
 

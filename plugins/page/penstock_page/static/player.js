@@ -252,7 +252,7 @@ function showStream() {
 
 function showFigures() {
   const playing = run?.engine && monitor.started;
-  const delay = playing ? run.engine.delay(info.now, info.stream?.origin ?? null) : null;
+  const delay = playing ? run.engine.delay(info.now, info.stream?.origin ?? null, info.stream?.ahead ?? 0) : null;
   const edge = playing ? run.engine.edge() : null;
   set("s-mode", run ? run.mode.label : "–");
   set("s-latency", delay === null ? "–" : seconds(Math.max(0, delay) / 1000));

@@ -58,18 +58,18 @@ export async function whep(video, url, report, { kinds }) {
   }
   video.srcObject = stream;
   let delay = null;
-  const ask = async (ahead) => {
-    // What is shown now has this time on the server's clock, as its sender reports tell.
+  const ask = async (later) => {
+    // What is shown now has this time on the clock of the server's sender reports.
     for (const told of (await pc.getStats()).values()) {
       if (told.type === "inbound-rtp" && told.kind === "video" && told.estimatedPlayoutTimestamp) {
-        delay = told.timestamp + ahead - (told.estimatedPlayoutTimestamp - NTP_MS);
+        delay = told.timestamp + later - (told.estimatedPlayoutTimestamp - NTP_MS);
       }
     }
   };
   return {
     pc,
-    delay(now) {
-      if (!stopped) ask(now - (performance.timeOrigin + performance.now())).catch(() => {});
+    delay(now, _origin, ahead) {
+      if (!stopped) ask(now + ahead - (performance.timeOrigin + performance.now())).catch(() => {});
       return delay;
     },
     edge: () => video.currentTime,
