@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from penstock.clock import FrameInterval
 from penstock.media import NS, Frame, Kind, Track
@@ -33,11 +33,14 @@ NEVER = (1 << 62, 0)
 
 @frozen
 class Cut:
-    """Where a segment begins in every rendition: number, and time (pts) and dts in ns."""
+    """Where a segment begins in every rendition: number, and time (pts) and dts in ns. `zero` is the wall time of the stream's
+    time 0 by then, the same for all.
+    """
 
     number: int
     time: int
     dts: int
+    zero: int
     discontinuity: bool
 
 
@@ -258,7 +261,7 @@ class Rendition:
                 self._init,
                 time=time,
                 dts=dts,
-                wall=self.store.stream.clock.wall(time),
+                wall=cut.zero + time if cut.zero else 0,
                 discontinuity=cut.discontinuity,
                 independent=True,
             )
@@ -274,7 +277,7 @@ class Rendition:
             while self._cuts and self._may_begin(frame):
                 discontinuity |= self._cuts[0].discontinuity
                 cut = self._cuts.popleft()
-            self.begin(Cut(cut.number, cut.time, cut.dts, discontinuity), frame)
+            self.begin(evolve(cut, discontinuity=discontinuity), frame)
         segment = self.open
         if segment is None:
             return

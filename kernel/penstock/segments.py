@@ -269,7 +269,7 @@ class SegmentStore:
             if self._lead is not rendition:
                 return True
         self._tell()
-        cut = Cut(self._number, frame.pts, frame.dts, self._broken)
+        cut = Cut(self._number, frame.pts, frame.dts, self.stream.clock.wall(0), self._broken)
         self._number += 1
         self._broken = False
         rendition.begin(cut, frame)

@@ -255,6 +255,7 @@ async def test_while_the_publisher_is_away_the_last_segment_ends_no_earlier_than
 @pytest.mark.anyio
 async def test_who_comes_before_the_next_publisher_has_sent_a_frame_is_told_the_same_zero() -> None:
     async with live() as (server, stream):
+        stream.begun -= 4_000_000_000
         stream.write(80)
         stream.publisher.stream.segments(CmafFormat())
         zero = stream.publisher.stream.clock.wall(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -47,6 +48,8 @@ class Live:
     """Whether it is cut into segments from its beginning, as if somebody had asked before."""
     number: int = 0
     samples: int = 0
+    begun: int = field(factory=time.monotonic_ns)
+    """From when on its frames came, by what they say, each at its time."""
     publisher: Publisher = field(init=False)
     video: int = field(init=False, default=0)
     audio: list[int] = field(init=False, factory=list[int])
@@ -72,10 +75,12 @@ class Live:
             if self.video:
                 key = n % self.gop == 0
                 unit = (b"\x65\x88" if key else b"\x41\x9a") + n.to_bytes(4, "big") + bytes(60)
-                self.publisher.write(self.video, (unit,), pts=n * FRAME, dts=n * FRAME, key=key)
+                at = n * FRAME
+                self.publisher.write(self.video, (unit,), pts=at, dts=at, key=key, arrival=self.begun + at)
             while to_ns(self.samples, 48_000) < (n + 1) * FRAME:
+                at = to_ns(self.samples, 48_000)
                 for track in self.audio:
-                    self.publisher.write(track, (b"\x21" * 40,), pts=to_ns(self.samples, 48_000))
+                    self.publisher.write(track, (b"\x21" * 40,), pts=at, arrival=self.begun + at)
                 self.samples += SOUND
 
     def close(self) -> None:

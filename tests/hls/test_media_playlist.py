@@ -286,7 +286,7 @@ async def test_4_4_4_6_dates_are_wall_times_and_go_on_with_the_durations(name: s
             assert a.date is not None
             assert b.date is not None
             assert abs(b.date - a.date - a.duration) < NS // 20
-        # Five seconds were written in no time: the clock takes the newest for now.
+        # Five seconds were written in no time, and are said to have come in five.
         assert abs(time.time_ns() - (complete[-1].date or 0)) < 15 * NS
 
 

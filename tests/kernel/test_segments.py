@@ -727,6 +727,19 @@ def test_wall_times_are_the_streams() -> None:
             assert abs(segment.wall - time.time_ns()) < 5 * NS
 
 
+def test_a_wall_time_is_that_of_the_same_moment_in_every_rendition() -> None:
+    """Although the clock moves by a picture with each, as of those that a publisher begins with at once."""
+    stream = stream_with()
+    store = store_of(stream)
+    live = Live(stream)
+    for n in range(60):
+        live.publisher.write(live.video, (b"%d" % n,), pts=ms(40 * n), key=n % 25 == 0)
+        live.publisher.write(live.audio, (b"%d" % n,), pts=ms(40 * n + 20), duration=ms(40))
+    zeros = [[s.wall - s.time for s in rendition.segments] for rendition in store.renditions.values()]
+    assert zeros[0] == zeros[1]
+    assert abs(zeros[0][0] - zeros[0][1] - NS) < ms(100)
+
+
 def test_a_stream_of_nothing_that_can_be_carried_has_no_renditions() -> None:
     stream = stream_with()
     publisher = publish(stream)
