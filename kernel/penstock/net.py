@@ -36,7 +36,7 @@ LINGER_SECONDS = 0.5
 LINGER_BYTES = 256 << 10
 """What is read from a peer after our last word: closing with unread input resets the connection, and the word with it."""
 CIPHERS = "ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
-"""Of TLS 1.2: forward secrecy only (RFC 9325 4.1), as Python has it by itself, but not Debian's, which goes by OpenSSL's choice."""
+"""Of TLS 1.2: forward secrecy only (RFC 9325 4.1). Python has it so by itself, but Debian's goes by the choice of OpenSSL."""
 UDP_BUFFER = 2 << 20
 """SO_RCVBUF and SO_SNDBUF of a shared UDP socket."""
 
