@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
@@ -11,7 +12,7 @@ from attrs import define, field
 from structlog.testing import capture_logs
 
 import penstock
-from penstock import Event, Frame, Track, Unit
+from penstock import Event, Frame, Publisher, Track, Unit
 from penstock_formats.flv.muxer import surely_takes
 from penstock_transcode import picture
 from penstock_transcode.picture import CodedPicture, Pictures
@@ -44,19 +45,26 @@ async def until(screen: Screen, count: int) -> None:
             await anyio.sleep(0.005)
 
 
-async def test_pictures_are_made_while_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+@asynccontextmanager
+async def broadcast(count: int) -> AsyncGenerator[tuple[Publisher, Track, Callable[[int, int], None]]]:
+    """A stream of which pictures are made anew: its publisher, its track, and what writes some of its `count` pictures."""
     config = {"server": {"drain_timeout": 0.0}, "transcode": {"video": ["live/*"]}}
     async with penstock.Server({**config, **{name: {"enabled": False} for name in OFF}}) as server:
-        frames = published(server.registry, "h264", 60)
+        frames = published(server.registry, "h264", count)
         publisher = await server.streams.publish(server.sessions.add("out", "here"), "live/one")
         own = publisher.add_track(known(server.registry, "h264"), 90_000, frames[0].track.config)
         publisher.tracks_complete()
-        stream = publisher.stream
 
         def write(first: int, last: int) -> None:
             for f in frames[first:last]:
                 publisher.write(own.id, f.units, pts=f.pts, dts=f.dts, key=f.key)
 
+        yield publisher, own, write
+
+
+async def test_pictures_are_made_while_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with broadcast(60) as (publisher, own, write):
+        stream = publisher.stream
         write(0, 20)
         (made,) = await stream.tracks_for(lambda track: track.id != own.id)
         assert made.source == own.id
@@ -96,22 +104,16 @@ async def test_what_comes_while_the_first_pictures_are_decoded_is_not_missed(
 
     monkeypatch.setattr(picture, "LATE_NS", 100_000_000)
     monkeypatch.setattr(Pictures, "transcode", slow)
-    config = {"server": {"drain_timeout": 0.0}, "transcode": {"video": ["live/*"]}}
-    async with penstock.Server({**config, **{name: {"enabled": False} for name in OFF}}) as server:
-        frames = published(server.registry, "h264", 40)
-        publisher = await server.streams.publish(server.sessions.add("out", "here"), "live/one")
-        own = publisher.add_track(known(server.registry, "h264"), 90_000, frames[0].track.config)
-        publisher.tracks_complete()
+    async with broadcast(40) as (publisher, own, write):
 
-        async def write(first: int, last: int) -> None:
-            await anyio.sleep(0.1 if first else 0)
-            for f in frames[first:last]:
-                publisher.write(own.id, f.units, pts=f.pts, dts=f.dts, key=f.key)
+        async def write_later() -> None:
+            await anyio.sleep(0.1)
+            write(4, 40)
 
-        await write(0, 4)
+        write(0, 4)
         with capture_logs() as logs:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(write, 4, 40)
+                tasks.start_soon(write_later)
                 (made,) = await publisher.stream.tracks_for(lambda track: track.id != own.id)
                 (derived,) = publisher.stream.derived
                 screen = Screen(made.id)
